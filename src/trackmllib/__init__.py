@@ -1,0 +1,13 @@
+"""Hyperparameter searches of Spark MLlib, recorded in MLflow by themselves."""
+
+from trackmllib.autolog import autolog
+from trackmllib.errors import DependencyError, IncompleteRecord, TrackmllibError
+from trackmllib.version import __version__
+
+__all__ = [
+    "DependencyError",
+    "IncompleteRecord",
+    "TrackmllibError",
+    "__version__",
+    "autolog",
+]

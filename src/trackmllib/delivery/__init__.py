@@ -1,0 +1,1 @@
+"""From the outbox to the tracking server, in a thread of its own."""

@@ -1,0 +1,35 @@
+"""The errors of trackmllib.
+
+TrackmllibError
+├── DependencyError      pyspark or mlflow is missing or too old (raised by ``autolog()``)
+├── IncompleteRecord     strict mode only: part of a search did not reach its record
+└── DeliveryError        raised by what applies operations, seen only by the delivery thread
+    ├── Refused          the server will never take this operation
+    └── Unavailable      the server may take it later
+"""
+
+from __future__ import annotations
+
+
+class TrackmllibError(Exception):
+    """Base of every error that trackmllib raises itself."""
+
+
+class DependencyError(TrackmllibError, ImportError):
+    """A package that recording needs is missing or too old."""
+
+
+class IncompleteRecord(TrackmllibError):
+    """Part of a search is missing from its record. Raised only with ``TRACKMLLIB_STRICT=1``."""
+
+
+class DeliveryError(TrackmllibError):
+    """An operation did not reach the tracking server; the message is the reason."""
+
+
+class Refused(DeliveryError):
+    """The server will never take this operation, however often it is sent."""
+
+
+class Unavailable(DeliveryError):
+    """The server cannot be reached or is busy; the same operation may succeed later."""

@@ -1,0 +1,210 @@
+"""Facts about a search: frozen plain data, in the past tense, free of pyspark and mlflow.
+
+A search starts, its cells start and are scored (or fail), a candidate is complete when its last
+fold is scored, the refit starts, and the search finishes or fails. All times are milliseconds
+since the epoch, all durations are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """The value of a param: ``text`` as people read it, ``data`` as a JSON file holds it."""
+
+    text: str
+    data: Json
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParamSetting:
+    """One param of a component. ``is_default``: its value is the one Spark would have used."""
+
+    name: str
+    value: Value
+    is_default: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """An estimator, transformer, evaluator or tuner with all its params, and its stages if any."""
+
+    class_name: str
+    module: str
+    uid: str
+    params: tuple[ParamSetting, ...] = ()
+    stages: tuple[Component, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The class name; for a pipeline its stages in order: ``Pipeline(Tokenizer, LinearSVC)``."""
+        if not self.stages:
+            return self.class_name
+        return f"{self.class_name}({', '.join(stage.label for stage in self.stages)})"
+
+    @property
+    def text(self) -> str:
+        """The class with its stages and the params that are not default, all in words."""
+        inner = [stage.text for stage in self.stages]
+        inner += [f"{param.name}={param.value.text}" for param in self.params if not param.is_default]
+        return f"{self.class_name}({', '.join(inner)})" if inner else self.class_name
+
+    def to_json(self) -> dict[str, Json]:
+        """Class, uid, every param with its value, and which of them are not default."""
+        data: dict[str, Json] = {
+            "class": f"{self.module}.{self.class_name}",
+            "uid": self.uid,
+            "params": {param.name: param.value.data for param in self.params},
+            "not_default": [param.name for param in self.params if not param.is_default],
+        }
+        if self.stages:
+            data["stages"] = [stage.to_json() for stage in self.stages]
+        return data
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridSetting:
+    """One entry of a candidate's param map.
+
+    ``owner``, ``owner_class`` and ``owner_position`` say which stage the param belongs to: its uid,
+    its class, and the index in its pipeline (``"1"``, or ``"0.2"`` in a pipeline within one; None
+    for what is no stage of a pipeline).
+    """
+
+    name: str
+    owner: str
+    owner_class: str
+    owner_position: str | None
+    value: Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One param map of the grid; ``index`` is its place in ``estimatorParamMaps``."""
+
+    index: int
+    settings: tuple[GridSetting, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchDescription:
+    """What is searched, known before the first fit.
+
+    ``metric`` is the evaluator's metric name (its class name if it has none), ``folds`` the number
+    of folds that Spark's own loop makes, ``averaged`` whether scores are averaged over folds (a
+    CrossValidator) or stand as they are (a TrainValidationSplit), ``schema`` the names and types of
+    the data's columns.
+    """
+
+    tuner: Component
+    estimator: Component | None
+    evaluator: Component | None
+    metric: str
+    larger_is_better: bool | None
+    averaged: bool
+    folds: int
+    candidates: tuple[Candidate, ...]
+    schema: tuple[tuple[str, str], ...]
+    versions: tuple[tuple[str, str], ...]
+    application_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An error of the user's code or of Spark, as text; ``interrupted``: Ctrl-C or an exit."""
+
+    type: str
+    message: str
+    traceback: str
+    interrupted: bool
+
+    @property
+    def summary(self) -> str:
+        """Type and first line of the message."""
+        first_line = self.message.strip().partition("\n")[0]
+        return f"{self.type}: {first_line}" if first_line else self.type
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened to the search ``search_id`` at ``time_ms``."""
+
+    search_id: str
+    time_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchStarted(Event):
+    """``fit()`` of a tuner was called."""
+
+    description: SearchDescription
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellStarted(Event):
+    """The fit of a candidate on a fold began. ``time_ms`` is that moment."""
+
+    candidate: int
+    fold: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellScored(Event):
+    """A cell was fitted and scored. The score is the double that Spark goes on with."""
+
+    candidate: int
+    fold: int
+    score: float
+    fit_seconds: float
+    evaluate_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellFailed(Event):
+    """The fit, the transform or the evaluation of a cell raised."""
+
+    candidate: int
+    fold: int
+    failure: Failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateScored(Event):
+    """The last fold of a candidate was scored; Spark's own code averaged its scores."""
+
+    candidate: int
+    average: float
+    deviation: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefitStarted(Event):
+    """Every cell is scored, so the winner is known, and its fit on all the data begins."""
+
+    best: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchFinished(Event):
+    """``fit()`` is about to return a model.
+
+    ``averages`` (and ``deviations``, for a CrossValidator) are the lists on the model, by
+    candidate; None where the model has none. ``best`` is the winner's index in them.
+    """
+
+    averages: tuple[float, ...] | None
+    deviations: tuple[float, ...] | None
+    best: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchFailed(Event):
+    """``fit()`` is about to raise."""
+
+    failure: Failure

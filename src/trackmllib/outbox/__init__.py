@@ -1,0 +1,1 @@
+"""The queue between Spark's threads and the tracking server."""

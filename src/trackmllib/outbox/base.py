@@ -1,0 +1,52 @@
+"""What an outbox promises."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+from trackmllib.operations import Operation, Row
+
+
+class Outbox(ABC):
+    """Operations on their way to a tracking server, in the order in which they were put.
+
+    * ``put`` is atomic: all of its operations are in, or none, when it returns or raises. It never
+      waits for a server.
+    * A row leaves only by ``acknowledge`` or ``set_aside``; reading it changes nothing. After a
+      crash the rows that were read but not acknowledged are read again, so whoever applies them
+      must be able to do so twice.
+    * Rows of one search are read in the order they were put.
+    * All methods may be called from any thread. Threads that wait in here hold nothing that a
+      ``put`` needs.
+
+    What survives an accident is for each implementation to say.
+    """
+
+    @abstractmethod
+    def put(self, operations: Sequence[Operation]) -> None:
+        """Add operations behind all others."""
+
+    @abstractmethod
+    def peek(self, limit: int) -> list[Row]:
+        """The oldest rows, at most ``limit``, which stay where they are."""
+
+    @abstractmethod
+    def acknowledge(self, numbers: Iterable[int]) -> None:
+        """Remove rows that the server has said yes to. Unknown numbers are ignored."""
+
+    @abstractmethod
+    def set_aside(self, numbers: Iterable[int], reason: str) -> None:
+        """Take rows that will never be accepted out of the order, and keep them with the reason."""
+
+    @abstractmethod
+    def waiting(self, search_id: str | None = None) -> int:
+        """How many rows wait, of one search or of all; those set aside do not wait."""
+
+    @abstractmethod
+    def wait_for_rows(self, timeout: float | None) -> bool:
+        """Wait until there is a row to peek at; False if there is none after ``timeout`` seconds."""
+
+    @abstractmethod
+    def wait_until_empty(self, search_id: str | None, timeout: float) -> bool:
+        """Wait until no row waits, of one search or of all; False if some do after ``timeout``."""

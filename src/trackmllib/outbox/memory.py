@@ -1,0 +1,70 @@
+"""An outbox in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import count, islice
+
+from trackmllib.operations import Operation, Row
+from trackmllib.outbox.base import Outbox
+
+
+class MemoryOutbox(Outbox):
+    """Rows survive an exception and a server that is away, but not the end of the process."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, Operation] = {}
+        self._aside: dict[int, tuple[Operation, str]] = {}
+        self._waiting: Counter[str] = Counter()
+        self._numbers = count(1)
+        self._changed = threading.Condition()
+
+    def put(self, operations: Sequence[Operation]) -> None:
+        with self._changed:
+            for operation in operations:
+                self._rows[next(self._numbers)] = operation
+                self._waiting[operation.search_id] += 1
+            self._changed.notify_all()
+
+    def peek(self, limit: int) -> list[Row]:
+        with self._changed:
+            return [Row(*item) for item in islice(self._rows.items(), limit)]
+
+    def acknowledge(self, numbers: Iterable[int]) -> None:
+        with self._changed:
+            for number in numbers:
+                self._remove(number)
+            self._changed.notify_all()
+
+    def set_aside(self, numbers: Iterable[int], reason: str) -> None:
+        with self._changed:
+            for number in numbers:
+                operation = self._remove(number)
+                if operation is not None:
+                    self._aside[number] = (operation, reason)
+            self._changed.notify_all()
+
+    def waiting(self, search_id: str | None = None) -> int:
+        with self._changed:
+            return self._count(search_id)
+
+    def wait_for_rows(self, timeout: float | None) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: bool(self._rows), timeout)
+
+    def wait_until_empty(self, search_id: str | None, timeout: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._count(search_id) == 0, timeout)
+
+    def _count(self, search_id: str | None) -> int:
+        return len(self._rows) if search_id is None else self._waiting[search_id]
+
+    def _remove(self, number: int) -> Operation | None:
+        operation = self._rows.pop(number, None)
+        if operation is not None:
+            self._waiting[operation.search_id] -= 1
+            if not self._waiting[operation.search_id]:
+                del self._waiting[operation.search_id]
+        return operation

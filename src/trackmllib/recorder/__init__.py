@@ -1,0 +1,1 @@
+"""Facts about a search become operations: what MLflow is told, under which names. No I/O."""

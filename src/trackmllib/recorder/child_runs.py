@@ -1,0 +1,114 @@
+"""What the child run of a candidate is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trackmllib.events import CellFailed, CellScored
+from trackmllib.operations import (
+    CreateChildRun,
+    EndRun,
+    LogArtifact,
+    LogBatch,
+    Metric,
+    Operation,
+)
+from trackmllib.recorder import files, limits, names
+from trackmllib.recorder.names import GridNames
+from trackmllib.results import SearchResult
+
+
+def create(result: SearchResult, grid: GridNames, index: int) -> Iterator[Operation]:
+    """The run itself, from the first start of a cell, with the params that the grid varies."""
+    candidate = result.description.candidates[index]
+    found = result.candidates[index]
+    tags = [
+        ("trackmllib.search_id", result.search_id),
+        ("trackmllib.candidate", str(index)),
+    ]
+    if not found.measured:
+        tags.append(("trackmllib.times", "search"))
+    yield CreateChildRun(
+        search_id=result.search_id,
+        candidate=index,
+        name=names.child_run(candidate, grid),
+        start_ms=result.start_ms if found.start_ms is None else found.start_ms,
+        tags=tuple(tags),
+    )
+    if candidate.settings:
+        yield LogBatch(
+            search_id=result.search_id,
+            candidate=index,
+            params=tuple(
+                (grid.key(setting), limits.param_value(setting.value.text))
+                for setting in candidate.settings
+            ),
+        )
+
+
+def scored(result: SearchResult, event: CellScored) -> Operation:
+    """Score and seconds of one fold; the step is the fold."""
+    metric = limits.key(result.description.metric)
+    return LogBatch(
+        search_id=event.search_id,
+        candidate=event.candidate,
+        metrics=(
+            Metric(metric, event.score, event.time_ms, event.fold),
+            Metric("fit_seconds", event.fit_seconds, event.time_ms, event.fold),
+            Metric("evaluate_seconds", event.evaluate_seconds, event.time_ms, event.fold),
+        ),
+    )
+
+
+def summary(result: SearchResult, index: int, time_ms: int) -> Operation:
+    """What Spark made of the scores: average and deviation, or the one score of a split."""
+    metric = limits.key(result.description.metric)
+    found = result.candidates[index]
+    points = {metric: found.average}
+    if result.description.averaged:
+        points = {f"avg_{metric}": found.average, f"std_{metric}": found.deviation}
+    return LogBatch(
+        search_id=result.search_id,
+        candidate=index,
+        metrics=tuple(
+            Metric(key, value, time_ms) for key, value in points.items() if value is not None
+        ),
+    )
+
+
+def end(result: SearchResult, index: int) -> Operation:
+    """The final status. An open candidate of a search that failed was cut short at its end."""
+    found = result.candidates[index]
+    assert found.status != "RUNNING"
+    end_ms = found.end_ms
+    if end_ms is None or found.status == "KILLED":
+        end_ms = result.end_ms if result.end_ms is not None else end_ms
+    assert end_ms is not None
+    return EndRun(
+        search_id=result.search_id, candidate=index, status=found.status, end_ms=end_ms
+    )
+
+
+def failed(result: SearchResult, event: CellFailed) -> Iterator[Operation]:
+    """The error of a cell: type and first line in a tag, its traceback in a file."""
+    yield LogBatch(
+        search_id=event.search_id,
+        candidate=event.candidate,
+        tags=(("trackmllib.error", limits.tag_value(event.failure.summary)),),
+    )
+    yield LogArtifact(
+        search_id=event.search_id,
+        candidate=event.candidate,
+        file_name=files.TRACEBACK,
+        text=event.failure.traceback,
+    )
+    yield end(result, event.candidate)
+
+
+def mark_best(result: SearchResult, index: int, *, best: bool = True) -> Operation:
+    """The winner's mark; ``best=False`` takes back one that was set too early."""
+    return LogBatch(
+        search_id=result.search_id,
+        candidate=index,
+        tags=(("trackmllib.best", "true" if best else "false"),),
+    )

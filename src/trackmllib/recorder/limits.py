@@ -1,0 +1,45 @@
+"""What MLflow takes: the characters of names, and the lengths of names and values.
+
+The limits are those of ``mlflow.utils.validation``, the smaller one where versions differ.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+MAX_PARAM_VALUE = 6000
+MAX_TAG_VALUE = 5000
+MAX_RUN_NAME = 120
+# MLflow's 250, less the room for the ``_<search id>`` that a conflict appends.
+MAX_KEY = 250 - 37
+
+# MLflow allows colons too, but not on Windows; names are to be the same everywhere.
+_REFUSED = re.compile(r"[^/\w.\- ]")
+
+
+def key(name: str) -> str:
+    """A name that MLflow takes as the key of a param, a metric or a tag.
+
+    Each refused character becomes ``_``; so do the slashes of a name that MLflow would not take as
+    a path (``a//b``, ``../a``). Longer names are cut.
+    """
+    mended = _REFUSED.sub("_", name)
+    if posixpath.normpath(mended) != mended or mended.startswith(("/", ".")):
+        mended = mended.replace("/", "_")
+        if mended.strip(".") == "":
+            mended = "_" * max(1, len(mended))
+    return mended[:MAX_KEY]
+
+
+def cut(text: str, limit: int) -> str:
+    """The text, its end replaced by ``…`` where it is longer than ``limit`` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def param_value(text: str) -> str:
+    return cut(text, MAX_PARAM_VALUE)
+
+
+def tag_value(text: str) -> str:
+    return cut(text, MAX_TAG_VALUE)

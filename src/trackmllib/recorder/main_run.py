@@ -1,0 +1,138 @@
+"""What the main run of a search is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trackmllib.operations import (
+    Destination,
+    EndRun,
+    LogArtifact,
+    LogBatch,
+    Metric,
+    Operation,
+    OpenMainRun,
+    RunStatus,
+)
+from trackmllib.recorder import files, limits, names
+from trackmllib.recorder.names import GridNames
+from trackmllib.results import SearchResult
+
+
+def opened(
+    result: SearchResult, grid: GridNames, destination: Destination
+) -> Iterator[Operation]:
+    """The run itself, and the description of the search."""
+    yield OpenMainRun(
+        search_id=result.search_id,
+        destination=destination,
+        name=names.main_run(result.description),
+        start_ms=result.start_ms,
+    )
+    yield LogBatch(
+        search_id=result.search_id, params=tuple(_params(result)), tags=tuple(_tags(result))
+    )
+    yield LogArtifact(
+        search_id=result.search_id,
+        file_name=files.SEARCH,
+        text=files.search_json(result, grid),
+    )
+
+
+def progress(result: SearchResult, time_ms: int, *, key: str, count: int) -> Operation:
+    """A live count; the step is the number of finished cells."""
+    point = Metric(key, float(count), time_ms, result.cells_finished, series=True)
+    return LogBatch(search_id=result.search_id, metrics=(point,))
+
+
+def finished(
+    result: SearchResult, grid: GridNames, destination: Destination
+) -> Iterator[Operation]:
+    """The winner, the files, and the end of a run that is ours."""
+    assert result.end_ms is not None
+    yield from _best(result, grid, result.end_ms)
+    if result.refit_seconds is not None:
+        yield LogBatch(
+            search_id=result.search_id,
+            metrics=(Metric("refit_seconds", result.refit_seconds, result.end_ms),),
+        )
+    yield from _files(result, grid)
+    yield from _end(result, destination, "FINISHED")
+
+
+def failed(
+    result: SearchResult, grid: GridNames, destination: Destination
+) -> Iterator[Operation]:
+    """The error, the files with what there is, and the end of a run that is ours."""
+    assert result.failure is not None
+    assert result.end_ms is not None
+    yield from _best(result, grid, result.end_ms)
+    yield LogBatch(
+        search_id=result.search_id,
+        tags=(("trackmllib.error", limits.tag_value(result.failure.summary)),),
+    )
+    yield LogArtifact(
+        search_id=result.search_id, file_name=files.TRACEBACK, text=result.failure.traceback
+    )
+    yield from _files(result, grid)
+    yield from _end(result, destination, "KILLED" if result.failure.interrupted else "FAILED")
+
+
+def _params(result: SearchResult) -> Iterator[tuple[str, str]]:
+    description = result.description
+    for param in description.tuner.params:
+        if param.name not in ("estimator", "evaluator"):
+            yield limits.key(param.name), limits.param_value(param.value.text)
+    if description.estimator is not None:
+        yield "estimator", limits.param_value(description.estimator.label)
+    if description.evaluator is not None:
+        yield "evaluator", limits.param_value(description.evaluator.label)
+        yield "metric", limits.param_value(description.metric)
+        for param in description.evaluator.params:
+            if not param.is_default:
+                key = limits.key(f"evaluator.{param.name}")
+                yield key, limits.param_value(param.value.text)
+    yield "candidates", str(len(description.candidates))
+
+
+def _tags(result: SearchResult) -> Iterator[tuple[str, str]]:
+    description = result.description
+    yield "trackmllib.search_id", result.search_id
+    for name, version in description.versions:
+        yield f"trackmllib.{name}", version
+    if description.application_id is not None:
+        yield "trackmllib.application_id", description.application_id
+    if description.larger_is_better is not None:
+        yield "trackmllib.larger_is_better", str(description.larger_is_better).lower()
+
+
+def _best(result: SearchResult, grid: GridNames, time_ms: int) -> Iterator[Operation]:
+    if result.best is None:
+        return
+    candidate = result.description.candidates[result.best]
+    average = result.candidates[result.best].average
+    metric = limits.key(result.description.metric)
+    key = f"best_avg_{metric}" if result.description.averaged else f"best_{metric}"
+    yield LogBatch(
+        search_id=result.search_id,
+        params=tuple(
+            (f"best_{grid.key(setting)}", limits.param_value(setting.value.text))
+            for setting in candidate.settings
+        ),
+        metrics=() if average is None else (Metric(key, average, time_ms),),
+    )
+
+
+def _files(result: SearchResult, grid: GridNames) -> Iterator[Operation]:
+    for file_name, text in (
+        (files.RESULTS, files.results_csv(result, grid)),
+        (files.BEST_PARAMS, files.best_params_json(result, grid)),
+    ):
+        yield LogArtifact(search_id=result.search_id, file_name=file_name, text=text)
+
+
+def _end(
+    result: SearchResult, destination: Destination, status: RunStatus
+) -> Iterator[Operation]:
+    if destination.owned and result.end_ms is not None:
+        yield EndRun(search_id=result.search_id, status=status, end_ms=result.end_ms)

@@ -1,0 +1,78 @@
+"""Events to operations, one search at a time: which run is told what, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trackmllib.events import (
+    CandidateScored,
+    CellFailed,
+    CellScored,
+    CellStarted,
+    Event,
+    RefitStarted,
+    SearchFailed,
+    SearchFinished,
+    SearchStarted,
+)
+from trackmllib.operations import Destination, Operation
+from trackmllib.recorder import child_runs, main_run
+from trackmllib.recorder.names import GridNames
+from trackmllib.results import SearchResult
+
+
+class Recorder:
+    """The record of one search. What ``operations`` yields depends on its arguments alone."""
+
+    def __init__(self, destination: Destination, result: SearchResult) -> None:
+        self._destination = destination
+        self._grid = GridNames(result.description.candidates)
+
+    def operations(self, event: Event, result: SearchResult) -> Iterator[Operation]:
+        """What follows from an event, given the state of the search with this event in it."""
+        grid = self._grid
+        match event:
+            case SearchStarted():
+                yield from main_run.opened(result, grid, self._destination)
+            case CellStarted():
+                if len(result.candidates[event.candidate].cells) == 1:
+                    yield from child_runs.create(result, grid, event.candidate)
+            case CellScored():
+                yield child_runs.scored(result, event)
+                yield main_run.progress(
+                    result, event.time_ms, key="cells_finished", count=result.cells_finished
+                )
+            case CellFailed():
+                yield from child_runs.failed(result, event)
+            case CandidateScored():
+                if result.description.averaged:
+                    yield child_runs.summary(result, event.candidate, event.time_ms)
+                yield child_runs.end(result, event.candidate)
+                yield main_run.progress(
+                    result,
+                    event.time_ms,
+                    key="candidates_finished",
+                    count=result.candidates_finished,
+                )
+            case RefitStarted():
+                yield child_runs.mark_best(result, event.best)
+            case SearchFinished():
+                yield from self._finished(event, result)
+            case SearchFailed():
+                for index in result.closed_at_end:
+                    yield child_runs.end(result, index)
+                yield from main_run.failed(result, grid, self._destination)
+
+    def _finished(self, event: SearchFinished, result: SearchResult) -> Iterator[Operation]:
+        grid = self._grid
+        for index in result.changed_at_end:
+            if not result.candidates[index].measured:
+                yield from child_runs.create(result, grid, index)
+            yield child_runs.summary(result, index, event.time_ms)
+        for index in result.closed_at_end:
+            yield child_runs.end(result, index)
+        if result.best is not None and result.best != result.best_at_refit:
+            if result.best_at_refit is not None:
+                yield child_runs.mark_best(result, result.best_at_refit, best=False)
+            yield child_runs.mark_best(result, result.best)
+        yield from main_run.finished(result, grid, self._destination)

@@ -1,0 +1,177 @@
+"""One search as a table of candidates x folds, built from the facts of the search."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from trackmllib.events import (
+    CandidateScored,
+    CellFailed,
+    CellScored,
+    CellStarted,
+    Event,
+    Failure,
+    RefitStarted,
+    SearchDescription,
+    SearchFailed,
+    SearchFinished,
+    SearchStarted,
+)
+
+CandidateStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(kw_only=True)
+class Cell:
+    """One candidate on one fold. Times in milliseconds since the epoch, durations in seconds."""
+
+    start_ms: int
+    end_ms: int | None = None
+    score: float | None = None
+    fit_seconds: float | None = None
+    evaluate_seconds: float | None = None
+    failure: Failure | None = None
+
+
+@dataclass(kw_only=True)
+class CandidateResult:
+    """What is known of one candidate: its cells by fold, and what Spark made of their scores.
+
+    ``measured`` is False for a candidate none of whose cells was seen, because a subclass loops on
+    its own: its average is from the model, and it has no times of its own.
+    """
+
+    cells: dict[int, Cell] = field(default_factory=dict)
+    average: float | None = None
+    deviation: float | None = None
+    status: CandidateStatus = "RUNNING"
+    measured: bool = True
+
+    @property
+    def scored(self) -> int:
+        """How many folds have a score."""
+        return sum(cell.score is not None for cell in self.cells.values())
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds spent on fits and evaluations, added up over the folds that were scored."""
+        spent = [
+            (cell.fit_seconds or 0.0) + (cell.evaluate_seconds or 0.0)
+            for cell in self.cells.values()
+            if cell.score is not None
+        ]
+        return math.fsum(spent) if spent else None
+
+    @property
+    def start_ms(self) -> int | None:
+        return min((cell.start_ms for cell in self.cells.values()), default=None)
+
+    @property
+    def end_ms(self) -> int | None:
+        ends = [cell.end_ms for cell in self.cells.values() if cell.end_ms is not None]
+        return max(ends, default=None)
+
+
+class SearchResult:
+    """The state of a search so far. ``apply`` takes its events in the order they are emitted.
+
+    ``candidates`` holds those that have begun, by index. ``best`` is the winner's index as soon as
+    it is known (``best_at_refit`` before the model confirms it), ``refit_seconds`` the time from the last score to the model. The last event settles
+    what was open: ``closed_at_end`` are the candidates whose status it decided, and
+    ``changed_at_end`` those whose average or deviation it brought or corrected.
+    """
+
+    def __init__(self, started: SearchStarted) -> None:
+        self.search_id = started.search_id
+        self.description: SearchDescription = started.description
+        self.start_ms = started.time_ms
+        self.end_ms: int | None = None
+        self.candidates: dict[int, CandidateResult] = {}
+        self.cells_finished = 0
+        self.candidates_finished = 0
+        self.best: int | None = None
+        self.best_at_refit: int | None = None
+        self.closed_at_end: list[int] = []
+        self.changed_at_end: list[int] = []
+        self.failure: Failure | None = None
+        self.refit_seconds: float | None = None
+        self._refit_start_ms: int | None = None
+
+    def apply(self, event: Event) -> None:
+        """Take one more fact into the table."""
+        match event:
+            case CellStarted():
+                self._candidate(event.candidate).cells[event.fold] = Cell(start_ms=event.time_ms)
+            case CellScored():
+                cell = self._candidate(event.candidate).cells[event.fold]
+                cell.end_ms = event.time_ms
+                cell.score = event.score
+                cell.fit_seconds = event.fit_seconds
+                cell.evaluate_seconds = event.evaluate_seconds
+                self.cells_finished += 1
+            case CellFailed():
+                candidate = self._candidate(event.candidate)
+                candidate.cells[event.fold].end_ms = event.time_ms
+                candidate.cells[event.fold].failure = event.failure
+                candidate.status = "KILLED" if event.failure.interrupted else "FAILED"
+            case CandidateScored():
+                candidate = self._candidate(event.candidate)
+                candidate.average = event.average
+                candidate.deviation = event.deviation
+                candidate.status = "FINISHED"
+                self.candidates_finished += 1
+            case RefitStarted():
+                self.best = self.best_at_refit = event.best
+                self._refit_start_ms = event.time_ms
+            case SearchFinished():
+                self._finish(event)
+            case SearchFailed():
+                self.end_ms = event.time_ms
+                self.failure = event.failure
+                self._close("KILLED")
+
+    def best_so_far(self) -> int | None:
+        """The winner if it is known; else the best of the candidates that are complete."""
+        if self.best is not None or self.description.larger_is_better is None:
+            return self.best
+        sign = 1.0 if self.description.larger_is_better else -1.0
+        complete = {
+            index: sign * candidate.average
+            for index, candidate in sorted(self.candidates.items())
+            if candidate.average is not None and not math.isnan(candidate.average)
+        }
+        return max(complete, key=complete.__getitem__, default=None)
+
+    def _candidate(self, index: int) -> CandidateResult:
+        return self.candidates.setdefault(index, CandidateResult())
+
+    def _finish(self, event: SearchFinished) -> None:
+        self.end_ms = event.time_ms
+        if self._refit_start_ms is not None:
+            self.refit_seconds = (event.time_ms - self._refit_start_ms) / 1000.0
+        averages = event.averages or ()
+        deviations = event.deviations or (None,) * len(averages)
+        for index, found in enumerate(zip(averages, deviations, strict=False)):
+            if index not in self.candidates:
+                self.candidates[index] = CandidateResult(measured=False)
+            candidate = self.candidates[index]
+            if not _same((candidate.average, candidate.deviation), found):
+                candidate.average, candidate.deviation = found
+                self.changed_at_end.append(index)
+        self._close("FINISHED")
+        if event.best is not None:
+            self.best = event.best
+
+    def _close(self, status: CandidateStatus) -> None:
+        for index, candidate in sorted(self.candidates.items()):
+            if candidate.status == "RUNNING":
+                candidate.status = status
+                self.closed_at_end.append(index)
+        self.candidates_finished += len(self.closed_at_end) if status == "FINISHED" else 0
+
+
+def _same(one: tuple[float | None, ...], other: tuple[float | None, ...]) -> bool:
+    """Equal to the last bit; NaN is the same as NaN."""
+    return all(repr(a) == repr(b) for a, b in zip(one, other, strict=True))

@@ -1,0 +1,201 @@
+"""Wires the house together: seam, results, recorder, outbox, delivery and tracking."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import math
+import os
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from trackmllib.clock import Clock, SystemClock
+from trackmllib.delivery.worker import Delivery, Target
+from trackmllib.errors import IncompleteRecord
+from trackmllib.events import Event, SearchFailed, SearchFinished, SearchStarted
+from trackmllib.guard import Guard
+from trackmllib.operations import Destination, Operation
+from trackmllib.outbox.memory import MemoryOutbox
+from trackmllib.recorder.record import Recorder
+from trackmllib.results import SearchResult
+from trackmllib.settings import Settings, is_enabled
+from trackmllib.spark.seam import Seam
+from trackmllib.tracking.active import current_destination
+from trackmllib.tracking.apply import MlflowTracking
+from trackmllib.tracking.mute import MlflowMute
+
+logger = logging.getLogger("trackmllib")
+
+Listener = Callable[[Event], None]
+
+
+class _Search:
+    """A search while it runs: its table, its record, and what went wrong with the record."""
+
+    def __init__(self, destination: Destination, started: SearchStarted) -> None:
+        self.destination = destination
+        self.result = SearchResult(started)
+        self.recorder = Recorder(destination, self.result)
+        self.problems: Counter[str] = Counter()
+        self.closed = False
+
+
+class Session:
+    """Recording, from ``start`` to ``stop``. Nothing runs before the first search.
+
+    ``target`` and ``destination`` stand for MLflow and can be replaced in tests; listeners are
+    called with each event on Spark's threads.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        target: Target | None = None,
+        destination: Callable[[], Destination] = current_destination,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.process = os.getpid()
+        self._destination = destination
+        self._listeners = tuple(listeners)
+        self._searches: dict[str, _Search] = {}
+        self._refused_conf: set[str] = set()
+        self._outbox = MemoryOutbox()
+        self._target = target or MlflowTracking(self._note)
+        self._delivery = Delivery(self._outbox, self._target, self._refused)
+        self._seam = Seam(self, new_id, self._enabled)
+        self._mute = MlflowMute(self._seam.inside_search)
+
+    def start(self) -> None:
+        """Put the patches in; again is no change."""
+        self._mute.install()
+        self._seam.install()
+
+    def stop(self) -> None:
+        """Take the patches out. What waits in the outbox is still delivered."""
+        self._seam.uninstall()
+        self._mute.uninstall()
+
+    # What the seam calls, on Spark's threads.
+
+    def emit(self, event: Event) -> None:
+        if os.getpid() != self.process:
+            return
+        if isinstance(event, SearchStarted):
+            if not self._searches:
+                atexit.unregister(self._at_exit)
+                atexit.register(self._at_exit)
+            self._searches[event.search_id] = _Search(self._destination(), event)
+        search = self._searches.get(event.search_id)
+        if search is None:
+            return
+        search.result.apply(event)
+        self._outbox.put(list(search.recorder.operations(event, search.result)))
+        self._delivery.start()
+        for listener in self._listeners:
+            with self.guard(event.search_id, "telling a listener"):
+                listener(event)
+        if isinstance(event, (SearchFinished, SearchFailed)):
+            self._close(search, event)
+
+    def guard(self, search_id: str, doing: str) -> Guard:
+        def report(what: str, error: Exception) -> None:
+            logger.debug("trackmllib failed at %s", what, exc_info=error)
+            self._problem(search_id, f"{what} failed: {type(error).__name__}: {error}")
+
+        return Guard(doing, report, strict=self.settings.strict)
+
+    def _enabled(self, conf: Callable[[str], str | None]) -> bool:
+        return is_enabled(conf, self._warn_of_conf)
+
+    def _warn_of_conf(self, sentence: str) -> None:
+        if sentence not in self._refused_conf:
+            self._refused_conf.add(sentence)
+            self._warn(sentence)
+
+    # What the delivery thread calls.
+
+    def _refused(self, operation: Operation, error: Exception) -> None:
+        logger.debug("Refused: %r", operation, exc_info=error)
+        self._problem(operation.search_id, str(error))
+
+    def _note(self, search_id: str, sentence: str) -> None:
+        self._problem(search_id, sentence)
+
+    # The end of a search, and of the process.
+
+    def _close(self, search: _Search, event: SearchFinished | SearchFailed) -> None:
+        """Wait for the delivery of the search, unless it was interrupted, and say what is missing."""
+        search_id = event.search_id
+        self._warn_of_nan(search.result)
+        interrupted = isinstance(event, SearchFailed) and event.failure.interrupted
+        timeout = 0.0 if interrupted else self.settings.flush_timeout
+        waiting = self._delivery.flush(search_id, timeout)
+        if waiting and not interrupted:
+            trouble = self._delivery.last_trouble or search.destination.tracking_uri
+            search.problems[
+                f"{waiting} operations are not delivered after {timeout:g} s ({trouble}); they are "
+                "sent in the background for as long as this process runs"
+            ] += 1
+        search.closed = True
+        self._say_problems(search_id, search)
+        self._forget_delivered()
+
+    def _forget_delivered(self) -> None:
+        for search_id, search in list(self._searches.items()):
+            if search.closed and not self._outbox.waiting(search_id):
+                del self._searches[search_id]
+                if isinstance(self._target, MlflowTracking):
+                    self._target.forget(search_id)
+
+    def _at_exit(self) -> None:
+        if os.getpid() != self.process:
+            return
+        waiting = self._delivery.flush(None, self.settings.flush_timeout)
+        self._delivery.stop()
+        if waiting:
+            self._warn(
+                f"{waiting} operations did not reach the tracking server before the process "
+                f"ended, and are lost ({self._delivery.last_trouble})."
+            )
+
+    # Warnings.
+
+    def _problem(self, search_id: str, reason: str) -> None:
+        search = self._searches.get(search_id)
+        if search is not None:
+            search.problems[reason] += 1
+        if search is None:
+            self._warn(f"{reason}. The training is not affected.")
+
+    def _say_problems(self, search_id: str, search: _Search) -> None:
+        if not search.problems:
+            return
+        reasons = "; ".join(
+            reason if times == 1 else f"{reason} ({times} times)"
+            for reason, times in search.problems.items()
+        )
+        text = (
+            f"The record of search {search_id} in MLflow is not complete. The training is not "
+            f"affected. {reasons}."
+        )
+        if self.settings.strict:
+            raise IncompleteRecord(text)
+        self._warn(text)
+
+    def _warn_of_nan(self, result: SearchResult) -> None:
+        best = result.best
+        average = None if best is None else result.candidates[best].average
+        if average is not None and math.isnan(average):
+            self._warn(
+                f"Candidate {best} of search {result.search_id} won with a score of NaN: Spark "
+                "takes NaN for the best of all scores. Look at what makes the evaluator return it."
+            )
+
+    def _warn(self, text: str) -> None:
+        logger.log(logging.DEBUG if self.settings.silent else logging.WARNING, "%s", text)

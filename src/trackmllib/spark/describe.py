@@ -1,0 +1,169 @@
+"""Reads a tuner, and describes its search in plain data.
+
+Reads only Python attributes of the user's objects: no Spark job, nothing is written on them. A
+tuner that is not complete (no estimator, no evaluator, no grid) is described as far as it goes, so
+that Spark's own error about it is recorded too.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+import pyspark
+from pyspark.ml.param import Param, Params
+from pyspark.ml.tuning import TrainValidationSplit
+
+from trackmllib.events import (
+    Candidate,
+    Component,
+    GridSetting,
+    ParamSetting,
+    SearchDescription,
+    Value,
+)
+from trackmllib.spark.values import plain
+from trackmllib.version import __version__
+
+def describe_search(tuner: Params, dataset: Any) -> SearchDescription:
+    """What ``tuner.fit(dataset)`` will search."""
+    estimator = _value(tuner, "estimator")
+    evaluator = _value(tuner, "evaluator")
+    is_split = isinstance(tuner, TrainValidationSplit)
+    return SearchDescription(
+        tuner=describe_component(tuner),
+        estimator=describe_component(estimator) if isinstance(estimator, Params) else None,
+        evaluator=describe_component(evaluator) if isinstance(evaluator, Params) else None,
+        metric=_metric_name(evaluator),
+        larger_is_better=_larger_is_better(evaluator),
+        averaged=not is_split,
+        folds=1 if is_split else int(_value(tuner, "numFolds") or 0),
+        candidates=_candidates(estimator, _value(tuner, "estimatorParamMaps")),
+        schema=_schema(dataset),
+        versions=(
+            ("version", __version__),
+            ("spark_version", pyspark.__version__),
+            ("python_version", platform.python_version()),
+        ),
+        application_id=_application_id(dataset),
+    )
+
+
+def describe_component(component: Params) -> Component:
+    """A component with all its params; stages and grids stand in fields of their own."""
+    cls = type(component)
+    return Component(
+        class_name=cls.__name__,
+        module=cls.__module__,
+        uid=component.uid,
+        params=tuple(
+            _setting(component, param)
+            for param in component.params
+            if param.name not in ("stages", "estimatorParamMaps") and component.isDefined(param)
+        ),
+        stages=tuple(describe_component(stage) for stage in _stages(component)),
+    )
+
+
+def _setting(component: Params, param: Param[Any]) -> ParamSetting:
+    value = plain(component.getOrDefault(param), describe_component)
+    is_default = not component.isSet(param)
+    if not is_default and component.hasDefault(param):
+        is_default = plain(component._defaultParamMap[param], describe_component) == value
+    return ParamSetting(name=param.name, value=value, is_default=is_default)
+
+
+def _value(component: Params, name: str) -> Any:
+    """The value of a param, or None where it has none."""
+    if not component.hasParam(name) or not component.isDefined(name):
+        return None
+    return component.getOrDefault(name)
+
+
+def _stages(component: Params) -> list[Params]:
+    stages = _value(component, "stages")
+    if not isinstance(stages, (list, tuple)):
+        return []
+    return [stage for stage in stages if isinstance(stage, Params)]
+
+
+def _candidates(estimator: Any, maps: Any) -> tuple[Candidate, ...]:
+    if not isinstance(maps, (list, tuple)):
+        return ()
+    maps = [entry if isinstance(entry, dict) else {} for entry in maps]
+    owners = dict(_owners(estimator))
+    for entry in maps:
+        for value in entry.values():
+            for uid, owner in _owners(value):
+                owners.setdefault(uid, owner)
+    seen: dict[int, Value] = {}
+
+    def setting(param: Any, value: Any) -> GridSetting:
+        # A grid of thousands of candidates repeats a few values, some of them whole pipelines.
+        if id(value) not in seen:
+            seen[id(value)] = plain(value, describe_component)
+        uid = str(getattr(param, "parent", ""))
+        owner_class, position = owners.get(uid, (uid.rpartition("_")[0] or uid, None))
+        return GridSetting(
+            name=str(getattr(param, "name", param)),
+            owner=uid,
+            owner_class=owner_class,
+            owner_position=position,
+            value=seen[id(value)],
+        )
+
+    return tuple(
+        Candidate(index=index, settings=tuple(setting(p, v) for p, v in entry.items()))
+        for index, entry in enumerate(maps)
+    )
+
+
+def _owners(value: Any, position: str = "") -> Iterator[tuple[str, tuple[str, str | None]]]:
+    """Class and position of every component in a value, by uid: (uid, (class, position))."""
+    if isinstance(value, Params):
+        yield value.uid, (type(value).__name__, position or None)
+        stages = _stages(value)
+        yield from _owners_of(stages, position)
+        for param in value.params:
+            if param.name not in ("stages", "estimatorParamMaps") and value.isDefined(param):
+                yield from _owners(value.getOrDefault(param), position)
+    elif isinstance(value, (list, tuple)) and any(isinstance(item, Params) for item in value):
+        yield from _owners_of(value, position)
+
+
+def _owners_of(stages: Any, position: str) -> Iterator[tuple[str, tuple[str, str | None]]]:
+    for index, stage in enumerate(stages):
+        yield from _owners(stage, f"{position}.{index}" if position else str(index))
+
+
+def _metric_name(evaluator: Any) -> str:
+    if evaluator is None:
+        return "metric"
+    try:
+        return str(evaluator.getMetricName())
+    except Exception:
+        return type(evaluator).__name__
+
+
+def _larger_is_better(evaluator: Any) -> bool | None:
+    try:
+        return bool(evaluator.isLargerBetter())
+    except Exception:
+        return None
+
+
+def _schema(dataset: Any) -> tuple[tuple[str, str], ...]:
+    try:
+        return tuple((str(name), str(kind)) for name, kind in dataset.dtypes)
+    except Exception:
+        return ()
+
+
+def _application_id(dataset: Any) -> str | None:
+    try:
+        return str(dataset.sparkSession.sparkContext.applicationId)
+    except Exception:
+        return None
+
+

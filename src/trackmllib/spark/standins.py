@@ -1,0 +1,85 @@
+"""Thin stand-ins for the estimator and the evaluator of a fold.
+
+Spark's ``_parallelFitTasks`` uses nothing of an estimator but ``fitMultiple`` and nothing of an
+evaluator but ``evaluate``. Handed to it in place of the user's own, these two see the fit and the
+score of each cell, while Spark's code and the user's run unmodified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pyspark.ml.base import _FitMultipleIterator
+
+from trackmllib.spark.here import Here
+
+
+class EstimatorStandIn:
+    """The user's estimator, whose models are seen as they are fitted."""
+
+    def __init__(self, estimator: Any, here: Here) -> None:
+        self._estimator = estimator
+        self._here = here
+
+    def fitMultiple(self, dataset: Any, params: Any) -> Iterator[tuple[int, Any]]:
+        models = self._estimator.fitMultiple(dataset, params)
+        if type(models) is _FitMultipleIterator:
+            watched = _watch_single(models.fitSingleModel, self._here)
+            return _FitMultipleIterator(watched, models.numModel)
+        return _Models(models, self._here)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._estimator, name)
+
+
+class EvaluatorStandIn:
+    """The user's evaluator, whose scores are seen as it returns them."""
+
+    def __init__(self, evaluator: Any, here: Here) -> None:
+        self._evaluator = evaluator
+        self._here = here
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        score = self._evaluator.evaluate(*args, **kwargs)
+        cell = self._here.cell
+        if cell is not None:
+            cell.scored(score)
+        return score
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._evaluator, name)
+
+
+def _watch_single(fit: Callable[[int], Any], here: Here) -> Callable[[int], Any]:
+    """``fitSingleModel`` of Spark's own iterator: it knows the candidate before the fit."""
+
+    def fit_single_model(index: int) -> Any:
+        cell = here.cell
+        if cell is not None:
+            cell.started(index)
+        model = fit(index)
+        if cell is not None:
+            cell.fitted()
+        return model
+
+    return fit_single_model
+
+
+class _Models:
+    """Models of an estimator with a ``fitMultiple`` of its own: the index comes with the model."""
+
+    def __init__(self, models: Iterator[tuple[int, Any]], here: Here) -> None:
+        self._models = models
+        self._here = here
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        return self
+
+    def __next__(self) -> tuple[int, Any]:
+        index, model = next(self._models)
+        cell = self._here.cell
+        if cell is not None:
+            cell.fitted()
+            cell.started(index)
+        return index, model

@@ -1,0 +1,65 @@
+"""Values of params as plain data: what people read, and what a JSON file holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from pyspark.ml.linalg import Matrix, SparseVector, Vector
+from pyspark.ml.param import Params
+
+from trackmllib.events import Component, Json, Value
+
+
+def plain(value: Any, describe: Callable[[Params], Component]) -> Value:
+    """The plain form of a param's value; ``describe`` does stages and other components.
+
+    Never raises for a value that cannot be shown: that one reads as its class name.
+    """
+    try:
+        return Value(text=_text(value, describe), data=_data(value, describe))
+    except Exception:
+        shown = f"<{type(value).__name__}>"
+        return Value(text=shown, data=shown)
+
+
+def _text(value: Any, describe: Callable[[Params], Component]) -> str:
+    if isinstance(value, Params):
+        return describe(value).text
+    if isinstance(value, (list, tuple)):
+        if value and all(isinstance(item, Params) for item in value):
+            return ", ".join(_text(item, describe) for item in value)
+        return "[" + ", ".join(_text(item, describe) for item in value) + "]"
+    return str(_scalar(value))
+
+
+def _data(value: Any, describe: Callable[[Params], Component]) -> Json:
+    value = _scalar(value)
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Params):
+        return describe(value).to_json()
+    if isinstance(value, dict):
+        return {str(key): _data(item, describe) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_data(item, describe) for item in value]
+    if isinstance(value, SparseVector):
+        return {
+            "type": "SparseVector",
+            "size": int(value.size),
+            "indices": value.indices.tolist(),
+            "values": value.values.tolist(),
+        }
+    if isinstance(value, (Vector, Matrix)):
+        return {"type": type(value).__name__, "values": _data(value.toArray().tolist(), describe)}
+    return str(value)
+
+
+def _scalar(value: Any) -> Any:
+    """A numpy scalar as Python's own number; anything else as it is."""
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        return value.item()
+    return value

@@ -1,0 +1,304 @@
+"""Watches one search and its cells, and says what happens to them as events.
+
+A watch is told by the seam what Spark does; it measures the times, knows which fold and candidate
+it was, and stays silent once the search has ended, whatever threads of Spark still run.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Protocol
+
+from trackmllib.clock import Clock
+from trackmllib.events import (
+    CandidateScored,
+    CellFailed,
+    CellScored,
+    CellStarted,
+    Event,
+    Failure,
+    RefitStarted,
+    SearchDescription,
+    SearchFailed,
+    SearchFinished,
+    SearchStarted,
+)
+from trackmllib.guard import Guard
+from trackmllib.spark.scores import average_and_deviation, winner
+
+
+class Host(Protocol):
+    """What a watch needs of the house around it."""
+
+    clock: Clock
+
+    def emit(self, event: Event) -> None:
+        """Take up a fact. Called on Spark's threads; the end of a search may wait here."""
+        ...
+
+    def guard(self, search_id: str, doing: str) -> Guard:
+        """A context in which an error of ours is reported and not raised."""
+        ...
+
+
+class SearchWatch:
+    """One ``fit()`` of a tuner, as a context around Spark's own call."""
+
+    def __init__(
+        self, host: Host, search_id: str, describe: Callable[[], SearchDescription]
+    ) -> None:
+        self.search_id = search_id
+        self.begun = False
+        self.superseded = False
+        self._host = host
+        self._describe = describe
+        self._start_ms = host.clock.now_ms()
+        self._lock = threading.Lock()
+        self._description: SearchDescription | None = None
+        self._ended = False
+        self._model: Any = None
+        self._folds = 0
+        self._scores: dict[int, list[tuple[int, Any]]] = {}
+        self._cells = 0
+
+    def begin(self) -> None:
+        """Say that the search has started; later calls do nothing."""
+        if self.begun:
+            return
+        self.begun = True
+        with self.guard("describing the search"):
+            description = self._describe()
+            self._host.emit(
+                SearchStarted(
+                    search_id=self.search_id, time_ms=self._start_ms, description=description
+                )
+            )
+            self._description = description
+
+    def returned(self, model: Any) -> None:
+        """Spark's call returned this model."""
+        self._model = model
+
+    def next_fold(self, *, spark_loops: bool) -> FoldWatch:
+        """Spark begins the next fold. ``spark_loops``: by its own ``_fit``, whose rules we know."""
+        self.begin()
+        fold = self._folds
+        self._folds += 1
+        return FoldWatch(self, fold, spark_loops)
+
+    def guard(self, doing: str) -> Guard:
+        return self._host.guard(self.search_id, doing)
+
+    @property
+    def clock(self) -> Clock:
+        return self._host.clock
+
+    def __enter__(self) -> SearchWatch:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.superseded:
+            return
+        self.begin()
+        with self.guard("recording the end of the search"):
+            with self._lock:
+                self._ended = True
+            if self._description is None:
+                return
+            now = self._host.clock.now_ms()
+            if error is not None:
+                self._host.emit(
+                    SearchFailed(
+                        search_id=self.search_id, time_ms=now, failure=_failure_from(error)
+                    )
+                )
+                return
+            averages, deviations = _results_of(self._model, self._description.averaged)
+            self._host.emit(
+                SearchFinished(
+                    search_id=self.search_id,
+                    time_ms=now,
+                    averages=averages,
+                    deviations=deviations,
+                    best=self._winner(averages),
+                )
+            )
+
+    def cell_started(self, candidate: int, fold: int, time_ms: int) -> None:
+        self._emit(
+            CellStarted(
+                search_id=self.search_id, time_ms=time_ms, candidate=candidate, fold=fold
+            )
+        )
+
+    def cell_failed(self, candidate: int, fold: int, error: BaseException) -> None:
+        self._emit(
+            CellFailed(
+                search_id=self.search_id,
+                time_ms=self._host.clock.now_ms(),
+                candidate=candidate,
+                fold=fold,
+                failure=_failure_from(error),
+            )
+        )
+
+    def cell_scored(
+        self, cell: CellWatch, score: Any, fit_seconds: float, evaluate_seconds: float
+    ) -> None:
+        """A cell has its score; what follows from it is said at once."""
+        candidate = cell.candidate
+        assert candidate is not None
+        now = self._host.clock.now_ms()
+        scored = CellScored(
+            search_id=self.search_id,
+            time_ms=now,
+            candidate=candidate,
+            fold=cell.fold,
+            score=float(score),
+            fit_seconds=fit_seconds,
+            evaluate_seconds=evaluate_seconds,
+        )
+        with self._lock:
+            description = self._description
+            if self._ended or description is None:
+                return
+            self._host.emit(scored)
+            if not cell.spark_loops:
+                return
+            scores = self._scores.setdefault(candidate, [])
+            scores.append((cell.fold, score))
+            self._cells += 1
+            if len(scores) == description.folds:
+                self._host.emit(self._candidate_scored(candidate, now, description))
+                best = self._best(description)
+                if best is not None:
+                    self._host.emit(
+                        RefitStarted(search_id=self.search_id, time_ms=now, best=best)
+                    )
+
+    def _emit(self, event: Event) -> None:
+        with self._lock:
+            if not self._ended and self._description is not None:
+                self._host.emit(event)
+
+    def _candidate_scored(
+        self, candidate: int, time_ms: int, description: SearchDescription
+    ) -> CandidateScored:
+        average, deviation = self._average(candidate, description)
+        return CandidateScored(
+            search_id=self.search_id,
+            time_ms=time_ms,
+            candidate=candidate,
+            average=float(average),
+            deviation=None if deviation is None else float(deviation),
+        )
+
+    def _average(self, candidate: int, description: SearchDescription) -> tuple[Any, Any]:
+        scores = [score for _, score in sorted(self._scores[candidate], key=lambda pair: pair[0])]
+        if not description.averaged:
+            return scores[0], None
+        return average_and_deviation(scores, len(description.candidates))
+
+    def _best(self, description: SearchDescription) -> int | None:
+        """The winner, once every cell is scored and if the evaluator says which way is better."""
+        count = len(description.candidates)
+        if self._cells != count * description.folds or description.larger_is_better is None:
+            return None
+        averages = [self._average(index, description)[0] for index in range(count)]
+        return winner(averages, description.larger_is_better)
+
+    def _winner(self, averages: tuple[float, ...] | None) -> int | None:
+        description = self._description
+        if not averages or description is None or description.larger_is_better is None:
+            return None
+        return winner(averages, description.larger_is_better)
+
+
+class FoldWatch:
+    """One fold of a search, from which the watches of its cells are made."""
+
+    def __init__(self, search: SearchWatch, fold: int, spark_loops: bool) -> None:
+        self.search = search
+        self._fold = fold
+        self._spark_loops = spark_loops
+
+    def cell(self) -> CellWatch:
+        return CellWatch(self.search, self._fold, self._spark_loops)
+
+
+class CellWatch:
+    """One cell, as a context around the task that Spark runs in a thread of its pool.
+
+    The candidate is known when its fit begins, or, from an estimator that hands out its models in
+    an order of its own, when the model is there.
+    """
+
+    def __init__(self, search: SearchWatch, fold: int, spark_loops: bool) -> None:
+        self.fold = fold
+        self.spark_loops = spark_loops
+        self.candidate: int | None = None
+        self._search = search
+
+    def __enter__(self) -> CellWatch:
+        clock = self._search.clock
+        self._start_ms = clock.now_ms()
+        self._start = clock.monotonic()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None or self.candidate is None:
+            return
+        with self._search.guard("recording the failure of a cell"):
+            self._search.cell_failed(self.candidate, self.fold, error)
+
+    def started(self, candidate: int) -> None:
+        """The candidate of this cell is known."""
+        with self._search.guard("recording the start of a cell"):
+            self.candidate = candidate
+            self._search.cell_started(candidate, self.fold, self._start_ms)
+
+    def fitted(self) -> None:
+        """The model of this cell is there."""
+        self._fitted = self._search.clock.monotonic()
+
+    def scored(self, score: Any) -> None:
+        """The evaluator returned this score."""
+        with self._search.guard("recording a score"):
+            if self.candidate is None:
+                return
+            now = self._search.clock.monotonic()
+            self._search.cell_scored(self, score, self._fitted - self._start, now - self._fitted)
+
+
+def _results_of(
+    model: Any, averaged: bool
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Averages and deviations as they stand on the model; None for what it does not have."""
+    averages = getattr(model, "avgMetrics" if averaged else "validationMetrics", None)
+    deviations = getattr(model, "stdMetrics", None) if averaged else None
+    return (
+        tuple(float(score) for score in averages) if averages else None,
+        tuple(float(score) for score in deviations) if deviations else None,
+    )
+
+
+def _failure_from(error: BaseException) -> Failure:
+    return Failure(
+        type=type(error).__name__,
+        message=str(error),
+        traceback="".join(traceback.format_exception(error)),
+        interrupted=not isinstance(error, Exception),
+    )

@@ -1,0 +1,63 @@
+"""Which run, experiment and server MLflow would use at this moment in this thread.
+
+Follows ``mlflow.start_run`` (``mlflow/tracking/fluent.py``), but without asking the server: that is
+left to the delivery thread.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import mlflow
+from mlflow.environment_variables import (
+    MLFLOW_EXPERIMENT_ID,
+    MLFLOW_EXPERIMENT_NAME,
+    MLFLOW_RUN_ID,
+)
+from mlflow.tracking import fluent
+from mlflow.tracking.default_experiment import registry as default_experiment
+
+from trackmllib.operations import Destination
+
+
+def current_destination() -> Destination:
+    """Where a search that begins now goes.
+
+    The active run of this thread, which stays the user's; else the run that ``MLFLOW_RUN_ID``
+    names, which is taken as ``start_run`` takes it: once, out of the environment; else a new run in
+    the experiment that holds now.
+    """
+    uri = absolute(mlflow.get_tracking_uri())
+    active = mlflow.active_run()
+    if active is not None:
+        return Destination(
+            tracking_uri=uri,
+            run_id=active.info.run_id,
+            experiment_id=active.info.experiment_id,
+            owned=False,
+        )
+    experiment_id = fluent._active_experiment_id
+    run_id = os.environ.pop(MLFLOW_RUN_ID.name, None)
+    if run_id:
+        return Destination(tracking_uri=uri, run_id=run_id, experiment_id=experiment_id)
+    if experiment_id:
+        return Destination(tracking_uri=uri, experiment_id=experiment_id)
+    name, experiment_id = MLFLOW_EXPERIMENT_NAME.get(), MLFLOW_EXPERIMENT_ID.get()
+    if name or experiment_id:
+        return Destination(tracking_uri=uri, experiment_name=name, experiment_id=experiment_id)
+    return Destination(tracking_uri=uri, experiment_id=default_experiment.get_experiment_id())
+
+
+def absolute(uri: str) -> str:
+    """The URI with a relative path made absolute, so that a later ``chdir`` changes nothing."""
+    parts = urlsplit(uri)
+    if parts.scheme.startswith("sqlite"):
+        prefix, slashes, path = uri.partition(":///")
+        if path and not path.startswith(("/", ":memory:", "file:")):
+            return f"{prefix}{slashes}{Path(path).absolute().as_posix()}"
+        return uri
+    if parts.scheme == "" or (parts.scheme == "file" and not parts.path.startswith("/")):
+        return Path(parts.path or "mlruns").absolute().as_uri()
+    return uri

@@ -1,0 +1,119 @@
+"""Calls on MLflow's client that it lacks, or makes too loudly."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric as MlflowMetric
+from mlflow.entities import Param, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
+
+from trackmllib.errors import Refused
+from trackmllib.operations import Destination, LogBatch
+from trackmllib.tracking.failures import is_passing
+
+Entity: TypeAlias = "Param | MlflowMetric | RunTag"
+
+# After so many refused entities of one batch the rest of it is not tried singly.
+GIVE_UP_AFTER = 10
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client for a tracking URI."""
+    _check_sqlite(uri)
+    return MlflowClient(tracking_uri=uri)
+
+
+def set_status(client: MlflowClient, run_id: str, status: str, end_ms: int | None) -> None:
+    """Set status and end time, without the two lines that ``set_terminated`` prints."""
+    client._tracking_client.store.update_run_info(
+        run_id, RunStatus.from_string(status), end_ms, None
+    )
+
+
+def experiment_id(client: MlflowClient, destination: Destination) -> str:
+    """The experiment for a new run; one that is named and does not exist is made."""
+    name = destination.experiment_name
+    if name is None:
+        if destination.experiment_id is None:
+            raise Refused("no experiment is set; call mlflow.set_experiment(…) before fit()")
+        return destination.experiment_id
+    experiment = client.get_experiment_by_name(name)
+    found = client.create_experiment(name) if experiment is None else experiment.experiment_id
+    if destination.experiment_id not in (None, found):
+        raise Refused(
+            f"MLFLOW_EXPERIMENT_ID is {destination.experiment_id}, but MLFLOW_EXPERIMENT_NAME "
+            f"{name!r} is experiment {found}"
+        )
+    return str(found)
+
+
+def log_batch(client: MlflowClient, run_id: str, batch: LogBatch) -> None:
+    """Add params, metrics and tags to a run.
+
+    Of a batch that MLflow does not take whole, everything is logged that it takes; Refused names
+    the rest.
+    """
+    entities: list[Entity] = [
+        *(Param(key, value) for key, value in batch.params),
+        *(RunTag(key, value) for key, value in batch.tags),
+        *(MlflowMetric(m.key, m.value, m.time_ms, m.step) for m in batch.metrics),
+    ]
+    refused: dict[str, str] = {}
+    _log(client, run_id, entities, refused)
+    if refused:
+        names = ", ".join(refused)
+        raise Refused(f"{names} not logged: {next(iter(refused.values()))}")
+
+
+def _log(
+    client: MlflowClient, run_id: str, entities: list[Entity], refused: dict[str, str]
+) -> None:
+    try:
+        client.log_batch(
+            run_id,
+            params=[entity for entity in entities if isinstance(entity, Param)],
+            metrics=[entity for entity in entities if isinstance(entity, MlflowMetric)],
+            tags=[entity for entity in entities if isinstance(entity, RunTag)],
+            synchronous=True,
+        )
+    except MlflowException as error:
+        if is_passing(error):
+            raise
+        if len(entities) <= 1 or len(refused) >= GIVE_UP_AFTER:
+            refused.update((entity.key, str(error)) for entity in entities)
+            return
+        half = len(entities) // 2
+        _log(client, run_id, entities[:half], refused)
+        _log(client, run_id, entities[half:], refused)
+
+
+def resume(client: MlflowClient, run: Any, destination: Destination) -> None:
+    """Take up a run as ``mlflow.start_run(run_id)`` does, with its two checks."""
+    run_id = run.info.run_id
+    wanted = destination.experiment_id
+    if wanted is not None and wanted != run.info.experiment_id:
+        raise Refused(
+            f"MLFLOW_RUN_ID names run {run_id} of experiment {run.info.experiment_id}, but the "
+            f"active experiment is {wanted}"
+        )
+    if run.info.lifecycle_stage == "deleted":
+        raise Refused(f"MLFLOW_RUN_ID names run {run_id}, which is deleted")
+    set_status(client, run_id, "RUNNING", run.info.end_time)
+
+
+def _check_sqlite(uri: str) -> None:
+    """Open a SQLite file once ourselves: MLflow tries ten times, for a minute and a half."""
+    scheme, _, path = uri.partition(":///")
+    if scheme != "sqlite" or not path or path.startswith(":memory:"):
+        return
+    file = Path(path.partition("?")[0])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(file)
+    try:
+        connection.execute("PRAGMA schema_version")
+    finally:
+        connection.close()

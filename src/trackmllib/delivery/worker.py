@@ -15,6 +15,7 @@ from trackmllib.outbox.base import Outbox
 logger = logging.getLogger(__name__)
 
 BATCH = 1000
+IDLE_SECONDS = 5.0
 
 
 class Target(Protocol):
@@ -31,8 +32,8 @@ class Target(Protocol):
 class Delivery:
     """Takes operations out of an outbox and applies them to a target, for as long as it takes.
 
-    The thread starts with the first ``start`` and is a daemon: a process is never kept alive by
-    it. ``refused`` is told of each operation that will never be accepted, and why.
+    The thread runs from ``start`` until nothing has come for a while. It is a daemon: a process is
+    never kept alive by it. ``refused`` is told of each operation that will never be accepted, and why.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Delivery:
         self._refused = refused
         self._backoff = backoff or Backoff()
         self._stop = threading.Event()
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._last_trouble: DeliveryError | None = None
 
@@ -56,13 +58,13 @@ class Delivery:
         return self._last_trouble
 
     def start(self) -> None:
-        """Start the thread if it does not run."""
-        if self._thread is None or not self._thread.is_alive():
-            self._stop.clear()
-            self._thread = threading.Thread(
-                target=self._run, name="trackmllib-delivery", daemon=True
-            )
-            self._thread.start()
+        """Start the thread if it does not run. Call it after each ``put``."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="trackmllib-delivery", daemon=True
+                )
+                self._thread.start()
 
     def flush(self, search_id: str | None, timeout: float) -> int:
         """Wait at most ``timeout`` seconds; how many operations still wait, of one search or all."""
@@ -75,8 +77,14 @@ class Delivery:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            if self._outbox.wait_for_rows(timeout=1.0):
+            if self._outbox.wait_for_rows(IDLE_SECONDS):
                 self._deliver()
+                continue
+            with self._lock:
+                # A put before this moment is seen here; one after it finds no thread, and starts.
+                if not self._outbox.waiting():
+                    self._thread = None
+                    return
 
     def _deliver(self) -> None:
         for numbers, operation in coalesce(self._outbox.peek(BATCH)):

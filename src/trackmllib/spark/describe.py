@@ -58,27 +58,36 @@ def describe_component(component: Params) -> Component:
         module=cls.__module__,
         uid=component.uid,
         params=tuple(
-            _setting(component, param)
-            for param in component.params
-            if param.name not in ("stages", "estimatorParamMaps") and component.isDefined(param)
+            _setting(component, param, value)
+            for param, value in sorted(_values(component).items(), key=lambda item: item[0].name)
+            if param.name not in ("stages", "estimatorParamMaps")
         ),
         stages=tuple(describe_component(stage) for stage in _stages(component)),
     )
 
 
-def _setting(component: Params, param: Param[Any]) -> ParamSetting:
-    value = plain(component.getOrDefault(param), describe_component)
-    is_default = not component.isSet(param)
-    if not is_default and component.hasDefault(param):
-        is_default = plain(component._defaultParamMap[param], describe_component) == value
-    return ParamSetting(name=param.name, value=value, is_default=is_default)
+def _setting(component: Params, param: Param[Any], value: Any) -> ParamSetting:
+    shown = plain(value, describe_component)
+    is_default = param not in component._paramMap
+    if not is_default and param in component._defaultParamMap:
+        is_default = plain(component._defaultParamMap[param], describe_component) == shown
+    return ParamSetting(name=param.name, value=shown, is_default=is_default)
 
 
-def _value(component: Params, name: str) -> Any:
+def _values(component: Params) -> dict[Param[Any], Any]:
+    """The params that have a value, set or default.
+
+    Not ``extractParamMap``, which asks whether each param belongs to the component, and raises for
+    params of other libraries that are not named like their attribute.
+    """
+    return {**component._defaultParamMap, **component._paramMap}
+
+
+def _value(component: Any, name: str) -> Any:
     """The value of a param, or None where it has none."""
-    if not component.hasParam(name) or not component.isDefined(name):
+    if not isinstance(component, Params):
         return None
-    return component.getOrDefault(name)
+    return next((v for param, v in _values(component).items() if param.name == name), None)
 
 
 def _stages(component: Params) -> list[Params]:
@@ -125,9 +134,9 @@ def _owners(value: Any, position: str = "") -> Iterator[tuple[str, tuple[str, st
         yield value.uid, (type(value).__name__, position or None)
         stages = _stages(value)
         yield from _owners_of(stages, position)
-        for param in value.params:
-            if param.name not in ("stages", "estimatorParamMaps") and value.isDefined(param):
-                yield from _owners(value.getOrDefault(param), position)
+        for param, inner in _values(value).items():
+            if param.name not in ("stages", "estimatorParamMaps"):
+                yield from _owners(inner, position)
     elif isinstance(value, (list, tuple)) and any(isinstance(item, Params) for item in value):
         yield from _owners_of(value, position)
 

@@ -1,0 +1,307 @@
+"""Any call: every way in which a tuner can be fitted is recorded right."""
+
+from __future__ import annotations
+
+import threading
+
+import mlflow
+import numpy as np
+import pytest
+from pyspark.ml import Pipeline
+from pyspark.ml.tuning import (
+    CrossValidator,
+    CrossValidatorModel,
+    ParamGridBuilder,
+    TrainValidationSplit,
+    TrainValidationSplitModel,
+)
+
+from searches import regression_search, stub_search, stub_split
+from stubs import FitMultipleEstimator, StubEstimator, StubEvaluator
+
+
+def averages(children, metric="stub"):
+    return [c.data.metrics[f"avg_{metric}"] for c in children]
+
+
+def test_fit_with_the_dataset_by_name(points, recorded):
+    model = stub_search(numFolds=2).fit(dataset=points)
+    assert averages(recorded.children(recorded.only_main_run())) == list(model.avgMetrics)
+
+
+def test_fit_with_a_param_map_records_what_it_changes(points, recorded):
+    search = stub_search(numFolds=2)
+    model = search.fit(points, {search.numFolds: 3})
+    main = recorded.only_main_run()
+    assert main.data.params["numFolds"] == "3"
+    children = recorded.children(main)
+    assert averages(children) == list(model.avgMetrics)
+    assert len(recorded.history(children[0], "stub")) == 3
+    assert search.getNumFolds() == 2
+
+
+def test_fit_with_an_empty_map_is_a_plain_fit(points, recorded):
+    model = stub_search(numFolds=2).fit(points, params={})
+    assert averages(recorded.children(recorded.only_main_run())) == list(model.avgMetrics)
+
+
+@pytest.mark.parametrize("container", [list, tuple])
+def test_fit_with_several_maps_is_a_search_each(points, recorded, container):
+    search = stub_search(numFolds=2)
+    maps = container([{search.numFolds: 2}, {search.numFolds: 3}])
+    models = search.fit(points, maps)
+    assert len(models) == 2
+    mains = {m.data.params["numFolds"]: m for m in recorded.main_runs()}
+    assert set(mains) == {"2", "3"}
+    for model, folds in zip(models, "23", strict=True):
+        assert averages(recorded.children(mains[folds])) == list(model.avgMetrics)
+
+
+def test_collect_sub_models(points, recorded):
+    model = stub_search(numFolds=2, collectSubModels=True).fit(points)
+    assert len(model.subModels[0]) == 3
+    assert averages(recorded.children(recorded.only_main_run())) == list(model.avgMetrics)
+    assert recorded.only_main_run().data.params["collectSubModels"] == "True"
+
+
+def test_folds_made_by_the_user(points, recorded):
+    model = stub_search(numFolds=2, foldCol="fold").fit(points)
+    main = recorded.only_main_run()
+    assert main.data.params["foldCol"] == "fold"
+    assert averages(recorded.children(main)) == list(model.avgMetrics)
+
+
+def test_more_threads_than_cells(points, recorded):
+    search = stub_search(xs=range(20), numFolds=3, parallelism=30)
+    model = search.fit(points)
+    children = recorded.children(recorded.only_main_run())
+    assert averages(children) == list(model.avgMetrics)
+    returned = search.getEvaluator().returned
+    for child, x in zip(children, range(20), strict=True):
+        assert [s for _, s in recorded.history(child, "stub")] == [s for v, s in returned if v == x]
+
+
+def test_a_copied_tuner(points, recorded):
+    model = stub_search(numFolds=2).copy().fit(points)
+    assert averages(recorded.children(recorded.only_main_run())) == list(model.avgMetrics)
+
+
+def test_a_saved_and_loaded_tuner(points, recorded, tmp_path):
+    search = regression_search(TrainValidationSplit)
+    search.write().overwrite().save(str(tmp_path / "tuner"))
+    model = TrainValidationSplit.load(str(tmp_path / "tuner")).fit(points)
+    children = recorded.children(recorded.only_main_run())
+    assert [c.data.metrics["logLoss"] for c in children] == list(model.validationMetrics)
+    assert [c.data.params["regParam"] for c in children] == ["0.0", "0.1", "1.0"]
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_an_estimator_with_a_fit_multiple_of_its_own(points, recorded, parallelism):
+    search = stub_search(est=FitMultipleEstimator(), numFolds=2, parallelism=parallelism)
+    model = search.fit(points)
+    children = recorded.children(recorded.only_main_run())
+    assert averages(children) == list(model.avgMetrics)
+    assert {c.info.status for c in children} == {"FINISHED"}
+    for child, x in zip(children, [1.0, 2.0, 3.0], strict=True):
+        returned = [s for v, s in search.getEvaluator().returned if v == x]
+        assert [s for _, s in recorded.history(child, "stub")] == returned
+
+
+class LoggingFit(CrossValidator):
+    """Overrides ``_fit`` and calls Spark's."""
+
+    def _fit(self, dataset):
+        model = super()._fit(dataset)
+        self.was_here = True
+        return model
+
+
+class OwnLoop(CrossValidator):
+    """Overrides ``_fit`` with a loop of its own that uses nothing of Spark's."""
+
+    def _fit(self, dataset):
+        est, eva = self.getEstimator(), self.getEvaluator()
+        maps = self.getEstimatorParamMaps()
+        scores = [eva.evaluate(est.fit(dataset, m).transform(dataset, m)) for m in maps]
+        best = int(np.argmax(scores))
+        return CrossValidatorModel(est.fit(dataset, maps[best]), scores, [], [0.0] * len(maps))
+
+
+class OwnFolds(CrossValidator):
+    """Overrides ``_fit`` with a loop of its own over Spark's cells, and its own average."""
+
+    def _fit(self, dataset):
+        from pyspark.ml import tuning
+
+        est, eva = self.getEstimator(), self.getEvaluator()
+        maps = self.getEstimatorParamMaps()
+        table = []
+        for _ in range(4):
+            row = [0.0] * len(maps)
+            for task in tuning._parallelFitTasks(est, dataset, eva, dataset, maps, False):
+                index, metric, _model = task()
+                row[index] = metric
+            table.append(row)
+        scores = list(np.median(table, axis=0))
+        best = int(np.argmax(scores))
+        return CrossValidatorModel(est.fit(dataset, maps[best]), scores, [], [0.0] * len(maps))
+
+
+class LoggingPublicFit(CrossValidator):
+    """Overrides ``fit`` and calls Spark's."""
+
+    def fit(self, dataset, params=None):
+        return super().fit(dataset, params)
+
+
+class OwnPublicFit(CrossValidator):
+    """Overrides ``fit`` and goes straight to ``_fit``."""
+
+    def fit(self, dataset, params=None):
+        return self._fit(dataset)
+
+
+class OwnEverything(OwnLoop):
+    """Overrides ``fit`` and ``_fit``, and calls nothing of Spark's."""
+
+    def fit(self, dataset, params=None):
+        return self._fit(dataset)
+
+
+class TwicePublicFit(CrossValidator):
+    """Overrides ``fit`` and calls Spark's twice: two searches."""
+
+    def fit(self, dataset, params=None):
+        super().fit(dataset, params)
+        return super().fit(dataset, params)
+
+
+class OwnSplit(TrainValidationSplit):
+    """A split with a loop of its own."""
+
+    def _fit(self, dataset):
+        est, eva = self.getEstimator(), self.getEvaluator()
+        maps = self.getEstimatorParamMaps()
+        scores = [eva.evaluate(est.fit(dataset, m).transform(dataset, m)) for m in maps]
+        best = int(np.argmax(scores))
+        return TrainValidationSplitModel(est.fit(dataset, maps[best]), scores, [])
+
+
+@pytest.mark.parametrize("kind", [LoggingFit, LoggingPublicFit, OwnPublicFit])
+def test_a_subclass_that_ends_in_sparks_own_loop(points, recorded, kind):
+    model = stub_search(kind=kind, numFolds=2).fit(points)
+    main = recorded.only_main_run()
+    assert main.info.run_name == f"{kind.__name__}: StubEstimator"
+    children = recorded.children(main)
+    assert averages(children) == list(model.avgMetrics)
+    assert all(len(recorded.history(c, "stub")) == 2 for c in children)
+    assert children[2].data.tags["trackmllib.best"] == "true"
+
+
+@pytest.mark.parametrize("kind", [OwnLoop, OwnEverything])
+def test_a_subclass_with_its_own_loop_is_recorded_from_its_model(points, recorded, kind):
+    model = stub_search(kind=kind, numFolds=2).fit(points)
+    main = recorded.only_main_run()
+    children = recorded.children(main)
+    assert averages(children) == list(model.avgMetrics)
+    assert {c.info.status for c in children} == {"FINISHED"}
+    # No cell was seen, so there are no times of the candidate's own, and the record says so.
+    assert {c.data.tags["trackmllib.times"] for c in children} == {"search"}
+    assert all(c.info.start_time == main.info.start_time for c in children)
+    assert children[2].data.tags["trackmllib.best"] == "true"
+    assert main.data.params["best_x"] == "3.0"
+
+
+def test_a_split_with_its_own_loop_is_recorded_from_its_model(points, recorded):
+    model = stub_search(kind=OwnSplit).fit(points)
+    children = recorded.children(recorded.only_main_run())
+    assert [c.data.metrics["stub"] for c in children] == list(model.validationMetrics)
+
+
+def test_a_subclass_with_its_own_average_is_recorded_with_that(points, recorded):
+    model = stub_search(kind=OwnFolds, numFolds=2).fit(points)
+    children = recorded.children(recorded.only_main_run())
+    assert averages(children) == list(model.avgMetrics)
+    assert all(len(recorded.history(c, "stub")) == 4 for c in children)
+    assert all(len(recorded.history(c, "avg_stub")) == 1 for c in children)
+    assert {c.info.status for c in children} == {"FINISHED"}
+
+
+def test_a_subclass_that_searches_twice_is_two_searches(points, recorded):
+    stub_search(kind=TwicePublicFit, numFolds=2).fit(points)
+    assert [len(recorded.children(m)) for m in recorded.main_runs()] == [3, 3]
+
+
+def test_a_subclass_written_after_autolog_is_seen(points, recorded):
+    class Later(CrossValidator):
+        def fit(self, dataset, params=None):
+            return self._fit(dataset)
+
+    model = stub_search(kind=Later, numFolds=2).fit(points)
+    assert averages(recorded.children(recorded.only_main_run())) == list(model.avgMetrics)
+
+
+def test_a_tuner_inside_of_a_pipeline_is_a_search(points, recorded):
+    pipeline = Pipeline(stages=[regression_search(TrainValidationSplit)])
+    model = pipeline.fit(points)
+    main = recorded.only_main_run()
+    children = recorded.children(main)
+    assert [c.data.metrics["logLoss"] for c in children] == list(model.stages[0].validationMetrics)
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_an_inner_search_does_not_disturb_the_outer_one(points, recorded, parallelism):
+    inner = stub_search(
+        numFolds=2, collectSubModels=True, eva=StubEvaluator(seed=1), parallelism=2
+    )
+    est = InnerTuner(inner)
+    grid = ParamGridBuilder().addGrid(est.x, [1.0, 2.0]).build()
+    outer = CrossValidator(
+        estimator=est,
+        estimatorParamMaps=grid,
+        evaluator=StubEvaluator(),
+        numFolds=2,
+        parallelism=parallelism,
+    )
+    model = outer.fit(points)
+    main = recorded.only_main_run()
+    children = recorded.children(main)
+    assert averages(children) == list(model.avgMetrics)
+    assert [len(recorded.history(c, "stub")) for c in children] == [2, 2]
+    assert main.data.metrics["cells_finished"] == 4
+    assert len(recorded.runs()) == 3
+
+
+class InnerTuner(StubEstimator):
+    """An estimator whose fit runs a search."""
+
+    def __init__(self, tuner):
+        super().__init__()
+        self.tuner = tuner
+
+    def _fit(self, dataset):
+        self.tuner.copy().fit(dataset)
+        return super()._fit(dataset)
+
+
+def test_the_same_tuner_in_two_threads(points, recorded):
+    search = stub_search(numFolds=2, parallelism=2)
+    models = []
+
+    def fit():
+        with mlflow.start_run():
+            models.append(search.fit(points))
+
+    threads = [threading.Thread(target=fit) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = sorted(averages(recorded.children(m)) for m in recorded.main_runs())
+    assert found == sorted(list(m.avgMetrics) for m in models)
+
+
+def test_a_split_with_many_threads(points, recorded):
+    model = stub_split(xs=range(12), parallelism=4).fit(points)
+    children = recorded.children(recorded.only_main_run())
+    assert [c.data.metrics["stub"] for c in children] == list(model.validationMetrics)

@@ -1,0 +1,255 @@
+"""Paragraph 4: the user's errors reach the user as they were; ours never do."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+import traceback
+
+import mlflow
+import pytest
+from pyspark.ml.classification import LogisticRegression
+from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
+from pyspark.sql.utils import IllegalArgumentException
+
+import trackmllib
+from searches import stub_search, stub_split
+from stubs import StubEstimator, StubEvaluator
+
+
+class OddError(Exception):
+    """An error of the user's, with an argument and two lines of message."""
+
+
+def fitted(search, data) -> BaseException:
+    with pytest.raises(BaseException) as caught:  # noqa: PT011, B017 - any kind is looked at
+        search.fit(data)
+    return caught.value
+
+
+def test_an_error_reaches_the_user_as_it_was(points, any_store):
+    error = OddError("first line\nsecond line")
+    search = stub_search(est=StubEstimator(fail={2.0: error}), numFolds=2)
+    untracked = fitted(search, points)
+    tail = traceback.extract_tb(untracked.__traceback__)[-1]
+    context = untracked.__context__
+    error.__traceback__ = None
+    trackmllib.autolog()
+    caught = fitted(search, points)
+    assert caught is error
+    assert caught.args == ("first line\nsecond line",)
+    assert traceback.extract_tb(caught.__traceback__)[-1] == tail
+    assert caught.__cause__ is None
+    assert caught.__context__ is context is None
+
+    main = any_store.only_main_run()
+    assert main.info.status == "FAILED"
+    assert main.data.tags["trackmllib.error"] == "OddError: first line"
+    children = any_store.children(main)
+    assert [c.info.status for c in children[:2]] == ["KILLED", "FAILED"]
+    assert children[1].data.tags["trackmllib.error"] == "OddError: first line"
+    text = any_store.text(children[1], "trackmllib/traceback.txt")
+    assert "stubs.py" in text
+    assert text.endswith("second line\n")
+    assert {c.info.status for c in children} <= {"KILLED", "FAILED"}
+    assert mlflow.active_run() is None
+
+
+@pytest.mark.parametrize("parallelism", [1, 3])
+def test_an_error_of_the_evaluator_fails_its_cell(points, recorded, parallelism):
+    def fail(prediction):
+        if prediction.x == 3.0:
+            raise OddError
+
+    search = stub_search(eva=StubEvaluator(call=fail), numFolds=2, parallelism=parallelism)
+    assert type(fitted(search, points)) is OddError
+    children = recorded.children(recorded.only_main_run())
+    assert [c.info.status for c in children] == ["KILLED", "KILLED", "FAILED"]
+    assert children[2].data.tags["trackmllib.error"] == "OddError"
+    scored = [c for c in children if "stub" in c.data.metrics]
+    assert [c.info.run_name for c in scored] == ["x=1.0", "x=2.0"]
+
+
+def test_an_error_of_spark_is_unchanged_and_recorded(points, recorded):
+    search = TrainValidationSplit(
+        estimator=LogisticRegression(featuresCol="nowhere"),
+        estimatorParamMaps=[{}],
+        evaluator=MulticlassClassificationEvaluator(),
+    )
+    error = fitted(search, points)
+    assert isinstance(error, IllegalArgumentException)
+    main = recorded.only_main_run()
+    assert main.info.status == "FAILED"
+    (child,) = recorded.children(main)
+    assert child.info.status == "FAILED"
+    assert "nowhere" in child.data.tags["trackmllib.error"]
+
+
+def test_a_run_of_the_users_stays_as_it_is_when_the_search_fails(points, recorded):
+    search = stub_search(est=StubEstimator(fail={1.0: OddError()}))
+    with mlflow.start_run() as run:
+        assert type(fitted(search, points)) is OddError
+        assert mlflow.active_run().info.run_id == run.info.run_id
+        assert recorded.client.get_run(run.info.run_id).info.status == "RUNNING"
+    assert recorded.only_main_run().info.status == "FINISHED"
+    with pytest.raises(OddError), mlflow.start_run() as failing:
+        search.fit(points)
+    assert recorded.client.get_run(failing.info.run_id).info.status == "FAILED"
+
+
+def test_a_refit_that_fails_leaves_its_scores(points, recorded):
+    class NoRefit(StubEstimator):
+        def _fit(self, dataset):
+            if not dataset.is_cached:
+                raise OddError("refit")
+            return super()._fit(dataset)
+
+    assert type(fitted(stub_search(est=NoRefit(), numFolds=2), points)) is OddError
+    main = recorded.only_main_run()
+    assert main.info.status == "FAILED"
+    children = recorded.children(main)
+    assert {c.info.status for c in children} == {"FINISHED"}
+    assert children[2].data.tags["trackmllib.best"] == "true"
+    assert main.data.params["best_x"] == "3.0"
+
+
+def test_ctrl_c_passes_at_once_and_the_runs_end_killed(points, recorded):
+    search = stub_search(est=StubEstimator(fitSeconds=3.0), numFolds=2)
+    pressed = []
+
+    def press():
+        time.sleep(1.5)
+        pressed.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press).start()
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(points)
+    assert time.monotonic() - pressed[0] < 1.2  # the cell at hand ends after 1.5 s
+    time.sleep(3)  # delivery goes on in the background, and Spark's pool ends its cell
+    main = recorded.only_main_run()
+    assert main.info.status == "KILLED"
+    statuses = [c.info.status for c in recorded.children(main)]
+    assert "RUNNING" not in statuses
+    assert set(statuses) == {"KILLED"}
+
+
+def test_what_runs_on_after_the_end_is_not_recorded(points, recorded):
+    done = threading.Event()
+
+    class Slow(StubEstimator):
+        def _fit(self, dataset):
+            if self.getOrDefault(self.x) == 1.0:
+                raise OddError
+            time.sleep(1.0)
+            done.set()
+            return super()._fit(dataset)
+
+    search = stub_search(est=Slow(), xs=[1.0, 2.0], parallelism=2)
+    assert type(fitted(search, points)) is OddError
+    assert done.wait(10)
+    time.sleep(0.5)
+    children = recorded.children(recorded.only_main_run())
+    assert [c.info.status for c in children] == ["FAILED", "KILLED"]
+    assert "stub" not in children[1].data.metrics
+
+
+def test_our_errors_become_one_warning(points, recorded, lenient, caplog):
+    """A store that refuses: the training goes on, and one warning says what is missing."""
+    trackmllib.autolog()
+    experiment = recorded.experiment_id
+
+    def delete_experiment(prediction):
+        if prediction.x == 2.0:
+            recorded.client.delete_experiment(experiment)
+            time.sleep(0.2)
+
+    search = stub_split(eva=StubEvaluator(call=delete_experiment), xs=[1.0, 2.0, 3.0, 4.0])
+    with caplog.at_level(logging.WARNING, logger="trackmllib"):
+        model = search.fit(points)
+    assert len(model.validationMetrics) == 4
+    (warning,) = [r for r in caplog.records if r.name == "trackmllib"]
+    text = warning.getMessage()
+    assert "is not complete. The training is not affected." in text
+    assert experiment in text or "active" in text
+
+
+def test_our_bugs_become_one_warning(points, recorded, lenient, caplog, monkeypatch):
+    """A mistake of ours in the recorder, in every event of a kind."""
+    from trackmllib.recorder import child_runs
+
+    def broken(*args):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(child_runs, "scored", broken)
+    trackmllib.autolog()
+    with caplog.at_level(logging.WARNING, logger="trackmllib"):
+        model = stub_search(numFolds=2).fit(points)
+    assert len(model.avgMetrics) == 3
+    (warning,) = [r for r in caplog.records if r.name == "trackmllib"]
+    assert "recording a score failed: ZeroDivisionError: a bug (6 times)" in warning.getMessage()
+
+
+def test_strict_raises_our_errors(points, recorded, monkeypatch):
+    from trackmllib.recorder import child_runs
+
+    def broken(*args):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(child_runs, "scored", broken)
+    with pytest.raises(ZeroDivisionError):
+        stub_search(numFolds=2).fit(points)
+
+
+def test_silent_says_nothing(points, recorded, lenient, caplog):
+    trackmllib.autolog(silent=True)
+    mlflow.set_tracking_uri("gopher://nowhere")
+    with caplog.at_level(logging.INFO, logger="trackmllib"):
+        stub_split().fit(points)
+    assert [r for r in caplog.records if r.name == "trackmllib"] == []
+
+
+def test_a_value_that_mlflow_refuses_costs_only_itself(points, recorded, lenient, caplog):
+    """One param of a batch clashes on the server; all the others of the batch are logged."""
+    trackmllib.autolog()
+    from trackmllib.tracking import conflicts
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conflicts, "settle", lambda name, *rest: name)
+        with mlflow.start_run(), caplog.at_level(logging.WARNING, logger="trackmllib"):
+            mlflow.log_param("numFolds", "mine")
+            stub_search(numFolds=2).fit(points)
+    main = recorded.only_main_run()
+    assert main.data.params["numFolds"] == "mine"
+    assert main.data.params["seed"]
+    assert main.data.tags["trackmllib.search_id"]
+    (warning,) = [r for r in caplog.records if r.name == "trackmllib"]
+    assert "numFolds not logged" in warning.getMessage()
+
+
+def test_the_call_of_the_user_never_stands_in_a_try_of_ours():
+    """Promise 2, read off the source: no call of the original inside a ``try``."""
+    import ast
+    import inspect
+
+    from trackmllib import patching
+    from trackmllib.spark import seam, standins
+
+    for module in (patching, seam, standins):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if not isinstance(node, ast.Try):
+                continue
+            called = {ast.unparse(n.func) for n in ast.walk(node) if isinstance(n, ast.Call)}
+            assert not called & {"original", "task", "fit", "self._evaluator.evaluate"}
+
+
+def test_errors_of_a_model_list_are_those_of_spark(points, recorded):
+    error = fitted(CrossValidator(), points)
+    assert isinstance(error, KeyError)
+    main = recorded.only_main_run()
+    assert main.info.status == "FAILED"
+    assert recorded.children(main) == []

@@ -16,9 +16,8 @@ import mlflow
 import pytest
 
 import trackmllib
-from trackmllib.autolog import exchange
-
 from reading import Store
+from trackmllib.autolog import exchange
 
 _numbers = itertools.count(1)
 
@@ -42,11 +41,15 @@ def spark():
 
 @pytest.fixture(scope="session")
 def points(spark):
-    """300 rows of two classes in two partitions, without a shuffle whose stages jobs could share."""
+    """300 rows of two classes; no shuffle, whose stages concurrent jobs would share by chance."""
     from pyspark.ml.linalg import Vectors
 
     rows = [
-        (Vectors.dense([(i * 7 % 100) / 100, (i * 13 % 50) / 50, i % 3]), float(i * 7 % 100 > 55), i % 2)
+        (
+            Vectors.dense([(i * 7 % 100) / 100, (i * 13 % 50) / 50, i % 3]),
+            float(i * 7 % 100 > 55),
+            i % 2,
+        )
         for i in range(300)
     ]
     return spark.createDataFrame(rows, ["features", "label", "fold"])
@@ -66,9 +69,12 @@ def free_port() -> int:
 def start_server(folder: Path, port: int) -> subprocess.Popen:
     """A real MLflow server on loopback, in front of SQLite; returns when it answers."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-        + ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--workers", "1"]
-        + ["--artifacts-destination", str(folder / "artifacts")],
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
+            *("--host", "127.0.0.1", "--port", str(port)),
+            *("--backend-store-uri", f"sqlite:///{folder}/server.db"),
+            *("--artifacts-destination", str(folder / "artifacts")),
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -104,7 +110,12 @@ def server_uri(tmp_path_factory):
 def clean(monkeypatch, tmp_path):
     """No state of MLflow's or ours goes from one test to the next; our errors are raised."""
     monkeypatch.setenv("TRACKMLLIB_STRICT", "1")
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID"):
+    for name in (
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_EXPERIMENT_ID",
+        "MLFLOW_EXPERIMENT_NAME",
+        "MLFLOW_RUN_ID",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     yield

@@ -22,9 +22,7 @@ def stub_search(
 ) -> Any:
     est = est or StubEstimator()
     grid = ParamGridBuilder().addGrid(est.x, list(xs)).build()
-    return kind(
-        estimator=est, estimatorParamMaps=grid, evaluator=eva or StubEvaluator(), **params
-    )
+    return kind(estimator=est, estimatorParamMaps=grid, evaluator=eva or StubEvaluator(), **params)
 
 
 def stub_split(**params: Any) -> Any:
@@ -38,9 +36,7 @@ def tree_search(kind: type = CrossValidator, **params: Any) -> Any:
     evaluator = MulticlassClassificationEvaluator(labelCol="index", metricName="weightedPrecision")
     if kind is CrossValidator:
         params = {"numFolds": 2, **params}
-    return kind(
-        estimator=pipeline, estimatorParamMaps=grid, evaluator=evaluator, seed=1, **params
-    )
+    return kind(estimator=pipeline, estimatorParamMaps=grid, evaluator=evaluator, seed=1, **params)
 
 
 def regression_search(kind: type = CrossValidator, **params: Any) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Component:
 
     @property
     def label(self) -> str:
-        """The class name; for a pipeline its stages in order: ``Pipeline(Tokenizer, LinearSVC)``."""
+        """The class name, of a pipeline with its stages: ``Pipeline(Tokenizer, LinearSVC)``."""
         if not self.stages:
             return self.class_name
         return f"{self.class_name}({', '.join(stage.label for stage in self.stages)})"
@@ -52,7 +52,9 @@ class Component:
     def text(self) -> str:
         """The class with its stages and the params that are not default, all in words."""
         inner = [stage.text for stage in self.stages]
-        inner += [f"{param.name}={param.value.text}" for param in self.params if not param.is_default]
+        inner += [
+            f"{param.name}={param.value.text}" for param in self.params if not param.is_default
+        ]
         return f"{self.class_name}({', '.join(inner)})" if inner else self.class_name
 
     def to_json(self) -> dict[str, Json]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Guard:
@@ -35,3 +38,11 @@ class Guard:
             return False
         self._report(self._doing, error)
         return True
+
+
+def attempt(read: Callable[[], T], otherwise: T) -> T:
+    """What ``read`` returns, or ``otherwise`` where it raises: for facts that are nice to have."""
+    try:
+        return read()
+    except Exception:  # noqa: BLE001 - reads code of the user's, which may raise anything
+        return otherwise

@@ -66,7 +66,7 @@ class Patch:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             original = replaced
             if original is _MISSING:
-                original = getattr(super(owner_ref(), type(args[0])), name)  # type: ignore[arg-type]
+                original = getattr(super(owner_ref(), type(args[0])), name)
             if not wrapper.trackmllib_active:  # type: ignore[attr-defined]
                 return original(*args, **kwargs)
             return around(original, *args, **kwargs)
@@ -80,6 +80,5 @@ class Patch:
 
 def is_patched(function: Any) -> bool:
     """Whether a function is a wrapper of ours that is in use."""
-    return getattr(function, "trackmllib_wrapper", None) is function and bool(
-        function.trackmllib_active
-    )
+    is_wrapper = getattr(function, "trackmllib_wrapper", None) is function
+    return is_wrapper and bool(getattr(function, "trackmllib_active", False))

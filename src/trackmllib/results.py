@@ -78,9 +78,10 @@ class SearchResult:
     """The state of a search so far. ``apply`` takes its events in the order they are emitted.
 
     ``candidates`` holds those that have begun, by index. ``best`` is the winner's index as soon as
-    it is known (``best_at_refit`` before the model confirms it), ``refit_seconds`` the time from the last score to the model. The last event settles
-    what was open: ``closed_at_end`` are the candidates whose status it decided, and
-    ``changed_at_end`` those whose average or deviation it brought or corrected.
+    it is known (``best_at_refit`` before the model confirms it), ``refit_seconds`` the time from
+    the last score to the model. The last event settles what was open: ``closed_at_end`` are the
+    candidates whose status it decided, and ``changed_at_end`` those whose average or deviation it
+    brought or corrected.
     """
 
     def __init__(self, started: SearchStarted) -> None:

@@ -130,7 +130,7 @@ class Session:
     # The end of a search, and of the process.
 
     def _close(self, search: _Search, event: SearchFinished | SearchFailed) -> None:
-        """Wait for the delivery of the search, unless it was interrupted, and say what is missing."""
+        """Wait for the delivery, unless the search was interrupted, and say what is missing."""
         search_id = event.search_id
         self._warn_of_nan(search.result)
         interrupted = isinstance(event, SearchFailed) and event.failure.interrupted

@@ -251,9 +251,7 @@ def test_a_tuner_inside_of_a_pipeline_is_a_search(points, recorded):
 
 @pytest.mark.parametrize("parallelism", [1, 2])
 def test_an_inner_search_does_not_disturb_the_outer_one(points, recorded, parallelism):
-    inner = stub_search(
-        numFolds=2, collectSubModels=True, eva=StubEvaluator(seed=1), parallelism=2
-    )
+    inner = stub_search(numFolds=2, collectSubModels=True, eva=StubEvaluator(seed=1), parallelism=2)
     est = InnerTuner(inner)
     grid = ParamGridBuilder().addGrid(est.x, [1.0, 2.0]).build()
     outer = CrossValidator(

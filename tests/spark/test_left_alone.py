@@ -33,14 +33,17 @@ def measured(spark, search, data) -> dict:
     best = model.bestModel
     tree_or_regression = best.stages[-1] if hasattr(best, "stages") else best
     return {
-        "averages": [float(a).hex() for a in (model.validationMetrics if split else model.avgMetrics)],
+        "averages": [
+            float(a).hex() for a in (model.validationMetrics if split else model.avgMetrics)
+        ],
         "deviations": [] if split else [float(s).hex() for s in model.stdMetrics],
         "best params": {p.name: v for p, v in tree_or_regression.extractParamMap().items()},
         "best model": model_text(tree_or_regression),
         "jobs": jobs_after - jobs,
         "stages": stages_after - stages,
         "storage": data.storageLevel,
-        "warnings": sorted(str(w.message) for w in caught),
+        # Without those of Python's garbage collector on the pools of earlier searches.
+        "warnings": sorted(str(w.message) for w in caught if w.category is not ResourceWarning),
         "attributes": [
             sorted(vars(o)) for o in (search, search.getEstimator(), search.getEvaluator(), model)
         ],
@@ -50,15 +53,16 @@ def measured(spark, search, data) -> dict:
 def model_text(model) -> object:
     """The model to the last bit: its coefficients, or the whole tree."""
     if isinstance(model, LogisticRegressionModel):
-        return [float(c).hex() for c in [*model.coefficientMatrix.toArray().ravel(), *model.interceptVector]]
+        return [
+            float(c).hex()
+            for c in [*model.coefficientMatrix.toArray().ravel(), *model.interceptVector]
+        ]
     return model.toDebugString.partition("\n")[2]
 
 
 @pytest.mark.parametrize("parallelism", [1, 2])
 @pytest.mark.parametrize("search", [tree_search, regression_search])
-def test_a_tracked_search_is_the_untracked_one(
-    spark, points, store, capfd, search, parallelism
-):
+def test_a_tracked_search_is_the_untracked_one(spark, points, store, capfd, search, parallelism):
     untracked = measured(spark, search(parallelism=parallelism), points)
     out_untracked, _ = capfd.readouterr()
     trackmllib.autolog()
@@ -104,9 +108,7 @@ def test_the_spark_threads_never_wait_for_the_store(points, recorded, lenient, s
     evaluator = StubEvaluator()
     scored: list[float] = []
     evaluator.call = lambda prediction: scored.append(time.monotonic())
-    search = stub_search(
-        est=StubEstimator(fitSeconds=0.05), eva=evaluator, xs=range(6), numFolds=2
-    )
+    search = stub_search(est=StubEstimator(fitSeconds=0.05), eva=evaluator, xs=range(6), numFolds=2)
     session.settings = replace(session.settings, strict=False, flush_timeout=0.5)
     with slow_store(2.0):
         began = time.monotonic()

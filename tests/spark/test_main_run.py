@@ -250,9 +250,7 @@ def test_no_row_of_the_data_is_in_the_record(points, recorded):
 def test_the_files_exist_for_a_search_that_failed(points, recorded):
     est = StubEstimator(fail={3.0: ValueError("boom")})
     grid = ParamGridBuilder().addGrid(est.x, [1.0, 2.0, 3.0]).build()
-    split = TrainValidationSplit(
-        estimator=est, estimatorParamMaps=grid, evaluator=StubEvaluator()
-    )
+    split = TrainValidationSplit(estimator=est, estimatorParamMaps=grid, evaluator=StubEvaluator())
     with pytest.raises(ValueError, match="boom"):
         split.fit(points)
     main = recorded.only_main_run()
@@ -267,9 +265,9 @@ def test_smaller_is_better_is_known(points, recorded):
     est = LogisticRegression(maxIter=2)
     grid = ParamGridBuilder().addGrid(est.regParam, [0.0, 5.0]).build()
     evaluator = MulticlassClassificationEvaluator(metricName="logLoss")
-    model = TrainValidationSplit(
-        estimator=est, estimatorParamMaps=grid, evaluator=evaluator
-    ).fit(points)
+    model = TrainValidationSplit(estimator=est, estimatorParamMaps=grid, evaluator=evaluator).fit(
+        points
+    )
     main = recorded.only_main_run()
     assert main.data.tags["trackmllib.larger_is_better"] == "false"
     assert main.data.metrics["best_logLoss"] == min(model.validationMetrics)

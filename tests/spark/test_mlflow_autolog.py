@@ -92,9 +92,7 @@ def test_a_fit_in_another_thread_during_a_search_is_recorded_by_mlflow(
     assert len(store.runs()) == 3
 
 
-def test_the_threads_of_one_vs_rest_inside_of_a_search_start_no_runs(
-    points, store, mlflow_autolog
-):
+def test_the_threads_of_one_vs_rest_inside_of_a_search_start_no_runs(points, store, mlflow_autolog):
     trackmllib.autolog()
     mlflow_autolog()
     svc = LinearSVC(maxIter=1)

@@ -146,7 +146,8 @@ def test_importing_loads_neither_pyspark_nor_mlflow():
     loaded = run_python(
         """
         import sys, trackmllib
-        print([m for m in ("pyspark", "mlflow", "numpy", "pandas", "matplotlib") if m in sys.modules])
+        heavy = ("pyspark", "mlflow", "numpy", "pandas", "matplotlib")
+        print([name for name in heavy if name in sys.modules])
         """
     )
     assert loaded == "[]"
@@ -193,8 +194,9 @@ def test_a_package_that_is_missing_is_named(package):
 
 def test_on_before_a_session_exists_and_after_it_was_stopped(sqlite_uri):
     """Nothing is started by autolog(); a new session after spark.stop() is recorded too."""
-    assert run_python(
-        f"""
+    assert (
+        run_python(
+            f"""
         import sys, threading
         sys.path[:0] = {[p for p in sys.path if p.endswith("tests")]!r}
         import mlflow, trackmllib
@@ -207,10 +209,13 @@ def test_on_before_a_session_exists_and_after_it_was_stopped(sqlite_uri):
         assert SparkSession.getActiveSession() is None
         from searches import stub_search
         for _ in range(2):
-            spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+            builder = SparkSession.builder.master("local[1]")
+            spark = builder.config("spark.ui.enabled", "false").getOrCreate()
             spark.sparkContext.setLogLevel("OFF")
             stub_search(xs=[1.0], numFolds=2).fit(spark.range(4))
             spark.stop()
         print(len(mlflow.search_runs([experiment])))
         """
-    ) == "4"
+        )
+        == "4"
+    )

@@ -30,9 +30,7 @@ def recorded_values(store, points, values, score=1.0):
     maps = [{est.x: value} for value in values]
     evaluator = StubEvaluator()
     evaluator._evaluate = lambda prediction: score
-    TrainValidationSplit(
-        estimator=est, estimatorParamMaps=maps, evaluator=evaluator
-    ).fit(points)
+    TrainValidationSplit(estimator=est, estimatorParamMaps=maps, evaluator=evaluator).fit(points)
     main = store.only_main_run()
     children = store.children(main)
     candidates = store.json(main, "trackmllib/search.json")["grid"]["candidates"]

@@ -33,7 +33,8 @@ class Delivery:
     """Takes operations out of an outbox and applies them to a target, for as long as it takes.
 
     The thread runs from ``start`` until nothing has come for a while. It is a daemon: a process is
-    never kept alive by it. ``refused`` is told of each operation that will never be accepted, and why.
+    never kept alive by it. ``refused`` is told of each operation that will never be accepted, and
+    why.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Delivery:
                 self._thread.start()
 
     def flush(self, search_id: str | None, timeout: float) -> int:
-        """Wait at most ``timeout`` seconds; how many operations still wait, of one search or all."""
+        """Wait for one search or all, ``timeout`` seconds at most; how many operations are left."""
         self._outbox.wait_until_empty(search_id, timeout)
         return self._outbox.waiting(search_id)
 
@@ -97,7 +98,7 @@ class Delivery:
                 logger.debug("Delivery waits: %s", error)
                 self._stop.wait(self._backoff.next_delay())
                 return
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - one bad row must not end the thread
                 # Refused, or a mistake of ours: either way the rest must not wait behind it.
                 self._outbox.set_aside(numbers, str(error))
                 self._refused(operation, error)

@@ -45,7 +45,7 @@ class Outbox(ABC):
 
     @abstractmethod
     def wait_for_rows(self, timeout: float | None) -> bool:
-        """Wait until there is a row to peek at; False if there is none after ``timeout`` seconds."""
+        """Wait until there is a row to peek at; False if there is none after ``timeout``."""
 
     @abstractmethod
     def wait_until_empty(self, search_id: str | None, timeout: float) -> bool:

@@ -84,9 +84,7 @@ def end(result: SearchResult, index: int) -> Operation:
     if end_ms is None or found.status == "KILLED":
         end_ms = result.end_ms if result.end_ms is not None else end_ms
     assert end_ms is not None
-    return EndRun(
-        search_id=result.search_id, candidate=index, status=found.status, end_ms=end_ms
-    )
+    return EndRun(search_id=result.search_id, candidate=index, status=found.status, end_ms=end_ms)
 
 
 def failed(result: SearchResult, event: CellFailed) -> Iterator[Operation]:

@@ -27,8 +27,8 @@ def search_json(result: SearchResult, grid: GridNames) -> str:
             "search_id": result.search_id,
             "started": started.isoformat(timespec="milliseconds"),
             "tuner": _tuner(description.tuner),
-            "estimator": description.estimator and description.estimator.to_json(),
-            "evaluator": description.evaluator and description.evaluator.to_json(),
+            "estimator": _component(description.estimator),
+            "evaluator": _component(description.evaluator),
             "metric": description.metric,
             "larger_is_better": description.larger_is_better,
             "folds": description.folds,
@@ -70,8 +70,11 @@ def results_csv(result: SearchResult, grid: GridNames) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
-        ["candidate", *(f"params.{grid.key(setting)}" for setting in settings), "status"]
-        + [*(f"fold_{fold}" for fold in range(folds)), "average", "deviation", "seconds"]
+        [
+            *("candidate", *(f"params.{grid.key(setting)}" for setting in settings), "status"),
+            *(f"fold_{fold}" for fold in range(folds)),
+            *("average", "deviation", "seconds"),
+        ]
     )
     for candidate in description.candidates:
         values = {grid.key(setting): setting.value.text for setting in candidate.settings}
@@ -98,6 +101,10 @@ def best_params_json(result: SearchResult, grid: GridNames) -> str:
 
 def _params(candidate: Candidate, grid: GridNames) -> dict[str, Json]:
     return {grid.key(setting): setting.value.data for setting in candidate.settings}
+
+
+def _component(component: Component | None) -> Json:
+    return None if component is None else component.to_json()
 
 
 def _tuner(tuner: Component) -> Json:

@@ -25,10 +25,10 @@ def key(name: str) -> str:
     a path (``a//b``, ``../a``). Longer names are cut.
     """
     mended = _REFUSED.sub("_", name)
-    if posixpath.normpath(mended) != mended or mended.startswith(("/", ".")):
-        mended = mended.replace("/", "_")
-        if mended.strip(".") == "":
-            mended = "_" * max(1, len(mended))
+    if posixpath.normpath(mended) != mended or mended.startswith(("/", "..")):
+        mended = mended.replace("/", "_") or "_"
+    if mended.startswith("..") or mended == ".":
+        mended = mended.replace(".", "_")
     return mended[:MAX_KEY]
 
 

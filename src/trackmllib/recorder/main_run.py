@@ -10,8 +10,8 @@ from trackmllib.operations import (
     LogArtifact,
     LogBatch,
     Metric,
-    Operation,
     OpenMainRun,
+    Operation,
     RunStatus,
 )
 from trackmllib.recorder import files, limits, names
@@ -19,9 +19,7 @@ from trackmllib.recorder.names import GridNames
 from trackmllib.results import SearchResult
 
 
-def opened(
-    result: SearchResult, grid: GridNames, destination: Destination
-) -> Iterator[Operation]:
+def opened(result: SearchResult, grid: GridNames, destination: Destination) -> Iterator[Operation]:
     """The run itself, and the description of the search."""
     yield OpenMainRun(
         search_id=result.search_id,
@@ -60,9 +58,7 @@ def finished(
     yield from _end(result, destination, "FINISHED")
 
 
-def failed(
-    result: SearchResult, grid: GridNames, destination: Destination
-) -> Iterator[Operation]:
+def failed(result: SearchResult, grid: GridNames, destination: Destination) -> Iterator[Operation]:
     """The error, the files with what there is, and the end of a run that is ours."""
     assert result.failure is not None
     assert result.end_ms is not None
@@ -131,8 +127,6 @@ def _files(result: SearchResult, grid: GridNames) -> Iterator[Operation]:
         yield LogArtifact(search_id=result.search_id, file_name=file_name, text=text)
 
 
-def _end(
-    result: SearchResult, destination: Destination, status: RunStatus
-) -> Iterator[Operation]:
+def _end(result: SearchResult, destination: Destination, status: RunStatus) -> Iterator[Operation]:
     if destination.owned and result.end_ms is not None:
         yield EndRun(search_id=result.search_id, status=status, end_ms=result.end_ms)

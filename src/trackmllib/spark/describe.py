@@ -23,8 +23,10 @@ from trackmllib.events import (
     SearchDescription,
     Value,
 )
+from trackmllib.guard import attempt
 from trackmllib.spark.values import plain
 from trackmllib.version import __version__
+
 
 def describe_search(tuner: Params, dataset: Any) -> SearchDescription:
     """What ``tuner.fit(dataset)`` will search."""
@@ -149,30 +151,16 @@ def _owners_of(stages: Any, position: str) -> Iterator[tuple[str, tuple[str, str
 def _metric_name(evaluator: Any) -> str:
     if evaluator is None:
         return "metric"
-    try:
-        return str(evaluator.getMetricName())
-    except Exception:
-        return type(evaluator).__name__
+    return attempt(lambda: str(evaluator.getMetricName()), type(evaluator).__name__)
 
 
 def _larger_is_better(evaluator: Any) -> bool | None:
-    try:
-        return bool(evaluator.isLargerBetter())
-    except Exception:
-        return None
+    return attempt(lambda: bool(evaluator.isLargerBetter()), None)
 
 
 def _schema(dataset: Any) -> tuple[tuple[str, str], ...]:
-    try:
-        return tuple((str(name), str(kind)) for name, kind in dataset.dtypes)
-    except Exception:
-        return ()
+    return attempt(lambda: tuple((str(name), str(kind)) for name, kind in dataset.dtypes), ())
 
 
 def _application_id(dataset: Any) -> str | None:
-    try:
-        return str(dataset.sparkSession.sparkContext.applicationId)
-    except Exception:
-        return None
-
-
+    return attempt(lambda: str(dataset.sparkSession.sparkContext.applicationId), None)

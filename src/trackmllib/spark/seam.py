@@ -103,7 +103,14 @@ class Seam:
         return model
 
     def _around_parallel_fit_tasks(
-        self, original: Any, est: Any, train: Any, eva: Any, validation: Any, *rest: Any, **named: Any
+        self,
+        original: Any,
+        est: Any,
+        train: Any,
+        eva: Any,
+        validation: Any,
+        *rest: Any,
+        **named: Any,
     ) -> Any:
         """Called once for each fold, in the thread of ``_fit``: lays out the fold's cells."""
         here = self._here

@@ -26,7 +26,8 @@ class EstimatorStandIn:
         models = self._estimator.fitMultiple(dataset, params)
         if type(models) is _FitMultipleIterator:
             watched = _watch_single(models.fitSingleModel, self._here)
-            return _FitMultipleIterator(watched, models.numModel)
+            single: Iterator[tuple[int, Any]] = _FitMultipleIterator(watched, models.numModel)
+            return single
         return _Models(models, self._here)
 
     def __getattr__(self, name: str) -> Any:

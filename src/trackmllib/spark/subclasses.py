@@ -19,9 +19,7 @@ logger = logging.getLogger(__name__)
 class SubclassPatches:
     """The patches of a method in all subclasses of ``roots``, installed and removed together."""
 
-    def __init__(
-        self, roots: tuple[type[Any], ...], name: str, around: Callable[..., Any]
-    ) -> None:
+    def __init__(self, roots: tuple[type[Any], ...], name: str, around: Callable[..., Any]) -> None:
         self._roots = roots
         self._name = name
         self._around = around
@@ -48,7 +46,7 @@ class SubclassPatches:
             patch.uninstall()
 
     def _hook(self, root: type[Any]) -> Any:
-        def __init_subclass__(cls: type[Any], **kwargs: Any) -> None:
+        def __init_subclass__(cls: type[Any], /, **kwargs: Any) -> None:
             super(root, cls).__init_subclass__(**kwargs)
             if root in self._hooks:
                 self._adopt(cls)

@@ -10,6 +10,7 @@ from pyspark.ml.linalg import Matrix, SparseVector, Vector
 from pyspark.ml.param import Params
 
 from trackmllib.events import Component, Json, Value
+from trackmllib.guard import attempt
 
 
 def plain(value: Any, describe: Callable[[Params], Component]) -> Value:
@@ -17,11 +18,11 @@ def plain(value: Any, describe: Callable[[Params], Component]) -> Value:
 
     Never raises for a value that cannot be shown: that one reads as its class name.
     """
-    try:
-        return Value(text=_text(value, describe), data=_data(value, describe))
-    except Exception:
-        shown = f"<{type(value).__name__}>"
-        return Value(text=shown, data=shown)
+    shown = f"<{type(value).__name__}>"
+    return attempt(
+        lambda: Value(text=_text(value, describe), data=_data(value, describe)),
+        Value(text=shown, data=shown),
+    )
 
 
 def _text(value: Any, describe: Callable[[Params], Component]) -> str:

@@ -134,9 +134,7 @@ class SearchWatch:
 
     def cell_started(self, candidate: int, fold: int, time_ms: int) -> None:
         self._emit(
-            CellStarted(
-                search_id=self.search_id, time_ms=time_ms, candidate=candidate, fold=fold
-            )
+            CellStarted(search_id=self.search_id, time_ms=time_ms, candidate=candidate, fold=fold)
         )
 
     def cell_failed(self, candidate: int, fold: int, error: BaseException) -> None:
@@ -180,9 +178,7 @@ class SearchWatch:
                 self._host.emit(self._candidate_scored(candidate, now, description))
                 best = self._best(description)
                 if best is not None:
-                    self._host.emit(
-                        RefitStarted(search_id=self.search_id, time_ms=now, best=best)
-                    )
+                    self._host.emit(RefitStarted(search_id=self.search_id, time_ms=now, best=best))
 
     def _emit(self, event: Event) -> None:
         with self._lock:

@@ -52,6 +52,8 @@ def current_destination() -> Destination:
 
 def absolute(uri: str) -> str:
     """The URI with a relative path made absolute, so that a later ``chdir`` changes nothing."""
+    if uri.startswith("databricks"):
+        return uri
     parts = urlsplit(uri)
     if parts.scheme.startswith("sqlite"):
         prefix, slashes, path = uri.partition(":///")

@@ -30,7 +30,9 @@ class MlflowMute:
     def uninstall(self) -> None:
         self._patch.uninstall()
 
-    def _around(self, original: Any, flavor_name: str, config_key: str, *rest: Any, **named: Any) -> Any:
+    def _around(
+        self, original: Any, flavor_name: str, config_key: str, *rest: Any, **named: Any
+    ) -> Any:
         if flavor_name == INTEGRATION and config_key == "disable" and self._inside_search():
             return True
         return original(flavor_name, config_key, *rest, **named)

@@ -1,0 +1,121 @@
+"""The docs are true: their examples run, and their tables name what is recorded."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import mlflow
+import pytest
+
+import trackmllib
+from searches import regression_search, stub_search
+from stubs import StubEstimator
+
+ROOT = Path(__file__).parents[2]
+
+
+def python_blocks(file: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("file", ["README.md", "docs/testing.md"])
+def test_examples_run(points, store, file):
+    blocks = python_blocks(file)
+    assert blocks
+    names = {"cv": stub_search(numFolds=2), "train": points}
+    for block in blocks:
+        exec(compile(block, file, "exec"), names)
+    if file == "README.md":
+        assert len(store.children(store.only_main_run())) == 3
+
+
+def test_readme_links_to_files_that_exist():
+    for file in ("README.md", "docs/architecture.md", "docs/what-is-recorded.md"):
+        text = (ROOT / file).read_text()
+        for link in re.findall(r"\]\(([^)#]+)\)", text):
+            if not link.startswith("http"):
+                assert ((ROOT / file).parent / link).exists(), f"{file}: {link}"
+
+
+def test_architecture_names_files_that_exist():
+    text = (ROOT / "docs/architecture.md").read_text()
+    sources = set(re.findall(r"`((?:\w+/)?\w+\.py)`", text))
+    assert len(sources) > 20
+    for source in sources:
+        assert any((ROOT / base / source).exists() for base in ("src/trackmllib", ".")), source
+
+
+def documented(section: str) -> set[str]:
+    """The keys in the first cells of a section's tables, `<…>` as a wildcard."""
+    text = (ROOT / "docs/what-is-recorded.md").read_text()
+    part = text.split(f"## {section}\n")[1].split("\n## ")[0]
+    keys: set[str] = set()
+    for row in re.findall(r"^\| (.*) \|$", part, re.MULTILINE):
+        cells = row.split(" | ")
+        cell = cells[1] if cells[0] in ("param", "metric", "tag", "file") else cells[0]
+        keys.update(re.findall(r"`([^`]+)`", cell))
+    return {key.removeprefix("trackmllib/") if "." in key and "/" in key else key for key in keys}
+
+
+def matches(key: str, patterns: set[str]) -> set[str]:
+    def regex(pattern: str) -> str:
+        return re.sub(
+            r"<\w+>", r"[\\w.]+", re.escape(pattern).replace("\\<", "<").replace("\\>", ">")
+        )
+
+    return {p for p in patterns if re.fullmatch(regex(p), key)}
+
+
+def recorded_keys(store, run) -> set[str]:
+    tags = {k for k in run.data.tags if not k.startswith("mlflow.")}
+    return set(run.data.params) | set(run.data.metrics) | tags | set(store.files(run))
+
+
+def test_the_tables_name_every_key_and_no_other(points, recorded):
+    from test_calls import OwnLoop
+
+    regression_search().fit(points)
+    stub_search(kind=OwnLoop).fit(points)
+    with pytest.raises(ValueError, match="boom"):
+        stub_search(est=StubEstimator(fail={1.0: ValueError("boom")})).fit(points)
+    from pyspark.ml.tuning import TrainValidationSplit
+
+    regression_search(TrainValidationSplit).fit(points)
+    for section, runs in (
+        ("Main run", recorded.main_runs()),
+        ("Child runs", [r for r in recorded.runs() if "mlflow.parentRunId" in r.data.tags]),
+    ):
+        patterns = documented(section)
+        used: set[str] = set()
+        for run in runs:
+            for key in recorded_keys(recorded, run):
+                found = matches(key, patterns)
+                assert found, f"{section}: {key} is not documented"
+                used |= found
+        assert used == patterns, f"{section}: never recorded: {patterns - used}"
+
+
+def test_a_recording_in_memory_is_the_record_of_mlflow(points, recorded):
+    """``trackmllib.testing`` tells its users what MLflow would have."""
+    from trackmllib import testing
+
+    with testing.recording() as record:
+        model = stub_search(numFolds=2, seed=1).fit(points)
+    assert recorded.runs() == []
+    stub_search(numFolds=2, seed=1).fit(points)
+    main = recorded.only_main_run()
+    (in_memory,) = record.store.main_runs()
+    assert in_memory.params == main.data.params
+    assert in_memory.name == main.info.run_name
+    assert in_memory.status == main.info.status
+    for run, child in zip(record.store.children(), recorded.children(main), strict=True):
+        assert run.params == child.data.params
+        assert set(run.metrics) == set(child.data.metrics)
+        assert run.metrics["avg_stub"][0].value == child.data.metrics["avg_stub"]
+        assert run.status == child.info.status
+    assert [a.value for r in record.store.children() for a in r.metrics["avg_stub"]] == list(
+        model.avgMetrics
+    )
+    assert mlflow.active_run() is None
+    assert trackmllib.__version__ in in_memory.tags.values()

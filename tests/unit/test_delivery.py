@@ -1,0 +1,137 @@
+"""The delivery thread: what is retried, what is set aside, and that a wait has a bound."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from trackmllib.delivery import worker
+from trackmllib.delivery.backoff import Backoff
+from trackmllib.delivery.worker import Delivery
+from trackmllib.errors import Refused, Unavailable
+from trackmllib.operations import LogArtifact
+from trackmllib.outbox.memory import MemoryOutbox
+
+
+class NoWait(Backoff):
+    def next_delay(self) -> float:
+        return 0.001
+
+
+class Target:
+    """Applies what it is given, after the answers it was told to give first."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.applied = []
+        self.tries = 0
+
+    def apply(self, operation):
+        self.tries += 1
+        answer = self.answers.pop(0) if self.answers else None
+        if answer is not None:
+            raise answer
+        self.applied.append(operation.file_name)
+
+
+def operations(*names, search_id="a"):
+    return [LogArtifact(search_id=search_id, file_name=str(n), text="") for n in names]
+
+
+def delivered(target, *names):
+    outbox, refused = MemoryOutbox(), []
+    delivery = Delivery(
+        outbox, target, lambda o, e: refused.append((o.file_name, str(e))), NoWait()
+    )
+    outbox.put(operations(*names))
+    delivery.start()
+    assert delivery.flush(None, 5.0) == 0
+    delivery.stop()
+    return refused
+
+
+def test_everything_is_applied_in_order():
+    target = Target()
+    assert delivered(target, 1, 2, 3) == []
+    assert target.applied == ["1", "2", "3"]
+
+
+def test_a_server_that_is_away_is_tried_again_until_it_answers():
+    target = Target(Unavailable("away"), Unavailable("away"), None, Unavailable("away"))
+    assert delivered(target, 1, 2) == []
+    assert target.applied == ["1", "2"]
+    assert target.tries == 5
+
+
+def test_what_is_refused_is_set_aside_and_the_rest_goes_on():
+    target = Target(None, Refused("never"))
+    assert delivered(target, 1, 2, 3) == [("2", "never")]
+    assert target.applied == ["1", "3"]
+
+
+def test_a_mistake_of_ours_is_set_aside_too():
+    target = Target(ZeroDivisionError("a bug"))
+    assert delivered(target, 1, 2) == [("1", "a bug")]
+    assert target.applied == ["2"]
+
+
+def test_a_flush_has_a_bound_and_says_what_waits():
+    outbox = MemoryOutbox()
+    hold = threading.Event()
+
+    class Stuck:
+        def apply(self, operation):
+            hold.wait(10)
+
+    delivery = Delivery(outbox, Stuck(), lambda *_: None)
+    outbox.put(operations(1, 2))
+    outbox.put(operations(3, search_id="b"))
+    delivery.start()
+    began = time.monotonic()
+    assert delivery.flush("a", 0.1) == 2
+    assert delivery.flush(None, 0.1) == 3
+    assert time.monotonic() - began < 2.0
+    hold.set()
+    assert delivery.flush(None, 5.0) == 0
+    delivery.stop()
+
+
+def test_the_thread_ends_when_nothing_comes_and_starts_again(monkeypatch):
+    monkeypatch.setattr(worker, "IDLE_SECONDS", 0.05)
+    outbox, target = MemoryOutbox(), Target()
+    delivery = Delivery(outbox, target, lambda *_: None)
+    for round_ in range(3):
+        outbox.put(operations(round_))
+        delivery.start()
+        assert delivery.flush(None, 5.0) == 0
+        deadline = time.monotonic() + 5
+        while delivery._thread is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert delivery._thread is None
+    assert target.applied == ["0", "1", "2"]
+
+
+def test_delays_double_up_to_thirty_seconds_and_begin_again():
+    backoff = Backoff()
+    delays = [backoff.next_delay() for _ in range(12)]
+    for n, delay in enumerate(delays):
+        longest = min(30.0, 0.5 * 2**n)
+        assert longest / 2 <= delay <= longest
+    backoff.reset()
+    assert backoff.next_delay() <= 0.5
+
+
+@pytest.mark.parametrize("threads", [4])
+def test_start_from_many_threads_is_one_thread(threads):
+    outbox, target = MemoryOutbox(), Target()
+    delivery = Delivery(outbox, target, lambda *_: None)
+    starts = [threading.Thread(target=delivery.start) for _ in range(threads)]
+    for thread in starts:
+        thread.start()
+    for thread in starts:
+        thread.join()
+    running = [t for t in threading.enumerate() if t is delivery._thread]
+    assert len(running) == 1
+    delivery.stop()

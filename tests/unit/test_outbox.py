@@ -1,0 +1,84 @@
+"""The promises of ``outbox/base.py``, for every outbox there is."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from trackmllib.operations import LogArtifact
+from trackmllib.outbox.memory import MemoryOutbox
+
+
+@pytest.fixture(params=[MemoryOutbox])
+def outbox(request):
+    return request.param()
+
+
+def operation(name, search_id="a"):
+    return LogArtifact(search_id=search_id, file_name=str(name), text="")
+
+
+def test_rows_are_read_in_the_order_they_were_put(outbox):
+    outbox.put([operation(1), operation(2)])
+    outbox.put([operation(3)])
+    assert [row.operation.file_name for row in outbox.peek(10)] == ["1", "2", "3"]
+    assert [row.operation.file_name for row in outbox.peek(2)] == ["1", "2"]
+
+
+def test_reading_changes_nothing(outbox):
+    outbox.put([operation(1)])
+    assert outbox.peek(5) == outbox.peek(5)
+    assert outbox.waiting() == 1
+
+
+def test_a_row_leaves_by_acknowledgement_only(outbox):
+    outbox.put([operation(1), operation(2)])
+    first = outbox.peek(1)[0].number
+    outbox.acknowledge([first, 999])
+    outbox.acknowledge([first])
+    assert [row.operation.file_name for row in outbox.peek(5)] == ["2"]
+    assert outbox.waiting("a") == 1
+
+
+def test_a_row_set_aside_does_not_wait(outbox):
+    outbox.put([operation(1), operation(2)])
+    outbox.set_aside([outbox.peek(1)[0].number], "no")
+    assert [row.operation.file_name for row in outbox.peek(5)] == ["2"]
+    assert outbox.waiting() == 1
+
+
+def test_searches_are_counted_apart(outbox):
+    outbox.put([operation(1, "a"), operation(2, "b"), operation(3, "b")])
+    assert (outbox.waiting("a"), outbox.waiting("b"), outbox.waiting("c")) == (1, 2, 0)
+    assert outbox.wait_until_empty("c", 0.0)
+    assert not outbox.wait_until_empty("a", 0.01)
+
+
+def test_waiting_ends_when_rows_come_and_when_they_are_gone(outbox):
+    assert not outbox.wait_for_rows(0.01)
+    threading.Timer(0.05, outbox.put, [[operation(1)]]).start()
+    assert outbox.wait_for_rows(5.0)
+    number = outbox.peek(1)[0].number
+    threading.Timer(0.05, outbox.acknowledge, [[number]]).start()
+    began = time.monotonic()
+    assert outbox.wait_until_empty("a", 5.0)
+    assert time.monotonic() - began < 4.0
+
+
+def test_many_threads_lose_nothing(outbox):
+    def put(thread):
+        for n in range(200):
+            outbox.put([operation(f"{thread}-{n}", str(thread))])
+
+    threads = [threading.Thread(target=put, args=(t,)) for t in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = [row.operation for row in outbox.peek(10_000)]
+    assert len(found) == 1600
+    for thread in range(8):
+        of_thread = [o.file_name for o in found if o.search_id == str(thread)]
+        assert of_thread == [f"{thread}-{n}" for n in range(200)]

@@ -1,0 +1,165 @@
+"""Settings, guard, patches, URIs and the meaning of errors."""
+
+from __future__ import annotations
+
+import logging
+import types
+
+import pytest
+import requests
+from mlflow.exceptions import MlflowException, RestException
+
+from trackmllib.errors import Refused, Unavailable
+from trackmllib.guard import Guard
+from trackmllib.patching import Patch, is_patched
+from trackmllib.settings import Settings, is_enabled
+from trackmllib.tracking.active import absolute
+from trackmllib.tracking.failures import translate
+from trackmllib.tracking.uris import redacted
+
+
+def test_strict_is_read_from_the_environment():
+    assert Settings.read(silent=False, environ={"TRACKMLLIB_STRICT": "1"}).strict
+    assert not Settings.read(silent=False, environ={"TRACKMLLIB_STRICT": "0"}).strict
+    assert not Settings.read(silent=True, environ={}).strict
+    assert Settings.read(silent=True, environ={}).silent
+
+
+OURS, THEIRS = "spark.trackmllib.enabled", "spark.databricks.mlflow.trackMLlib.enabled"
+
+
+@pytest.mark.parametrize(
+    ("conf", "enabled", "refused"),
+    [
+        ({}, True, 0),
+        ({OURS: "true", THEIRS: "TRUE"}, True, 0),
+        ({OURS: "false"}, False, 0),
+        ({THEIRS: " False "}, False, 0),
+        ({OURS: "true", THEIRS: "false"}, False, 0),
+        ({OURS: "0"}, True, 1),
+        ({OURS: "nein", THEIRS: "false"}, False, 1),
+    ],
+)
+def test_the_conf_keys(conf, enabled, refused):
+    sentences = []
+    assert is_enabled(conf.get, sentences.append) is enabled
+    assert len(sentences) == refused
+
+
+def test_a_guard_reports_errors_and_lets_an_interrupt_pass():
+    reports = []
+    guard = Guard("doing something", lambda doing, error: reports.append((doing, str(error))))
+    with guard:
+        raise ValueError("a bug")
+    assert reports == [("doing something", "a bug")]
+    for passing in (KeyboardInterrupt, SystemExit):
+        with pytest.raises(passing), guard:
+            raise passing
+    with pytest.raises(ValueError, match="a bug"), Guard("x", lambda *_: None, strict=True):
+        raise ValueError("a bug")
+    assert len(reports) == 1
+
+
+class Base:
+    def method(self, x):
+        return ["base", x]
+
+
+class Child(Base):
+    pass
+
+
+def doubled(original, self, x):
+    return ["ours", *original(self, x)]
+
+
+def test_a_patch_of_an_inherited_method_sees_later_patches_of_the_base(monkeypatch):
+    patch = Patch(Child, "method", doubled)
+    patch.install()
+    patch.install()
+    assert Child().method(1) == ["ours", "base", 1]
+    assert is_patched(Child.method)
+    monkeypatch.setattr(Base, "method", lambda self, x: ["theirs", x])
+    assert Child().method(1) == ["ours", "theirs", 1]
+    patch.uninstall()
+    assert "method" not in vars(Child)
+    patch.uninstall()
+
+
+def test_a_patch_of_a_module_is_put_back():
+    module = types.ModuleType("m")
+    original = module.f = lambda x: x
+    patch = Patch(module, "f", lambda f, x: f(x) + 1)
+    patch.install()
+    assert module.f(1) == 2
+    patch.uninstall()
+    assert module.f is original
+
+
+def test_a_patch_that_was_wrapped_becomes_a_pass_through(caplog):
+    module = types.ModuleType("m")
+    module.f = lambda x: x
+    patch = Patch(module, "f", lambda f, x: f(x) + 1)
+    patch.install()
+    ours = module.f
+    module.f = lambda x: ours(x) * 10
+    with caplog.at_level(logging.DEBUG):
+        patch.uninstall()
+    assert "passes calls through" in caplog.text
+    assert module.f(1) == 10
+    patch.install()
+    assert module.f(1) == 11
+    patch.uninstall()
+    assert module.f(1) == 10
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://user:pw@host:5000/a", "http://***@host:5000/a"),
+        ("https://token@host?key=abc&x=1", "https://***@host?***"),
+        ("postgresql://u:p@db/mlflow", "postgresql://***@db/mlflow"),
+        ("sqlite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
+        ("databricks://profile", "databricks://profile"),
+        ("cannot reach 'http://u:p@h?t=1' now", "cannot reach 'http://***@h?***' now"),
+        ("What is this?", "What is this?"),
+    ],
+)
+def test_uris_are_shown_without_credentials(uri, shown):
+    assert redacted(uri) == shown
+
+
+def test_relative_uris_are_made_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute("sqlite:///mlflow.db") == f"sqlite:///{tmp_path}/mlflow.db"
+    assert absolute("sqlite:////abs/mlflow.db") == "sqlite:////abs/mlflow.db"
+    assert absolute("mlruns") == f"file://{tmp_path}/mlruns"
+    assert absolute("file:///abs/mlruns") == "file:///abs/mlruns"
+    for uri in ("http://host:5000", "databricks", "databricks://profile", "postgresql://u@h/d"):
+        assert absolute(uri) == uri
+
+
+def rest_error(status, code):
+    return RestException({"error_code": code, "message": f"status {status}"})
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (requests.ConnectionError("refused"), Unavailable),
+        (requests.Timeout("slow"), Unavailable),
+        (ConnectionResetError("reset"), Unavailable),
+        (MlflowException("API request to http://h failed with exception x"), Unavailable),
+        (MlflowException("(sqlite3.OperationalError) database is locked"), Unavailable),
+        (rest_error(503, "TEMPORARILY_UNAVAILABLE"), Unavailable),
+        (rest_error(429, "REQUEST_LIMIT_EXCEEDED"), Unavailable),
+        (rest_error(400, "INVALID_PARAMETER_VALUE"), Refused),
+        (rest_error(404, "RESOURCE_DOES_NOT_EXIST"), Refused),
+        (MlflowException("no such experiment"), Refused),
+        (OSError("read-only"), Refused),
+        (ZeroDivisionError(), Refused),
+    ],
+)
+def test_what_an_error_means(error, kind):
+    assert type(translate(error, "http://u:p@h")) is kind
+    assert "u:p" not in str(translate(error, "http://u:p@h"))

@@ -46,6 +46,11 @@ class Operation:
     search_id: str
     candidate: int | None = None
 
+    @property
+    def run(self) -> tuple[str, int | None]:
+        """The run that it is about."""
+        return (self.search_id, self.candidate)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OpenMainRun(Operation):
@@ -97,32 +102,37 @@ class Row(NamedTuple):
     operation: Operation
 
 
-def coalesce(rows: Iterable[Row]) -> Iterator[tuple[tuple[int, ...], Operation]]:
-    """Merge the batches of each run as far as the order within the run allows.
+def ready(rows_of_run: Iterable[Row]) -> Iterator[Row]:
+    """Of the rows of one run, in order, those that may be applied before older ones of other runs.
 
-    Takes rows in order; yields the numbers that each (perhaps merged) operation stands for. A
-    batch is merged into an earlier one of the same run unless another operation on that run lies
-    between the two.
+    The first one is the oldest of all, and goes. Runs are independent of each other, except that
+    the main run is not ended, and has no files written, before all that came earlier is applied.
     """
-    merged: list[tuple[tuple[int, ...], Operation]] = []
-    open_batch: dict[tuple[str, int | None], int] = {}
-    for number, operation in rows:
-        run = (operation.search_id, operation.candidate)
-        if not isinstance(operation, LogBatch):
-            open_batch.pop(run, None)
-        elif run in open_batch:
-            numbers, earlier = merged[open_batch[run]]
-            assert isinstance(earlier, LogBatch)
-            both = LogBatch(
-                search_id=operation.search_id,
-                candidate=operation.candidate,
-                params=earlier.params + operation.params,
-                metrics=earlier.metrics + operation.metrics,
-                tags=earlier.tags + operation.tags,
-            )
-            merged[open_batch[run]] = ((*numbers, number), both)
-            continue
+    for place, row in enumerate(rows_of_run):
+        of_main_run = row.operation.candidate is None
+        if place > 0 and of_main_run and not isinstance(row.operation, LogBatch):
+            return
+        yield row
+
+
+def coalesce(rows_of_run: Iterable[Row]) -> list[tuple[list[int], Operation]]:
+    """Merge batches that follow each other; each operation with the rows that it stands for."""
+    merged: list[tuple[list[int], Operation]] = []
+    for number, operation in rows_of_run:
+        if merged and isinstance(operation, LogBatch) and isinstance(merged[-1][1], LogBatch):
+            numbers, earlier = merged[-1]
+            numbers.append(number)
+            merged[-1] = (numbers, _merge(earlier, operation))
         else:
-            open_batch[run] = len(merged)
-        merged.append(((number,), operation))
-    yield from merged
+            merged.append(([number], operation))
+    return merged
+
+
+def _merge(earlier: LogBatch, later: LogBatch) -> LogBatch:
+    return LogBatch(
+        search_id=later.search_id,
+        candidate=later.candidate,
+        params=earlier.params + later.params,
+        metrics=earlier.metrics + later.metrics,
+        tags=earlier.tags + later.tags,
+    )

@@ -39,6 +39,7 @@ class _Search:
         self.recorder = Recorder(destination, self.result)
         self.problems: Counter[str] = Counter()
         self.closed = False
+        self.warned = False
 
 
 class Session:
@@ -75,6 +76,8 @@ class Session:
         """Put the patches in; again is no change."""
         self._mute.install()
         self._seam.install()
+        atexit.unregister(self._at_exit)
+        atexit.register(self._at_exit)
 
     def stop(self) -> None:
         """Take the patches out. What waits in the outbox is still delivered."""
@@ -87,9 +90,6 @@ class Session:
         if os.getpid() != self.process:
             return
         if isinstance(event, SearchStarted):
-            if not self._searches:
-                atexit.unregister(self._at_exit)
-                atexit.register(self._at_exit)
             self._searches[event.search_id] = _Search(self._destination(), event)
         search = self._searches.get(event.search_id)
         if search is None:
@@ -142,16 +142,17 @@ class Session:
                 f"{waiting} operations are not delivered after {timeout:g} s ({trouble}); they are "
                 "sent in the background for as long as this process runs"
             ] += 1
-        search.closed = True
-        self._say_problems(search_id, search)
-        self._forget_delivered()
+        try:
+            self._say_problems(search_id, search)
+        finally:
+            search.closed = True
+            self._forget_delivered()
 
     def _forget_delivered(self) -> None:
         for search_id, search in list(self._searches.items()):
             if search.closed and not self._outbox.waiting(search_id):
                 del self._searches[search_id]
-                if isinstance(self._target, MlflowTracking):
-                    self._target.forget(search_id)
+                self._target.forget(search_id)
 
     def _at_exit(self) -> None:
         if os.getpid() != self.process:
@@ -167,15 +168,19 @@ class Session:
     # Warnings.
 
     def _problem(self, search_id: str, reason: str) -> None:
+        """Keep what went wrong for the one warning of the search, or say it if that is late."""
         search = self._searches.get(search_id)
-        if search is not None:
-            search.problems[reason] += 1
         if search is None:
             self._warn(f"{reason}. The training is not affected.")
+            return
+        search.problems[reason] += 1
+        if search.closed:
+            self._say_problems(search_id, search)
 
     def _say_problems(self, search_id: str, search: _Search) -> None:
-        if not search.problems:
+        if not search.problems or search.warned:
             return
+        search.warned = True
         reasons = "; ".join(
             reason if times == 1 else f"{reason} ({times} times)"
             for reason, times in search.problems.items()
@@ -184,7 +189,7 @@ class Session:
             f"The record of search {search_id} in MLflow is not complete. The training is not "
             f"affected. {reasons}."
         )
-        if self.settings.strict:
+        if self.settings.strict and not search.closed:
             raise IncompleteRecord(text)
         self._warn(text)
 

@@ -132,6 +132,9 @@ class InMemoryStore:
                 case EndRun():
                     run.status, run.end_ms = operation.status, operation.end_ms
 
+    def forget(self, search_id: str) -> None:
+        """Nothing more will come of this search; its runs stay."""
+
 
 @dataclass(frozen=True)
 class Recording:

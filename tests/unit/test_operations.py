@@ -1,4 +1,4 @@
-"""Operations: merging batches keeps the order within each run."""
+"""Operations: what may overtake what, and batches that become one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from trackmllib.operations import (
     Metric,
     Row,
     coalesce,
+    ready,
 )
 
 
@@ -18,30 +19,42 @@ def batch(candidate, *values):
     return LogBatch(search_id="s", candidate=candidate, metrics=metrics)
 
 
+def end(candidate):
+    return EndRun(search_id="s", candidate=candidate, status="FINISHED", end_ms=1)
+
+
+CREATE = CreateChildRun(search_id="s", candidate=0, name="n", start_ms=0, tags=())
+FILE = LogArtifact(search_id="s", file_name="f", text="")
+
+
 def rows(*operations):
     return [Row(number, operation) for number, operation in enumerate(operations, 1)]
 
 
-def test_batches_of_one_run_are_merged_over_those_of_others():
-    create = CreateChildRun(search_id="s", candidate=0, name="n", start_ms=0, tags=())
-    end = EndRun(search_id="s", candidate=0, status="FINISHED", end_ms=1)
-    merged = list(
-        coalesce(rows(create, batch(0, 1), batch(None, 1), batch(0, 2), end, batch(None, 2)))
+def test_all_of_a_child_run_is_ready_and_becomes_three_operations():
+    waiting = rows(CREATE, batch(0, 1), batch(0, 2), batch(0, 3), end(0))
+    assert list(ready(waiting)) == waiting
+    merged = coalesce(waiting)
+    assert [numbers for numbers, _ in merged] == [[1], [2, 3, 4], [5]]
+    assert merged[1][1] == batch(0, 1, 2, 3)
+
+
+def test_the_end_and_the_files_of_the_main_run_wait_for_their_turn():
+    assert list(ready(rows(batch(None, 1), batch(None, 2), FILE))) == rows(
+        batch(None, 1), batch(None, 2)
     )
-    assert [numbers for numbers, _ in merged] == [(1,), (2, 4), (3, 6), (5,)]
-    assert merged[1][1] == batch(0, 1, 2)
-    assert merged[2][1] == batch(None, 1, 2)
+    assert list(ready(rows(batch(None, 1), end(None)))) == rows(batch(None, 1))
+    assert list(ready(rows(FILE, batch(None, 1), end(None)))) == rows(FILE, batch(None, 1))
+    assert list(ready(rows(end(None)))) == rows(end(None))
 
 
-def test_nothing_is_moved_over_another_operation_of_its_run():
-    end = EndRun(search_id="s", candidate=0, status="FINISHED", end_ms=1)
-    file = LogArtifact(search_id="s", candidate=0, file_name="f", text="")
-    merged = list(coalesce(rows(batch(0, 1), end, batch(0, 2), file, batch(0, 3), batch(0, 4))))
-    assert [numbers for numbers, _ in merged] == [(1,), (2,), (3,), (4,), (5, 6)]
+def test_batches_are_not_merged_over_another_operation():
+    merged = coalesce(rows(batch(0, 1), end(0), batch(0, 2), batch(0, 3)))
+    assert [numbers for numbers, _ in merged] == [[1], [2], [3, 4]]
 
 
 def test_no_point_is_lost():
-    merged = list(coalesce(rows(*(batch(n % 3, n) for n in range(100)))))
-    assert len(merged) == 3
-    points = [m.value for _, operation in merged for m in operation.metrics]
-    assert sorted(points) == [float(n) for n in range(100)]
+    merged = coalesce(rows(*(batch(0, n) for n in range(100))))
+    ((numbers, operation),) = merged
+    assert numbers == list(range(1, 101))
+    assert [m.value for m in operation.metrics] == [float(n) for n in range(100)]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from trackmllib.operations import LogArtifact
+from trackmllib.operations import LogArtifact, LogBatch
 from trackmllib.outbox.memory import MemoryOutbox
 
 
@@ -17,7 +17,7 @@ def outbox(request):
 
 
 def operation(name, search_id="a"):
-    return LogArtifact(search_id=search_id, file_name=str(name), text="")
+    return LogArtifact(search_id=search_id, candidate=0, file_name=str(name), text="")
 
 
 def test_rows_are_read_in_the_order_they_were_put(outbox):
@@ -25,6 +25,22 @@ def test_rows_are_read_in_the_order_they_were_put(outbox):
     outbox.put([operation(3)])
     assert [row.operation.file_name for row in outbox.peek(10)] == ["1", "2", "3"]
     assert [row.operation.file_name for row in outbox.peek(2)] == ["1", "2"]
+
+
+def test_all_that_is_ready_of_the_oldest_rows_run_is_read_at_once(outbox):
+    def batch(candidate):
+        return LogBatch(search_id="a", candidate=candidate)
+
+    file = LogArtifact(search_id="a", file_name="file", text="")
+    outbox.put([batch(None), batch(0), batch(None), batch(0), batch(1), file])
+    assert [row.number for row in outbox.peek(10)] == [1, 3]
+    outbox.acknowledge([1, 3])
+    assert [row.number for row in outbox.peek(10)] == [2, 4]
+    assert [row.number for row in outbox.peek(1)] == [2]
+    outbox.acknowledge([2, 4])
+    assert [row.number for row in outbox.peek(10)] == [5]
+    outbox.acknowledge([5])
+    assert [row.operation.file_name for row in outbox.peek(10)] == ["file"]
 
 
 def test_reading_changes_nothing(outbox):
@@ -77,8 +93,11 @@ def test_many_threads_lose_nothing(outbox):
         thread.start()
     for thread in threads:
         thread.join()
-    found = [row.operation for row in outbox.peek(10_000)]
-    assert len(found) == 1600
-    for thread in range(8):
-        of_thread = [o.file_name for o in found if o.search_id == str(thread)]
-        assert of_thread == [f"{thread}-{n}" for n in range(200)]
+    assert outbox.waiting() == 1600
+    read = set()
+    while rows := outbox.peek(10_000):
+        (thread,) = {row.operation.search_id for row in rows}
+        assert [row.operation.file_name for row in rows] == [f"{thread}-{n}" for n in range(200)]
+        outbox.acknowledge([row.number for row in rows])
+        read.add(thread)
+    assert len(read) == 8

@@ -14,7 +14,7 @@ from trackmllib.outbox.base import Outbox
 
 logger = logging.getLogger(__name__)
 
-BATCH = 1000
+MOST_ROWS = 1000
 IDLE_SECONDS = 5.0
 
 
@@ -26,6 +26,10 @@ class Target(Protocol):
 
         Raises Unavailable where a later try may succeed, and Refused where none will.
         """
+        ...
+
+    def forget(self, search_id: str) -> None:
+        """Nothing more will come of this search."""
         ...
 
 
@@ -88,7 +92,7 @@ class Delivery:
                     return
 
     def _deliver(self) -> None:
-        for numbers, operation in coalesce(self._outbox.peek(BATCH)):
+        for numbers, operation in coalesce(self._outbox.peek(MOST_ROWS)):
             if self._stop.is_set():
                 return
             try:

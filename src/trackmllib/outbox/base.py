@@ -16,7 +16,8 @@ class Outbox(ABC):
     * A row leaves only by ``acknowledge`` or ``set_aside``; reading it changes nothing. After a
       crash the rows that were read but not acknowledged are read again, so whoever applies them
       must be able to do so twice.
-    * Rows of one search are read in the order they were put.
+    * Rows of one run are read in the order they were put, and the oldest row of all comes first;
+      how far others may overtake is said in ``operations.ready``.
     * All methods may be called from any thread. Threads that wait in here hold nothing that a
       ``put`` needs.
 
@@ -29,7 +30,11 @@ class Outbox(ABC):
 
     @abstractmethod
     def peek(self, limit: int) -> list[Row]:
-        """The oldest rows, at most ``limit``, which stay where they are."""
+        """The oldest row, and what is ready of the same run behind it; they stay where they are.
+
+        All of one run at once, because what waits for one run can be sent in one request. At most
+        ``limit`` rows.
+        """
 
     @abstractmethod
     def acknowledge(self, numbers: Iterable[int]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import count, islice
 
-from trackmllib.operations import Operation, Row
+from trackmllib.operations import Operation, Row, ready
 from trackmllib.outbox.base import Outbox
 
 
@@ -16,6 +16,7 @@ class MemoryOutbox(Outbox):
 
     def __init__(self) -> None:
         self._rows: dict[int, Operation] = {}
+        self._runs: defaultdict[tuple[str, int | None], dict[int, Operation]] = defaultdict(dict)
         self._aside: dict[int, tuple[Operation, str]] = {}
         self._waiting: Counter[str] = Counter()
         self._numbers = count(1)
@@ -24,13 +25,19 @@ class MemoryOutbox(Outbox):
     def put(self, operations: Sequence[Operation]) -> None:
         with self._changed:
             for operation in operations:
-                self._rows[next(self._numbers)] = operation
+                number = next(self._numbers)
+                self._rows[number] = operation
+                self._runs[operation.run][number] = operation
                 self._waiting[operation.search_id] += 1
             self._changed.notify_all()
 
     def peek(self, limit: int) -> list[Row]:
         with self._changed:
-            return [Row(*item) for item in islice(self._rows.items(), limit)]
+            if not self._rows:
+                return []
+            oldest = next(iter(self._rows.values()))
+            rows = (Row(*item) for item in self._runs[oldest.run].items())
+            return list(ready(islice(rows, limit)))
 
     def acknowledge(self, numbers: Iterable[int]) -> None:
         with self._changed:
@@ -64,6 +71,9 @@ class MemoryOutbox(Outbox):
     def _remove(self, number: int) -> Operation | None:
         operation = self._rows.pop(number, None)
         if operation is not None:
+            del self._runs[operation.run][number]
+            if not self._runs[operation.run]:
+                del self._runs[operation.run]
             self._waiting[operation.search_id] -= 1
             if not self._waiting[operation.search_id]:
                 del self._waiting[operation.search_id]

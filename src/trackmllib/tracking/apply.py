@@ -45,6 +45,8 @@ class MlflowTracking:
             return
         if search_id in self._not_opened:
             raise self._not_opened[search_id]
+        if search_id not in self._main_runs:
+            raise Refused("the main run was not opened")
         main = self._main_runs[search_id]
         try:
             if operation.candidate is None:
@@ -55,7 +57,7 @@ class MlflowTracking:
             raise translate(error, main.destination.tracking_uri) from error
 
     def forget(self, search_id: str) -> None:
-        """Drop what is kept of a search that has been delivered."""
+        """Drop what is kept of a search of which nothing more will come."""
         self._main_runs.pop(search_id, None)
         self._not_opened.pop(search_id, None)
         self._children.pop(search_id, None)

@@ -1,0 +1,58 @@
+# Everything here sets up what it needs by itself: Java, and a virtual environment in .venv.
+#
+#   make demo         run examples/tuning.ipynb, and print what it recorded
+#   make ui           open MLflow's page on the demo's runs
+#   make test         run the tests; make test ARGS="-k folds" runs some
+#   make test-oldest  the same with the oldest versions of pyspark and mlflow (Python 3.10 or 3.11)
+#   make lint         ruff, mypy and import-linter
+#   make screenshots  make the pictures in docs/images from the demo's runs
+#   make lock         bring requirements/*.lock up to date
+#   make clean        remove all that was made
+
+PYTHON = python3
+VENV = .venv
+BIN = $(VENV)/bin
+ARGS =
+
+.PHONY: help venv java demo ui test test-oldest lint screenshots lock clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+venv: $(VENV)/.done
+
+$(VENV)/.done: requirements/dev.lock pyproject.toml
+	@sh tools/venv.sh $(PYTHON) $(VENV) requirements/dev.lock
+
+$(VENV)-oldest/.done: requirements/oldest.lock pyproject.toml
+	@sh tools/venv.sh $(PYTHON) $(VENV)-oldest requirements/oldest.lock
+
+java:
+	@sh tools/java.sh
+
+demo: java venv
+	@$(BIN)/python tools/demo.py
+
+ui: venv
+	@$(BIN)/python tools/ui.py
+
+test: java venv
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-oldest: java $(VENV)-oldest/.done
+	@$(VENV)-oldest/bin/python -m pytest $(ARGS)
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy src
+	$(BIN)/lint-imports
+
+screenshots: venv
+	@$(BIN)/python tools/screenshots.py
+
+lock:
+	@sh tools/lock.sh $(PYTHON)
+
+clean:
+	rm -rf $(VENV) $(VENV)-oldest .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,103 @@
+"""Runs examples/tuning.ipynb on a fresh store in .demo, and prints the candidates it recorded."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import nbformat
+import pandas as pd
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOK = ROOT / "examples" / "tuning.ipynb"
+DEMO = ROOT / ".demo"
+EXPERIMENT = "digits"
+CELL_TIMEOUT_SECONDS = 600
+
+
+def prepare() -> None:
+    """An empty store. Made here and not by the notebook, so that its artifacts are in it too."""
+    shutil.rmtree(DEMO, ignore_errors=True)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    artifacts = DEMO / "artifacts"
+    artifacts.mkdir(parents=True)
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{DEMO / 'mlflow.db'}"
+    mlflow.MlflowClient().create_experiment(EXPERIMENT, artifact_location=artifacts.as_uri())
+
+
+def run_notebook() -> None:
+    """Run a copy of the notebook with this Python; the copy keeps its outputs."""
+    # A kernel that the user has registered as python3 must not be taken for this one.
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    # Spark warns of a host name that leads to a loopback address.
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT_SECONDS,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(DEMO)}},
+    )
+    try:
+        # What the kernel and Spark have to say beside the outputs is kept, but not shown.
+        with (DEMO / "kernel.log").open("w") as log:
+            client.execute(stderr=log)
+    finally:
+        nbformat.write(notebook, DEMO / NOTEBOOK.name)
+
+
+def candidates() -> pd.DataFrame:
+    """A row for each child run, the searches in the order they began."""
+    runs = mlflow.search_runs(
+        experiment_names=[EXPERIMENT],
+        filter_string="tags.`trackmllib.candidate` != ''",
+        order_by=["attributes.start_time ASC"],
+    )
+    assert isinstance(runs, pd.DataFrame)
+    started = runs.groupby("tags.trackmllib.search_id")["start_time"].transform("min")
+    runs = runs.assign(started=started, candidate=runs["tags.trackmllib.candidate"].astype(int))
+    runs = runs.sort_values(["started", "candidate"])
+    # A TrainValidationSplit has one score for each candidate, and so no average of them.
+    scores = runs["metrics.avg_weightedPrecision"].fillna(runs["metrics.weightedPrecision"])
+    deviations = runs["metrics.std_weightedPrecision"]
+    return pd.DataFrame(
+        {
+            "search": runs["tags.trackmllib.search_id"].str[:8],
+            "run": runs["tags.mlflow.runName"],
+            "status": runs["status"],
+            "weightedPrecision": scores.map("{:.4f}".format),
+            "deviation": deviations.map("{:.4f}".format, na_action="ignore"),
+            "best": runs["tags.trackmllib.best"].map({"true": "best"}),
+        }
+    ).fillna("")
+
+
+def main() -> int:
+    begin = time.monotonic()
+    prepare()
+    print(f"Running examples/{NOTEBOOK.name} on Spark; this takes one or two minutes.", flush=True)
+    try:
+        run_notebook()
+    except CellExecutionError as error:
+        print(error, file=sys.stderr)
+        print(f"The notebook failed; how far it came is in .demo/{NOTEBOOK.name}.", file=sys.stderr)
+        return 1
+    table = candidates()
+    print(f"\n{len(table)} candidates of {table['search'].nunique()} searches are in MLflow:\n")
+    print(table.to_string(index=False))
+    print(f"\nDone in {time.monotonic() - begin:.0f} s.")
+    print(f"The notebook with its results is .demo/{NOTEBOOK.name}.")
+    print("Open the page with: make ui")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Brings the lock files up to date, for every Python from 3.10 on: lock.sh PYTHON
+set -eu
+
+venv=.venv-lock
+trap 'rm -rf "$venv"' EXIT
+"$1" -m venv "$venv"
+"$venv/bin/python" -m pip --disable-pip-version-check -qq install uv
+compile() {
+    "$venv/bin/uv" pip compile "$@" --universal --python-version 3.10 --upgrade \
+        --generate-hashes --no-emit-index-url --no-emit-find-links \
+        --custom-compile-command "make lock" --quiet
+}
+compile pyproject.toml --extra spark --group dev -o requirements/dev.lock
+compile requirements/oldest.in -o requirements/oldest.lock

@@ -1,6 +1,6 @@
 """Seconds of ``fit()`` on a stub: untracked, tracked by us, tracked by MLflow's own autologging.
 
-300 candidates x 3 folds, a fit of 20 ms, parallelism 4; on SQLite and on a loopback `mlflow server`.
+300 candidates x 3 folds, a fit of 20 ms, parallelism 4; on SQLite and on a loopback server.
 The variants run in turn (A B C A B C …), the first round is thrown away.
 
     .venv/bin/python benchmarks/stub_search.py [ROUNDS]

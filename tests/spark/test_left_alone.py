@@ -39,8 +39,7 @@ def measured(spark, search, data) -> dict:
         "deviations": [] if split else [float(s).hex() for s in model.stdMetrics],
         "best params": {p.name: v for p, v in tree_or_regression.extractParamMap().items()},
         "best model": model_text(tree_or_regression),
-        "jobs": jobs_after - jobs,
-        "stages": stages_after - stages,
+        "work": (jobs_after - jobs, stages_after - stages),
         "storage": data.storageLevel,
         # Without those of Python's garbage collector on the pools of earlier searches.
         "warnings": sorted(str(w.message) for w in caught if w.category is not ResourceWarning),
@@ -63,15 +62,20 @@ def model_text(model) -> object:
 @pytest.mark.parametrize("parallelism", [1, 2])
 @pytest.mark.parametrize("search", [tree_search, regression_search])
 def test_a_tracked_search_is_the_untracked_one(spark, points, store, capfd, search, parallelism):
-    untracked = measured(spark, search(parallelism=parallelism), points)
-    out_untracked, _ = capfd.readouterr()
-    trackmllib.autolog()
-    tracked = measured(spark, search(parallelism=parallelism), points)
-    out_tracked, _ = capfd.readouterr()
+    def pair():
+        trackmllib.autolog(disable=True)
+        untracked = measured(spark, search(parallelism=parallelism), points)
+        trackmllib.autolog()
+        return measured(spark, search(parallelism=parallelism), points), untracked
+
+    tracked, untracked = pair()
+    if parallelism > 1 and tracked["work"] != untracked["work"]:
+        # Seen once in a hundred with pyspark 3.5: two cells at once take a job less than usual. A
+        # job of ours would be there every time.
+        tracked, untracked = pair()
     assert tracked == untracked
-    assert untracked["jobs"] > 0
-    assert untracked["stages"] > 0
-    assert out_tracked == out_untracked == ""
+    assert all(count > 0 for count in untracked["work"])
+    assert capfd.readouterr().out == ""
     assert len(store.runs()) > 3
 
 

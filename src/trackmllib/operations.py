@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal, NamedTuple
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
@@ -118,21 +119,22 @@ def ready(rows_of_run: Iterable[Row]) -> Iterator[Row]:
 def coalesce(rows_of_run: Iterable[Row]) -> list[tuple[list[int], Operation]]:
     """Merge batches that follow each other; each operation with the rows that it stands for."""
     merged: list[tuple[list[int], Operation]] = []
-    for number, operation in rows_of_run:
-        if merged and isinstance(operation, LogBatch) and isinstance(merged[-1][1], LogBatch):
-            numbers, earlier = merged[-1]
-            numbers.append(number)
-            merged[-1] = (numbers, _merge(earlier, operation))
+    for is_batch, group in groupby(rows_of_run, lambda row: isinstance(row.operation, LogBatch)):
+        rows = list(group)
+        if is_batch:
+            numbers = [row.number for row in rows]
+            batches = [row.operation for row in rows if isinstance(row.operation, LogBatch)]
+            merged.append((numbers, _merge(batches)))
         else:
-            merged.append(([number], operation))
+            merged.extend(([row.number], row.operation) for row in rows)
     return merged
 
 
-def _merge(earlier: LogBatch, later: LogBatch) -> LogBatch:
+def _merge(batches: list[LogBatch]) -> LogBatch:
     return LogBatch(
-        search_id=later.search_id,
-        candidate=later.candidate,
-        params=earlier.params + later.params,
-        metrics=earlier.metrics + later.metrics,
-        tags=earlier.tags + later.tags,
+        search_id=batches[0].search_id,
+        candidate=batches[0].candidate,
+        params=tuple(param for batch in batches for param in batch.params),
+        metrics=tuple(metric for batch in batches for metric in batch.metrics),
+        tags=tuple(tag for batch in batches for tag in batch.tags),
     )

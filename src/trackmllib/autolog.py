@@ -50,13 +50,17 @@ def autolog(*, disable: bool = False, silent: bool = False) -> None:
         _session.start()
 
 
-def exchange(session: Session | None) -> Session | None:
-    """Put another session in the place of the current one, for tests; returns that one, stopped."""
+def exchange(session: Session | None, *, start: bool = True) -> tuple[Session | None, bool]:
+    """Put another session in the place of the current one, for tests.
+
+    Returns that one, stopped, and whether it was running.
+    """
     global _session
     with _lock:
         before, _session = _session, session
+        was_running = before is not None and before.running
         if before is not None:
             before.stop()
-        if session is not None:
+        if session is not None and start:
             session.start()
-        return before
+        return before, was_running

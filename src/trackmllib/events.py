@@ -198,8 +198,10 @@ class SearchFinished(Event):
 
     ``averages`` (and ``deviations``, for a CrossValidator) are the lists on the model, by
     candidate; None where the model has none. ``best`` is the winner's index in them.
+    ``refit_seconds`` is the time from the last score to the model, where Spark's own loop ran.
     """
 
+    refit_seconds: float | None
     averages: tuple[float, ...] | None
     deviations: tuple[float, ...] | None
     best: int | None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import operator
+import types
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -28,57 +30,71 @@ class Patch:
         self._owner = weakref.ref(owner)
         self._name = name
         self._around = around
-        self._wrapper: Any = None
-        self._replaced: Any = _MISSING
+        self._wrapper: _Wrapper | None = None
 
     def install(self) -> None:
         owner = self._owner()
-        if owner is None or (self._wrapper is not None and self._wrapper.trackmllib_active):
+        if owner is None or (self._wrapper is not None and self._wrapper.active):
             return
-        self._replaced = vars(owner).get(self._name, _MISSING)
-        self._wrapper = self._wrap(owner, self._replaced)
+        self._wrapper = _Wrapper(self, owner, self._name, self._around)
         setattr(owner, self._name, self._wrapper)
 
     def uninstall(self) -> None:
-        owner = self._owner()
-        if owner is None or self._wrapper is None:
+        owner, wrapper = self._owner(), self._wrapper
+        if owner is None or wrapper is None:
             return
-        self._wrapper.trackmllib_active = False
-        if vars(owner).get(self._name) is not self._wrapper:
+        wrapper.active = False
+        self._wrapper = None
+        if vars(owner).get(self._name) is not wrapper:
             logger.debug(
                 "%s of %r has been wrapped by somebody else since; trackmllib's part of it only "
                 "passes calls through from now on.",
                 self._name,
                 owner,
             )
-        elif self._replaced is _MISSING:
+        elif wrapper.replaced is _MISSING:
             delattr(owner, self._name)
         else:
-            setattr(owner, self._name, self._replaced)
-        self._wrapper = None
+            setattr(owner, self._name, wrapper.replaced)
 
-    def _wrap(self, owner: Any, replaced: Any) -> Any:
-        around = self._around
-        name = self._name
-        owner_ref = self._owner
 
-        @functools.wraps(getattr(owner, name))
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            original = replaced
-            if original is _MISSING:
-                original = getattr(super(owner_ref(), type(args[0])), name)
-            if not wrapper.trackmllib_active:  # type: ignore[attr-defined]
-                return original(*args, **kwargs)
-            return around(original, *args, **kwargs)
+class _Wrapper:
+    """What stands in the place of a function while the patch is installed.
 
-        wrapper.trackmllib_active = True  # type: ignore[attr-defined]
-        # Functions made with functools.wraps copy attributes; only the wrapper is its own.
-        wrapper.trackmllib_wrapper = wrapper  # type: ignore[attr-defined]
-        wrapper.trackmllib_patch = self  # type: ignore[attr-defined]
-        return wrapper
+    An object and not a function, so that a class of the user's which holds it can be pickled by
+    value: it pickles as the function it replaced. It holds its patch, as long as the class lives.
+    """
+
+    def __init__(self, patch: Patch, owner: Any, name: str, around: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, getattr(owner, name))
+        self.active = True
+        self.replaced = vars(owner).get(name, _MISSING)
+        self._patch = patch
+        self._owner = weakref.ref(owner)
+        self._name = name
+        self._around = around
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        original = self._original(type(args[0])) if args else self._original()
+        if not self.active:
+            return original(*args, **kwargs)
+        return self._around(original, *args, **kwargs)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Nothing but the standard library, so that a worker need not have trackmllib.
+        return operator.itemgetter(0), ((self._original(),),)
+
+    def _original(self, of_class: Any = None) -> Any:
+        """What is called without the patch; what is inherited depends on the class of ``self``."""
+        if self.replaced is not _MISSING:
+            return self.replaced
+        owner = self._owner()
+        return getattr(super(owner, of_class or owner), self._name)
 
 
 def is_patched(function: Any) -> bool:
     """Whether a function is a wrapper of ours that is in use."""
-    is_wrapper = getattr(function, "trackmllib_wrapper", None) is function
-    return is_wrapper and bool(getattr(function, "trackmllib_active", False))
+    return isinstance(function, _Wrapper) and function.active

@@ -78,10 +78,9 @@ class SearchResult:
     """The state of a search so far. ``apply`` takes its events in the order they are emitted.
 
     ``candidates`` holds those that have begun, by index. ``best`` is the winner's index as soon as
-    it is known (``best_at_refit`` before the model confirms it), ``refit_seconds`` the time from
-    the last score to the model. The last event settles what was open: ``closed_at_end`` are the
-    candidates whose status it decided, and ``changed_at_end`` those whose average or deviation it
-    brought or corrected.
+    it is known (``best_at_refit`` before the model confirms it). The last event settles what was
+    open: ``closed_at_end`` are the candidates whose status it decided, and ``changed_at_end`` those
+    whose average or deviation it brought or corrected.
     """
 
     def __init__(self, started: SearchStarted) -> None:
@@ -98,13 +97,17 @@ class SearchResult:
         self.changed_at_end: list[int] = []
         self.failure: Failure | None = None
         self.refit_seconds: float | None = None
-        self._refit_start_ms: int | None = None
 
     def apply(self, event: Event) -> None:
         """Take one more fact into the table."""
         match event:
             case CellStarted():
-                self._candidate(event.candidate).cells[event.fold] = Cell(start_ms=event.time_ms)
+                candidate = self._candidate(event.candidate)
+                candidate.cells[event.fold] = Cell(start_ms=event.time_ms)
+                if candidate.status == "FINISHED":
+                    # A subclass runs Spark's loop once more: open again, and closed at the end.
+                    candidate.status = "RUNNING"
+                    self.candidates_finished -= 1
             case CellScored():
                 cell = self._candidate(event.candidate).cells[event.fold]
                 cell.end_ms = event.time_ms
@@ -125,7 +128,6 @@ class SearchResult:
                 self.candidates_finished += 1
             case RefitStarted():
                 self.best = self.best_at_refit = event.best
-                self._refit_start_ms = event.time_ms
             case SearchFinished():
                 self._finish(event)
             case SearchFailed():
@@ -150,8 +152,7 @@ class SearchResult:
 
     def _finish(self, event: SearchFinished) -> None:
         self.end_ms = event.time_ms
-        if self._refit_start_ms is not None:
-            self.refit_seconds = (event.time_ms - self._refit_start_ms) / 1000.0
+        self.refit_seconds = event.refit_seconds
         averages = event.averages or ()
         deviations = event.deviations or (None,) * len(averages)
         for index, found in enumerate(zip(averages, deviations, strict=False)):

@@ -6,14 +6,15 @@ import atexit
 import logging
 import math
 import os
+import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from trackmllib.clock import Clock, SystemClock
 from trackmllib.delivery.worker import Delivery, Target
 from trackmllib.errors import IncompleteRecord
-from trackmllib.events import Event, SearchFailed, SearchFinished, SearchStarted
+from trackmllib.events import Event, Failure, SearchFailed, SearchFinished, SearchStarted
 from trackmllib.guard import Guard
 from trackmllib.operations import Destination, Operation
 from trackmllib.outbox.memory import MemoryOutbox
@@ -24,6 +25,7 @@ from trackmllib.spark.seam import Seam
 from trackmllib.tracking.active import current_destination
 from trackmllib.tracking.apply import MlflowTracking
 from trackmllib.tracking.mute import MlflowMute
+from trackmllib.tracking.uris import redacted
 
 logger = logging.getLogger("trackmllib")
 
@@ -37,9 +39,29 @@ class _Search:
         self.destination = destination
         self.result = SearchResult(started)
         self.recorder = Recorder(destination, self.result)
-        self.problems: Counter[str] = Counter()
         self.closed = False
-        self.warned = False
+        self._problems: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def add_problem(self, reason: str) -> bool:
+        """Keep a reason why the record is not complete; whether it is a new one."""
+        with self._lock:
+            self._problems[reason] += 1
+            return self._problems[reason] == 1
+
+    def missing(self) -> str:
+        """The one warning of a search: what is missing from its record, and why; or nothing."""
+        with self._lock:
+            reasons = [
+                reason if times == 1 else f"{reason} ({times} times)"
+                for reason, times in self._problems.items()
+            ]
+        if not reasons:
+            return ""
+        return (
+            f"The record of search {self.result.search_id} in MLflow is not complete. The training "
+            f"is not affected. {'; '.join(reasons)}."
+        )
 
 
 class Session:
@@ -62,18 +84,20 @@ class Session:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
         self.process = os.getpid()
+        self.running = False
         self._destination = destination
         self._listeners = tuple(listeners)
         self._searches: dict[str, _Search] = {}
         self._refused_conf: set[str] = set()
         self._outbox = MemoryOutbox()
-        self._target = target or MlflowTracking(self._note)
+        self._target = target or MlflowTracking(self._problem)
         self._delivery = Delivery(self._outbox, self._target, self._refused)
         self._seam = Seam(self, new_id, self._enabled)
         self._mute = MlflowMute(self._seam.inside_search)
 
     def start(self) -> None:
         """Put the patches in; again is no change."""
+        self.running = True
         self._mute.install()
         self._seam.install()
         atexit.unregister(self._at_exit)
@@ -81,6 +105,7 @@ class Session:
 
     def stop(self) -> None:
         """Take the patches out. What waits in the outbox is still delivered."""
+        self.running = False
         self._seam.uninstall()
         self._mute.uninstall()
 
@@ -92,16 +117,34 @@ class Session:
         if isinstance(event, SearchStarted):
             self._searches[event.search_id] = _Search(self._destination(), event)
         search = self._searches.get(event.search_id)
-        if search is None:
+        if search is None or search.closed:
             return
+        recorded = False
+        try:
+            with self.guard(event.search_id, f"recording {type(event).__name__}"):
+                self._record(search, event)
+                recorded = True
+            for listener in self._listeners:
+                with self.guard(event.search_id, "telling a listener"):
+                    listener(event)
+        finally:
+            if isinstance(event, (SearchFinished, SearchFailed)):
+                if not recorded:
+                    self._put(search.recorder.abandon(event, search.result))
+                self._close(search, interrupted=_interrupted(event))
+
+    def _record(self, search: _Search, event: Event) -> None:
         search.result.apply(event)
-        self._outbox.put(list(search.recorder.operations(event, search.result)))
-        self._delivery.start()
-        for listener in self._listeners:
-            with self.guard(event.search_id, "telling a listener"):
-                listener(event)
-        if isinstance(event, (SearchFinished, SearchFailed)):
-            self._close(search, event)
+        self._put(search.recorder.operations(event, search.result))
+
+    def _put(self, operations: Iterable[Operation]) -> None:
+        """Put operations into the outbox; where making one of them raises, those before it."""
+        made: list[Operation] = []
+        try:
+            made.extend(operations)
+        finally:
+            self._outbox.put(made)
+            self._delivery.start()
 
     def guard(self, search_id: str, doing: str) -> Guard:
         def report(what: str, error: Exception) -> None:
@@ -124,45 +167,61 @@ class Session:
         logger.debug("Refused: %r", operation, exc_info=error)
         self._problem(operation.search_id, str(error))
 
-    def _note(self, search_id: str, sentence: str) -> None:
-        self._problem(search_id, sentence)
-
     # The end of a search, and of the process.
 
-    def _close(self, search: _Search, event: SearchFinished | SearchFailed) -> None:
+    def _close(self, search: _Search, *, interrupted: bool) -> None:
         """Wait for the delivery, unless the search was interrupted, and say what is missing."""
-        search_id = event.search_id
-        self._warn_of_nan(search.result)
-        interrupted = isinstance(event, SearchFailed) and event.failure.interrupted
-        timeout = 0.0 if interrupted else self.settings.flush_timeout
-        waiting = self._delivery.flush(search_id, timeout)
-        if waiting and not interrupted:
-            trouble = self._delivery.last_trouble or search.destination.tracking_uri
-            search.problems[
-                f"{waiting} operations are not delivered after {timeout:g} s ({trouble}); they are "
-                "sent in the background for as long as this process runs"
-            ] += 1
+        search_id = search.result.search_id
         try:
-            self._say_problems(search_id, search)
+            if not interrupted:
+                self._warn_of_nan(search.result)
+                self._flush(search_id, search)
+            text = search.missing()
+            if text and self.settings.strict:
+                raise IncompleteRecord(text)
+            if text:
+                self._warn(text)
         finally:
             search.closed = True
             self._forget_delivered()
 
+    def _flush(self, search_id: str, search: _Search) -> None:
+        timeout = self.settings.flush_timeout
+        waiting = self._delivery.flush(search_id, timeout)
+        if waiting:
+            trouble = self._delivery.trouble(search_id)
+            reason = redacted(search.destination.tracking_uri) if trouble is None else trouble
+            search.add_problem(
+                f"{waiting} operations are not delivered after {timeout:g} s ({reason}); they are "
+                "sent in the background for as long as this process runs"
+            )
+
     def _forget_delivered(self) -> None:
         for search_id, search in list(self._searches.items()):
             if search.closed and not self._outbox.waiting(search_id):
-                del self._searches[search_id]
+                self._searches.pop(search_id, None)
                 self._target.forget(search_id)
 
     def _at_exit(self) -> None:
+        """End what still runs in threads that die with the process, and send what waits."""
         if os.getpid() != self.process:
             return
+        failure = Failure(
+            type="SystemExit",
+            message="the process ended while the search was running",
+            traceback="",
+            interrupted=True,
+        )
+        for search_id, search in list(self._searches.items()):
+            if not search.closed:
+                now = self.clock.now_ms()
+                self.emit(SearchFailed(search_id=search_id, time_ms=now, failure=failure))
         waiting = self._delivery.flush(None, self.settings.flush_timeout)
         self._delivery.stop()
         if waiting:
             self._warn(
                 f"{waiting} operations did not reach the tracking server before the process "
-                f"ended, and are lost ({self._delivery.last_trouble})."
+                "ended, and are lost."
             )
 
     # Warnings.
@@ -170,28 +229,9 @@ class Session:
     def _problem(self, search_id: str, reason: str) -> None:
         """Keep what went wrong for the one warning of the search, or say it if that is late."""
         search = self._searches.get(search_id)
-        if search is None:
+        is_new = search is None or search.add_problem(reason)
+        if is_new and (search is None or search.closed):
             self._warn(f"{reason}. The training is not affected.")
-            return
-        search.problems[reason] += 1
-        if search.closed:
-            self._say_problems(search_id, search)
-
-    def _say_problems(self, search_id: str, search: _Search) -> None:
-        if not search.problems or search.warned:
-            return
-        search.warned = True
-        reasons = "; ".join(
-            reason if times == 1 else f"{reason} ({times} times)"
-            for reason, times in search.problems.items()
-        )
-        text = (
-            f"The record of search {search_id} in MLflow is not complete. The training is not "
-            f"affected. {reasons}."
-        )
-        if self.settings.strict and not search.closed:
-            raise IncompleteRecord(text)
-        self._warn(text)
 
     def _warn_of_nan(self, result: SearchResult) -> None:
         best = result.best
@@ -204,3 +244,7 @@ class Session:
 
     def _warn(self, text: str) -> None:
         logger.log(logging.DEBUG if self.settings.silent else logging.WARNING, "%s", text)
+
+
+def _interrupted(event: Event) -> bool:
+    return isinstance(event, SearchFailed) and event.failure.interrupted

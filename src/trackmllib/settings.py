@@ -36,7 +36,7 @@ def is_enabled(conf: Callable[[str], str | None], refuse: Callable[[str], None])
     enabled = True
     for key in ENABLED_KEYS:
         value = conf(key)
-        match (value or "true").strip().lower():
+        match "true" if value is None else value.strip().lower():
             case "true":
                 pass
             case "false":

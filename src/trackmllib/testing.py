@@ -159,8 +159,8 @@ def recording() -> Iterator[Recording]:
         destination=lambda: Destination(tracking_uri="memory:"),
         listeners=[record.listener],
     )
-    before = exchange(session)
+    before, was_running = exchange(session)
     try:
         yield record
     finally:
-        exchange(before)
+        exchange(before, start=was_running)

@@ -42,9 +42,7 @@ def operations(*names, search_id="a"):
 
 def delivered(target, *names):
     outbox, refused = MemoryOutbox(), []
-    delivery = Delivery(
-        outbox, target, lambda o, e: refused.append((o.file_name, str(e))), NoWait()
-    )
+    delivery = Delivery(outbox, target, lambda o, e: refused.append((o.file_name, str(e))), NoWait)
     outbox.put(operations(*names))
     delivery.start()
     assert delivery.flush(None, 5.0) == 0
@@ -98,6 +96,28 @@ def test_a_flush_has_a_bound_and_says_what_waits():
     delivery.stop()
 
 
+def test_a_search_whose_server_is_away_keeps_no_other_waiting():
+    outbox = MemoryOutbox()
+
+    class OneIsAway(Target):
+        def apply(self, operation):
+            if operation.search_id == "away":
+                raise Unavailable("away")
+            super().apply(operation)
+
+    target = OneIsAway()
+    delivery = Delivery(outbox, target, lambda *_: None)
+    outbox.put(operations(1, search_id="away"))
+    outbox.put(operations(2, 3, search_id="here"))
+    delivery.start()
+    assert delivery.flush("here", 5.0) == 0
+    assert target.applied == ["2", "3"]
+    assert outbox.waiting("away") == 1
+    assert str(delivery.trouble("away")) == "away"
+    assert delivery.trouble("here") is None
+    delivery.stop()
+
+
 def test_the_thread_ends_when_nothing_comes_and_starts_again(monkeypatch):
     monkeypatch.setattr(worker, "IDLE_SECONDS", 0.05)
     outbox, target = MemoryOutbox(), Target()
@@ -113,14 +133,12 @@ def test_the_thread_ends_when_nothing_comes_and_starts_again(monkeypatch):
     assert target.applied == ["0", "1", "2"]
 
 
-def test_delays_double_up_to_thirty_seconds_and_begin_again():
+def test_delays_double_up_to_thirty_seconds():
     backoff = Backoff()
     delays = [backoff.next_delay() for _ in range(12)]
     for n, delay in enumerate(delays):
         longest = min(30.0, 0.5 * 2**n)
         assert longest / 2 <= delay <= longest
-    backoff.reset()
-    assert backoff.next_delay() <= 0.5
 
 
 @pytest.mark.parametrize("threads", [4])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import pickle
+import sqlite3
 import types
 
 import pytest
 import requests
-from mlflow.exceptions import MlflowException, RestException
+from mlflow.exceptions import MlflowException, RestException, get_error_code
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from trackmllib.errors import Refused, Unavailable
 from trackmllib.guard import Guard
@@ -37,6 +40,7 @@ OURS, THEIRS = "spark.trackmllib.enabled", "spark.databricks.mlflow.trackMLlib.e
         ({THEIRS: " False "}, False, 0),
         ({OURS: "true", THEIRS: "false"}, False, 0),
         ({OURS: "0"}, True, 1),
+        ({OURS: ""}, True, 1),
         ({OURS: "nein", THEIRS: "false"}, False, 1),
     ],
 )
@@ -86,6 +90,15 @@ def test_a_patch_of_an_inherited_method_sees_later_patches_of_the_base(monkeypat
     patch.uninstall()
 
 
+def test_a_wrapper_pickles_as_what_it_replaced():
+    patch = Patch(Child, "method", doubled)
+    patch.install()
+    try:
+        assert pickle.loads(pickle.dumps(vars(Child)["method"])) is Base.method
+    finally:
+        patch.uninstall()
+
+
 def test_a_patch_of_a_module_is_put_back():
     module = types.ModuleType("m")
     original = module.f = lambda x: x
@@ -119,6 +132,7 @@ def test_a_patch_that_was_wrapped_becomes_a_pass_through(caplog):
         ("http://user:pw@host:5000/a", "http://***@host:5000/a"),
         ("https://token@host?key=abc&x=1", "https://***@host?***"),
         ("postgresql://u:p@db/mlflow", "postgresql://***@db/mlflow"),
+        ("postgresql://u:p@x@db/mlflow", "postgresql://***@db/mlflow"),
         ("sqlite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
         ("databricks://profile", "databricks://profile"),
         ("cannot reach 'http://u:p@h?t=1' now", "cannot reach 'http://***@h?***' now"),
@@ -143,6 +157,16 @@ def rest_error(status, code):
     return RestException({"error_code": code, "message": f"status {status}"})
 
 
+def answer(status):
+    """What MLflow raises for an answer that is no JSON, from a proxy, say."""
+    text = f"API request to endpoint /api failed with error code {status} != 200"
+    return MlflowException(text, error_code=get_error_code(status))
+
+
+def database(text):
+    return MlflowException(text, error_code=TEMPORARILY_UNAVAILABLE)
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
@@ -156,6 +180,14 @@ def rest_error(status, code):
         (rest_error(400, "INVALID_PARAMETER_VALUE"), Refused),
         (rest_error(404, "RESOURCE_DOES_NOT_EXIST"), Refused),
         (MlflowException("no such experiment"), Refused),
+        (answer(401), Refused),
+        (answer(404), Refused),
+        (answer(502), Unavailable),
+        (answer(500), Unavailable),
+        (database("(psycopg2.OperationalError) server closed the connection"), Unavailable),
+        (database("(sqlite3.OperationalError) attempt to write a readonly database"), Refused),
+        (sqlite3.OperationalError("database is locked"), Unavailable),
+        (sqlite3.OperationalError("unable to open database file"), Refused),
         (OSError("read-only"), Refused),
         (ZeroDivisionError(), Refused),
     ],

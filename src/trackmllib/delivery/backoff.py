@@ -18,6 +18,3 @@ class Backoff:
         longest = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(self._tries, 16))
         self._tries += 1
         return longest * random.uniform(0.5, 1.0)
-
-    def reset(self) -> None:
-        self._tries = 0

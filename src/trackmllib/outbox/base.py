@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from trackmllib.operations import Operation, Row
 
@@ -29,11 +29,11 @@ class Outbox(ABC):
         """Add operations behind all others."""
 
     @abstractmethod
-    def peek(self, limit: int) -> list[Row]:
+    def peek(self, limit: int, without: Container[str] = ()) -> list[Row]:
         """The oldest row, and what is ready of the same run behind it; they stay where they are.
 
         All of one run at once, because what waits for one run can be sent in one request. At most
-        ``limit`` rows.
+        ``limit`` rows, and none of the searches in ``without``.
         """
 
     @abstractmethod
@@ -42,7 +42,9 @@ class Outbox(ABC):
 
     @abstractmethod
     def set_aside(self, numbers: Iterable[int], reason: str) -> None:
-        """Take rows that will never be accepted out of the order, and keep them with the reason."""
+        """Take rows that will never be accepted out of the order. An outbox that outlives the
+        process keeps them with the reason.
+        """
 
     @abstractmethod
     def waiting(self, search_id: str | None = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from itertools import count, islice
 
 from trackmllib.operations import Operation, Row, ready
@@ -17,7 +17,6 @@ class MemoryOutbox(Outbox):
     def __init__(self) -> None:
         self._rows: dict[int, Operation] = {}
         self._runs: defaultdict[tuple[str, int | None], dict[int, Operation]] = defaultdict(dict)
-        self._aside: dict[int, tuple[Operation, str]] = {}
         self._waiting: Counter[str] = Counter()
         self._numbers = count(1)
         self._changed = threading.Condition()
@@ -31,13 +30,13 @@ class MemoryOutbox(Outbox):
                 self._waiting[operation.search_id] += 1
             self._changed.notify_all()
 
-    def peek(self, limit: int) -> list[Row]:
+    def peek(self, limit: int, without: Container[str] = ()) -> list[Row]:
         with self._changed:
-            if not self._rows:
-                return []
-            oldest = next(iter(self._rows.values()))
-            rows = (Row(*item) for item in self._runs[oldest.run].items())
-            return list(ready(islice(rows, limit)))
+            for oldest in self._rows.values():
+                if oldest.search_id not in without:
+                    rows = (Row(*item) for item in self._runs[oldest.run].items())
+                    return list(ready(islice(rows, limit)))
+            return []
 
     def acknowledge(self, numbers: Iterable[int]) -> None:
         with self._changed:
@@ -46,12 +45,7 @@ class MemoryOutbox(Outbox):
             self._changed.notify_all()
 
     def set_aside(self, numbers: Iterable[int], reason: str) -> None:
-        with self._changed:
-            for number in numbers:
-                operation = self._remove(number)
-                if operation is not None:
-                    self._aside[number] = (operation, reason)
-            self._changed.notify_all()
+        self.acknowledge(numbers)
 
     def waiting(self, search_id: str | None = None) -> int:
         with self._changed:
@@ -68,13 +62,13 @@ class MemoryOutbox(Outbox):
     def _count(self, search_id: str | None) -> int:
         return len(self._rows) if search_id is None else self._waiting[search_id]
 
-    def _remove(self, number: int) -> Operation | None:
+    def _remove(self, number: int) -> None:
         operation = self._rows.pop(number, None)
-        if operation is not None:
-            del self._runs[operation.run][number]
-            if not self._runs[operation.run]:
-                del self._runs[operation.run]
-            self._waiting[operation.search_id] -= 1
-            if not self._waiting[operation.search_id]:
-                del self._waiting[operation.search_id]
-        return operation
+        if operation is None:
+            return
+        del self._runs[operation.run][number]
+        if not self._runs[operation.run]:
+            del self._runs[operation.run]
+        self._waiting[operation.search_id] -= 1
+        if not self._waiting[operation.search_id]:
+            del self._waiting[operation.search_id]

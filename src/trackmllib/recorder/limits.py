@@ -11,8 +11,9 @@ import re
 MAX_PARAM_VALUE = 6000
 MAX_TAG_VALUE = 5000
 MAX_RUN_NAME = 120
-# MLflow's 250, less the room for the ``_<search id>`` that a conflict appends.
-MAX_KEY = 250 - 37
+# MLflow's 250, less the room for a prefix like ``evaluator.`` and for the ``_<search id>`` that a
+# conflict appends.
+MAX_KEY = 250 - 10 - 37
 
 # MLflow allows colons too, but not on Windows; names are to be the same everywhere.
 _REFUSED = re.compile(r"[^/\w.\- ]")

@@ -28,7 +28,7 @@ def opened(result: SearchResult, grid: GridNames, destination: Destination) -> I
         start_ms=result.start_ms,
     )
     yield LogBatch(
-        search_id=result.search_id, params=tuple(_params(result)), tags=tuple(_tags(result))
+        search_id=result.search_id, params=tuple(_params(result).items()), tags=tuple(_tags(result))
     )
     yield LogArtifact(
         search_id=result.search_id,
@@ -74,21 +74,22 @@ def failed(result: SearchResult, grid: GridNames, destination: Destination) -> I
     yield from _end(result, destination, "KILLED" if result.failure.interrupted else "FAILED")
 
 
-def _params(result: SearchResult) -> Iterator[tuple[str, str]]:
+def _params(result: SearchResult) -> dict[str, str]:
+    """Ours win over a param of the same name that a subclass has; that one is in search.json."""
     description = result.description
-    for param in description.tuner.params:
-        if param.name not in ("estimator", "evaluator"):
-            yield limits.key(param.name), limits.param_value(param.value.text)
+    texts = {param.name: param.value.text for param in description.tuner.params}
+    texts.pop("estimator", None)
+    texts.pop("evaluator", None)
     if description.estimator is not None:
-        yield "estimator", limits.param_value(description.estimator.label)
+        texts["estimator"] = description.estimator.label
     if description.evaluator is not None:
-        yield "evaluator", limits.param_value(description.evaluator.label)
-        yield "metric", limits.param_value(description.metric)
+        texts["evaluator"] = description.evaluator.label
+        texts["metric"] = description.metric
         for param in description.evaluator.params:
             if not param.is_default:
-                key = limits.key(f"evaluator.{param.name}")
-                yield key, limits.param_value(param.value.text)
-    yield "candidates", str(len(description.candidates))
+                texts[f"evaluator.{param.name}"] = param.value.text
+    texts["candidates"] = str(len(description.candidates))
+    return {limits.key(name): limits.param_value(text) for name, text in texts.items()}
 
 
 def _tags(result: SearchResult) -> Iterator[tuple[str, str]]:

@@ -40,7 +40,7 @@ def _distinct(settings: dict[tuple[str, str], GridSetting]) -> dict[tuple[str, s
     labels = {where: setting.name for where, setting in settings.items()}
     ways: tuple[Callable[[GridSetting], str], ...] = (
         lambda setting: f"{setting.owner_class}.{setting.name}",
-        lambda setting: f"{setting.owner_class}[{setting.owner_position}].{setting.name}",
+        lambda setting: f"{_with_position(setting)}.{setting.name}",
         lambda setting: f"{setting.owner}.{setting.name}",
     )
     for way in ways:
@@ -50,6 +50,12 @@ def _distinct(settings: dict[tuple[str, str], GridSetting]) -> dict[tuple[str, s
             for where, label in labels.items()
         }
     return labels
+
+
+def _with_position(setting: GridSetting) -> str:
+    if setting.owner_position is None:
+        return setting.owner_class
+    return f"{setting.owner_class}[{setting.owner_position}]"
 
 
 def _unique_keys(labels: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:

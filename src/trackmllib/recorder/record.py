@@ -15,7 +15,7 @@ from trackmllib.events import (
     SearchFinished,
     SearchStarted,
 )
-from trackmllib.operations import Destination, Operation
+from trackmllib.operations import Destination, EndRun, Operation, RunStatus
 from trackmllib.recorder import child_runs, main_run
 from trackmllib.recorder.names import GridNames
 from trackmllib.results import SearchResult
@@ -76,3 +76,20 @@ class Recorder:
                 yield child_runs.mark_best(result, result.best_at_refit, best=False)
             yield child_runs.mark_best(result, result.best)
         yield from main_run.finished(result, grid, self._destination)
+
+    def abandon(
+        self, event: SearchFinished | SearchFailed, result: SearchResult
+    ) -> Iterator[Operation]:
+        """The least that must be said at the end if the rest cannot be: no run stays RUNNING."""
+        search_id = result.search_id
+        failure = event.failure if isinstance(event, SearchFailed) else None
+        status: RunStatus = "FINISHED"
+        if failure is not None:
+            status = "KILLED" if failure.interrupted else "FAILED"
+        for index, candidate in result.candidates.items():
+            # Said twice of a child run that has ended: the same once more.
+            end_ms = candidate.end_ms or event.time_ms
+            of_child = candidate.status if candidate.status != "RUNNING" else "KILLED"
+            yield EndRun(search_id=search_id, candidate=index, status=of_child, end_ms=end_ms)
+        if self._destination.owned:
+            yield EndRun(search_id=search_id, status=status, end_ms=event.time_ms)

@@ -28,8 +28,10 @@ from trackmllib.spark.values import plain
 from trackmllib.version import __version__
 
 
-def describe_search(tuner: Params, dataset: Any) -> SearchDescription:
-    """What ``tuner.fit(dataset)`` will search."""
+def describe_search(tuner: Params, dataset: Any, maps: Any = None) -> SearchDescription:
+    """What ``tuner.fit(dataset)`` will search; ``maps`` where its grid is not the tuner's own."""
+    if maps is None:
+        maps = _value(tuner, "estimatorParamMaps")
     estimator = _value(tuner, "estimator")
     evaluator = _value(tuner, "evaluator")
     is_split = isinstance(tuner, TrainValidationSplit)
@@ -41,7 +43,7 @@ def describe_search(tuner: Params, dataset: Any) -> SearchDescription:
         larger_is_better=_larger_is_better(evaluator),
         averaged=not is_split,
         folds=1 if is_split else int(_value(tuner, "numFolds") or 0),
-        candidates=_candidates(estimator, _value(tuner, "estimatorParamMaps")),
+        candidates=_candidates(estimator, maps),
         schema=_schema(dataset),
         versions=(
             ("version", __version__),

@@ -32,8 +32,10 @@ class Here(threading.local):
 
     @property
     def taken(self) -> bool:
-        """Whether a tuner fitted now is part of a search that has begun."""
-        return self.muted or (self.search is not None and self.search.begun)
+        """Whether a tuner fitted now is part of a search, and not the search itself."""
+        if self.muted or self.search is None:
+            return self.muted
+        return self.search.begun or not self.search.delegates
 
 
 class Bound:

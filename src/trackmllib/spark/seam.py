@@ -45,7 +45,8 @@ class Seam:
         self._enabled = enabled
         self._here = Here()
         self._process = os.getpid()
-        self._spark_loops = {inspect.unwrap(tuner._fit).__code__ for tuner in _TUNERS}
+        self._own_fits = {tuner._fit for tuner in _TUNERS}
+        self._spark_loops = {inspect.unwrap(fit).__code__ for fit in self._own_fits}
         self._patches = [
             *(Patch(tuner, "fit", self._around_fit) for tuner in _TUNERS),
             Patch(pyspark.ml.tuning, "_parallelFitTasks", self._around_parallel_fit_tasks),
@@ -72,7 +73,8 @@ class Seam:
     def _around_fit(self, original: Any, tuner: Any, *args: Any, **kwargs: Any) -> Any:
         """``fit`` of a tuner class of pyspark: begins and ends the search.
 
-        Here and not in ``_fit``, because subclasses that replace ``_fit`` inherit it too.
+        Here and not in ``_fit``, because subclasses that replace ``_fit`` inherit it too. With one
+        of these the search begins with its first fold: they may make the grid only there.
         """
         if self._here.taken:
             with Bound(self._here, muted=True):
@@ -82,8 +84,9 @@ class Seam:
         if self._here.search is not None:
             self._here.search.superseded = True
         search = self._search(tuner, args, kwargs)
-        search.begin()
         with search, Bound(self._here, search=search):
+            if type(tuner)._fit in self._own_fits:
+                search.begin()
             model = original(tuner, *args, **kwargs)
             search.returned(model)
         return model
@@ -96,7 +99,7 @@ class Seam:
         """
         if self._here.inside or not self._wanted(args, kwargs):
             return original(tuner, *args, **kwargs)
-        search = self._search(tuner, args, kwargs)
+        search = self._search(tuner, args, kwargs, delegates=True)
         with search, Bound(self._here, search=search):
             model = original(tuner, *args, **kwargs)
             search.returned(model)
@@ -109,24 +112,26 @@ class Seam:
         train: Any,
         eva: Any,
         validation: Any,
+        epm: Any,
         *rest: Any,
         **named: Any,
     ) -> Any:
         """Called once for each fold, in the thread of ``_fit``: lays out the fold's cells."""
         here = self._here
-        if here.muted:
-            tasks = original(est, train, eva, validation, *rest, **named)
-            return [self._muted(task) for task in tasks]
-        if here.search is None or here.search.superseded:
-            return original(est, train, eva, validation, *rest, **named)
-        # Two frames up: past the wrapper of the patch stands the loop over the folds.
-        spark_loops = sys._getframe(2).f_code in self._spark_loops
-        fold = here.search.next_fold(spark_loops=spark_loops)
+        fold = None
+        if here.search is not None and not here.search.superseded:
+            # Two frames up: past the wrapper of the patch stands the loop over the folds.
+            spark_loops = sys._getframe(2).f_code in self._spark_loops
+            fold = here.search.next_fold(epm, spark_loops=spark_loops)
+        if fold is None:
+            tasks = original(est, train, eva, validation, epm, *rest, **named)
+            return [self._muted(task) for task in tasks] if here.inside else tasks
         tasks = original(
             EstimatorStandIn(est, here),
             train,
             EvaluatorStandIn(eva, here),
             validation,
+            epm,
             *rest,
             **named,
         )
@@ -174,15 +179,22 @@ class Seam:
             return self._enabled(lambda key: read_conf(dataset, key))
         return True
 
-    def _search(self, tuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> SearchWatch:
+    def _search(
+        self,
+        tuner: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        delegates: bool = False,
+    ) -> SearchWatch:
         dataset, params = _arguments(args, kwargs)
 
-        def describe() -> Any:
+        def describe(maps: Any) -> Any:
             # As Spark does it: params given to fit() count, on a copy.
-            effective = tuner.copy(params) if params and isinstance(params, dict) else tuner
-            return describe_search(effective, dataset)
+            effective = tuner.copy(params) if isinstance(params, dict) and params else tuner
+            return describe_search(effective, dataset, maps)
 
-        return SearchWatch(self._host, self._new_id(), describe)
+        return SearchWatch(self._host, self._new_id(), describe, delegates=delegates)
 
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:

@@ -26,7 +26,7 @@ from trackmllib.events import (
     SearchFinished,
     SearchStarted,
 )
-from trackmllib.guard import Guard
+from trackmllib.guard import Guard, attempt
 from trackmllib.spark.scores import average_and_deviation, winner
 
 
@@ -36,7 +36,9 @@ class Host(Protocol):
     clock: Clock
 
     def emit(self, event: Event) -> None:
-        """Take up a fact. Called on Spark's threads; the end of a search may wait here."""
+        """Take up a fact. Called on Spark's threads, never by two at once for one search; the end
+        of a search may wait here.
+        """
         ...
 
     def guard(self, search_id: str, doing: str) -> Guard:
@@ -45,13 +47,24 @@ class Host(Protocol):
 
 
 class SearchWatch:
-    """One ``fit()`` of a tuner, as a context around Spark's own call."""
+    """One ``fit()`` of a tuner, as a context around Spark's own call.
+
+    ``describe`` is called when the search begins, with the grid that Spark is about to use or None.
+    ``delegates``: a ``fit`` that may hand the search on to the one of its base class; then the
+    watch is ``superseded``, and silent.
+    """
 
     def __init__(
-        self, host: Host, search_id: str, describe: Callable[[], SearchDescription]
+        self,
+        host: Host,
+        search_id: str,
+        describe: Callable[[Any], SearchDescription],
+        *,
+        delegates: bool = False,
     ) -> None:
         self.search_id = search_id
         self.begun = False
+        self.delegates = delegates
         self.superseded = False
         self._host = host
         self._describe = describe
@@ -63,31 +76,41 @@ class SearchWatch:
         self._folds = 0
         self._scores: dict[int, list[tuple[int, Any]]] = {}
         self._cells = 0
+        self._maps: Any = None
+        self._refit_start: float | None = None
 
-    def begin(self) -> None:
-        """Say that the search has started; later calls do nothing."""
+    def begin(self, maps: Any = None) -> None:
+        """Say that the search has started, on this grid if it is known; later calls do nothing."""
         if self.begun:
             return
         self.begun = True
+        self._maps = maps
         with self.guard("describing the search"):
-            description = self._describe()
+            self._description = self._describe(maps)
             self._host.emit(
                 SearchStarted(
-                    search_id=self.search_id, time_ms=self._start_ms, description=description
+                    search_id=self.search_id, time_ms=self._start_ms, description=self._description
                 )
             )
-            self._description = description
 
     def returned(self, model: Any) -> None:
         """Spark's call returned this model."""
         self._model = model
 
-    def next_fold(self, *, spark_loops: bool) -> FoldWatch:
-        """Spark begins the next fold. ``spark_loops``: by its own ``_fit``, whose rules we know."""
-        self.begin()
+    def next_fold(self, maps: Any, *, spark_loops: bool) -> FoldWatch | None:
+        """A fold begins, on this grid; None if it is not the grid of the search, which had begun.
+
+        ``spark_loops``: the fold is made by Spark's own ``_fit``, whose rules we know.
+        """
+        self.begin(maps)
+        if self._maps is None:
+            self._maps = maps
+        if maps is not self._maps and not attempt(lambda: list(maps) == list(self._maps), False):
+            return None
         fold = self._folds
         self._folds += 1
-        return FoldWatch(self, fold, spark_loops)
+        planned = 0 if self._description is None else self._description.folds
+        return FoldWatch(self, fold, spark_loops and fold < planned)
 
     def guard(self, doing: str) -> Guard:
         return self._host.guard(self.search_id, doing)
@@ -121,11 +144,15 @@ class SearchWatch:
                     )
                 )
                 return
+            refit_seconds = None
+            if self._refit_start is not None:
+                refit_seconds = self._host.clock.monotonic() - self._refit_start
             averages, deviations = _results_of(self._model, self._description.averaged)
             self._host.emit(
                 SearchFinished(
                     search_id=self.search_id,
                     time_ms=now,
+                    refit_seconds=refit_seconds,
                     averages=averages,
                     deviations=deviations,
                     best=self._winner(averages),
@@ -178,6 +205,7 @@ class SearchWatch:
                 self._host.emit(self._candidate_scored(candidate, now, description))
                 best = self._best(description)
                 if best is not None:
+                    self._refit_start = self._host.clock.monotonic()
                     self._host.emit(RefitStarted(search_id=self.search_id, time_ms=now, best=best))
 
     def _emit(self, event: Event) -> None:
@@ -283,18 +311,22 @@ def _results_of(
     model: Any, averaged: bool
 ) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
     """Averages and deviations as they stand on the model; None for what it does not have."""
-    averages = getattr(model, "avgMetrics" if averaged else "validationMetrics", None)
-    deviations = getattr(model, "stdMetrics", None) if averaged else None
-    return (
-        tuple(float(score) for score in averages) if averages else None,
-        tuple(float(score) for score in deviations) if deviations else None,
-    )
+
+    def read(name: str) -> tuple[float, ...] | None:
+        return tuple(float(score) for score in getattr(model, name)) or None
+
+    def doubles(name: str) -> tuple[float, ...] | None:
+        return attempt(lambda: read(name), None)
+
+    if averaged:
+        return doubles("avgMetrics"), doubles("stdMetrics")
+    return doubles("validationMetrics"), None
 
 
 def _failure_from(error: BaseException) -> Failure:
     return Failure(
         type=type(error).__name__,
-        message=str(error),
+        message=attempt(lambda: str(error), ""),
         traceback="".join(traceback.format_exception(error)),
         interrupted=not isinstance(error, Exception),
     )

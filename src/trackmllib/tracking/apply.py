@@ -36,6 +36,7 @@ class MlflowTracking:
         self._not_opened: dict[str, Refused] = {}
         self._children: dict[str, dict[int, str]] = {}
         self._context_tags: dict[str, str] | None = None
+        self._tried: set[tuple[str, int | None]] = set()
 
     def apply(self, operation: Operation) -> None:
         """Carry out one operation. Raises Unavailable or Refused, whatever MLflow raised."""
@@ -67,12 +68,9 @@ class MlflowTracking:
         try:
             client = self._client(destination.tracking_uri)
             if destination.run_id is None:
-                run: Any = client.create_run(
-                    experiment_id=calls.experiment_id(client, destination),
-                    start_time=operation.start_ms,
-                    run_name=operation.name,
-                    tags=self._context(),
-                )
+                experiment_id = calls.experiment_id(client, destination)
+                tags = {calls.SEARCH_ID: search_id}
+                run = self._create(client, experiment_id, operation, tags)
             else:
                 run = client.get_run(destination.run_id)
                 if destination.owned:
@@ -99,18 +97,12 @@ class MlflowTracking:
     def _apply_to_child(self, operation: Operation, candidate: int, main: MainRun) -> None:
         children = self._children[operation.search_id]
         if isinstance(operation, CreateChildRun):
-            tags = {
-                **self._context(),
-                MLFLOW_PARENT_RUN_ID: main.run_id,
-                **dict(operation.tags),
-            }
-            run = main.client.create_run(
-                main.experiment_id, operation.start_ms, tags, operation.name
-            )
+            tags = {MLFLOW_PARENT_RUN_ID: main.run_id, **dict(operation.tags)}
+            run = self._create(main.client, main.experiment_id, operation, tags)
             children[candidate] = run.info.run_id
             return
         if candidate not in children:
-            raise Refused(f"the child run of candidate {candidate} was not made")
+            raise Refused("a child run could not be made")
         run_id = children[candidate]
         match operation:
             case LogBatch():
@@ -120,6 +112,25 @@ class MlflowTracking:
                 main.client.log_text(run_id, operation.text, path)
             case EndRun():
                 calls.set_status(main.client, run_id, operation.status, operation.end_ms)
+
+    def _create(
+        self,
+        client: MlflowClient,
+        experiment_id: str,
+        operation: OpenMainRun | CreateChildRun,
+        tags: dict[str, str],
+    ) -> Any:
+        """Make a run; on a second try look first whether the first one was made after all."""
+        if operation.run in self._tried:
+            run = calls.find_run(client, experiment_id, *operation.run)
+            if run is not None:
+                return run
+        self._tried.add(operation.run)
+        run = client.create_run(
+            experiment_id, operation.start_ms, {**self._context(), **tags}, operation.name
+        )
+        self._tried.discard(operation.run)
+        return run
 
     def _context(self) -> dict[str, str]:
         """The tags that MLflow gives to each run: user, source, commit. Asked for once."""

@@ -17,6 +17,9 @@ from trackmllib.tracking.failures import is_passing
 
 Entity: TypeAlias = "Param | MlflowMetric | RunTag"
 
+SEARCH_ID = "trackmllib.search_id"
+CANDIDATE = "trackmllib.candidate"
+
 # After so many refused entities of one batch the rest of it is not tried singly.
 GIVE_UP_AFTER = 10
 
@@ -32,6 +35,18 @@ def set_status(client: MlflowClient, run_id: str, status: str, end_ms: int | Non
     client._tracking_client.store.update_run_info(
         run_id, RunStatus.from_string(status), end_ms, None
     )
+
+
+def find_run(
+    client: MlflowClient, experiment_id: str, search_id: str, candidate: int | None
+) -> Any:
+    """The run of a search, by its tags; None if it was not made. Candidate None: the main run."""
+    wanted = None if candidate is None else str(candidate)
+    clauses = [f"tags.`{SEARCH_ID}` = '{search_id}'"]
+    if wanted is not None:
+        clauses.append(f"tags.`{CANDIDATE}` = '{wanted}'")
+    found = client.search_runs([experiment_id], " AND ".join(clauses))
+    return next((run for run in found if run.data.tags.get(CANDIDATE) == wanted), None)
 
 
 def experiment_id(client: MlflowClient, destination: Destination) -> str:

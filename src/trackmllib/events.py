@@ -197,7 +197,7 @@ class SearchFinished(Event):
     """``fit()`` is about to return a model.
 
     ``averages`` (and ``deviations``, for a CrossValidator) are the lists on the model, by
-    candidate; None where the model has none. ``best`` is the winner's index in them.
+    candidate; None where the model has none. ``best`` is the winner's index, None if unknown.
     ``refit_seconds`` is the time from the last score to the model, where Spark's own loop ran.
     """
 

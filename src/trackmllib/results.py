@@ -163,8 +163,7 @@ class SearchResult:
                 candidate.average, candidate.deviation = found
                 self.changed_at_end.append(index)
         self._close("FINISHED")
-        if event.best is not None:
-            self.best = event.best
+        self.best = event.best
 
     def _close(self, status: CandidateStatus) -> None:
         for index, candidate in sorted(self.candidates.items()):

@@ -193,7 +193,7 @@ def test_our_bugs_become_one_warning(points, recorded, lenient, caplog, monkeypa
         model = stub_search(numFolds=2).fit(points)
     assert len(model.avgMetrics) == 3
     (warning,) = [r for r in caplog.records if r.name == "trackmllib"]
-    assert "recording a score failed: ZeroDivisionError: a bug (6 times)" in warning.getMessage()
+    assert "recording CellScored failed: ZeroDivisionError: a bug (6 times)" in warning.getMessage()
 
 
 def test_strict_raises_our_errors(points, recorded, monkeypatch):

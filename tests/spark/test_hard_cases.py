@@ -17,7 +17,7 @@ from pyspark.ml.param import Param, Params
 from pyspark.ml.tuning import CrossValidator, CrossValidatorModel, ParamGridBuilder
 
 import trackmllib
-from searches import stub_search
+from searches import stub_search, tree_search
 from stubs import StubEstimator, StubEvaluator
 from trackmllib import testing
 from trackmllib.patching import is_patched
@@ -35,7 +35,7 @@ def warned(recorded, lenient, caplog):
 def test_our_own_error_at_either_end_leaves_no_run_running(
     points, recorded, warned, monkeypatch, place
 ):
-    """A bug of ours where the search begins or ends: one warning, and runs end as what they were."""
+    """A bug of ours where a search begins or ends: one warning, and runs end as what they were."""
     original = getattr(main_run, place)
 
     def broken(*args):
@@ -133,6 +133,33 @@ def test_a_subclass_that_repeats_sparks_loop(points, recorded):
         assert [step for step, _ in recorded.history(child, "stub")] == [0, 1, 2, 3]
         assert child.info.status == "FINISHED"
         assert child.info.end_time - child.info.start_time >= 300
+
+
+class SimplestGood(CrossValidator):
+    """Of the candidates that are good enough it takes the first, and fits that one once more."""
+
+    def _fit(self, dataset):
+        model = super()._fit(dataset)
+        maps = self.getEstimatorParamMaps()
+        best = self.getEstimator().fit(dataset, maps[0])
+        return CrossValidatorModel(best, model.avgMetrics, [], model.stdMetrics)
+
+
+def test_a_subclass_that_chooses_by_a_rule_of_its_own(points, recorded):
+    stub_search(kind=SimplestGood, numFolds=2).fit(points)
+    main = recorded.only_main_run()
+    marks = [c.data.tags.get("trackmllib.best") for c in recorded.children(main)]
+    assert marks == ["true", None, "false"]
+    assert main.data.params["best_x"] == "1.0"
+    assert recorded.json(main, "trackmllib/best_params.json") == {"x": 1.0}
+
+
+def test_a_rule_of_its_own_is_read_off_a_pipeline_too(points, recorded):
+    search = tree_search(SimplestGood, numFolds=2)
+    search.setEstimatorParamMaps(search.getEstimatorParamMaps()[::3])
+    search.fit(points)
+    main = recorded.only_main_run()
+    assert (main.data.params["best_maxDepth"], main.data.params["best_maxBins"]) == ("1", "4")
 
 
 class Own(CrossValidator):

@@ -71,10 +71,11 @@ class Recorder:
             yield child_runs.summary(result, index, event.time_ms)
         for index in result.closed_at_end:
             yield child_runs.end(result, index)
-        if result.best is not None and result.best != result.best_at_refit:
+        if result.best != result.best_at_refit:
             if result.best_at_refit is not None:
                 yield child_runs.mark_best(result, result.best_at_refit, best=False)
-            yield child_runs.mark_best(result, result.best)
+            if result.best is not None:
+                yield child_runs.mark_best(result, result.best)
         yield from main_run.finished(result, grid, self._destination)
 
     def abandon(

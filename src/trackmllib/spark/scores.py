@@ -1,15 +1,19 @@
 """What Spark makes of the scores: averages, deviations, the winner, by Spark's own code.
 
-Known before the model exists, and equal to what the model will hold to the last bit.
+Known before the model exists, and equal to what the model will hold to the last bit. Of a subclass
+that chooses by a rule of its own, the model shows afterwards which candidate it is of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from pyspark.ml.param import Param, Params
 from pyspark.ml.tuning import CrossValidator
+
+from trackmllib.guard import attempt
 
 
 def average_and_deviation(scores: Sequence[Any], candidates: int) -> tuple[Any, Any]:
@@ -28,3 +32,41 @@ def average_and_deviation(scores: Sequence[Any], candidates: int) -> tuple[Any, 
 def winner(scores: Sequence[Any], larger_is_better: bool) -> int:
     """Index of the best score as ``_fit`` chooses it; of equal ones the first, and NaN wins."""
     return int(np.argmax(scores) if larger_is_better else np.argmin(scores))
+
+
+def winner_of_model(
+    model: Any, estimator: Any, maps: Sequence[Mapping[Any, Any]], expected: int
+) -> int | None:
+    """Which candidate a model is of: the expected one, unless the model's own params deny it.
+
+    Then the only one that they do not deny; None if that is not one.
+    """
+    params = dict(_fitted_params(estimator, getattr(model, "bestModel", None)))
+
+    def denied(index: int) -> bool:
+        for param, value in maps[index].items():
+            found = params.get(param.parent, {})
+            if param.name in found and not _equal(found[param.name], value):
+                return True
+        return False
+
+    if not denied(expected):
+        return expected
+    left = [index for index in range(len(maps)) if not denied(index)]
+    return left[0] if len(left) == 1 else None
+
+
+def _fitted_params(estimator: Any, model: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The params of a model by name, under the uid of the estimator that it comes from."""
+    if not isinstance(estimator, Params) or not isinstance(model, Params):
+        return
+    params: dict[Param[Any], Any] = {**model._defaultParamMap, **model._paramMap}
+    yield estimator.uid, {param.name: value for param, value in params.items()}
+    stages = next((v for p, v in estimator._paramMap.items() if p.name == "stages"), ())
+    for stage, fitted in zip(stages, getattr(model, "stages", ()), strict=False):
+        yield from _fitted_params(stage, fitted)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two values are equal; what cannot be compared is taken for equal."""
+    return attempt(lambda: bool(one == other), True)

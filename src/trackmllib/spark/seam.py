@@ -21,6 +21,7 @@ from trackmllib.patching import Patch
 from trackmllib.spark.conf import read_conf
 from trackmllib.spark.describe import describe_search
 from trackmllib.spark.here import Bound, Here
+from trackmllib.spark.scores import winner_of_model
 from trackmllib.spark.standins import EstimatorStandIn, EvaluatorStandIn
 from trackmllib.spark.subclasses import SubclassPatches
 from trackmllib.spark.watch import FoldWatch, Host, SearchWatch
@@ -194,7 +195,13 @@ class Seam:
             effective = tuner.copy(params) if isinstance(params, dict) and params else tuner
             return describe_search(effective, dataset, maps)
 
-        return SearchWatch(self._host, self._new_id(), describe, delegates=delegates)
+        def choose(model: Any, maps: Any, expected: int) -> int | None:
+            if type(tuner)._fit in self._own_fits:
+                return expected
+            maps = tuner.getEstimatorParamMaps() if maps is None else maps
+            return winner_of_model(model, tuner.getEstimator(), maps, expected)
+
+        return SearchWatch(self._host, self._new_id(), describe, choose, delegates=delegates)
 
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:

@@ -49,9 +49,10 @@ class Host(Protocol):
 class SearchWatch:
     """One ``fit()`` of a tuner, as a context around Spark's own call.
 
-    ``describe`` is called when the search begins, with the grid that Spark is about to use or None.
-    ``delegates``: a ``fit`` that may hand the search on to the one of its base class; then the
-    watch is ``superseded``, and silent.
+    ``describe`` is called when the search begins, with the grid that Spark is about to use or None;
+    ``choose`` at its end, with the model, that grid, and the winner by Spark's rule. ``delegates``:
+    a ``fit`` that may hand the search on to the one of its base class; then the watch is
+    ``superseded``, and silent.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class SearchWatch:
         host: Host,
         search_id: str,
         describe: Callable[[Any], SearchDescription],
+        choose: Callable[[Any, Any, int], int | None],
         *,
         delegates: bool = False,
     ) -> None:
@@ -68,6 +70,7 @@ class SearchWatch:
         self.superseded = False
         self._host = host
         self._describe = describe
+        self._choose = choose
         self._start_ms = host.clock.now_ms()
         self._lock = threading.Lock()
         self._description: SearchDescription | None = None
@@ -78,6 +81,7 @@ class SearchWatch:
         self._cells = 0
         self._maps: Any = None
         self._refit_start: float | None = None
+        self._refitted: int | None = None
 
     def begin(self, maps: Any = None) -> None:
         """Say that the search has started, on this grid if it is known; later calls do nothing."""
@@ -206,6 +210,7 @@ class SearchWatch:
                 best = self._best(description)
                 if best is not None:
                     self._refit_start = self._host.clock.monotonic()
+                    self._refitted = best
                     self._host.emit(RefitStarted(search_id=self.search_id, time_ms=now, best=best))
 
     def _emit(self, event: Event) -> None:
@@ -242,8 +247,13 @@ class SearchWatch:
     def _winner(self, averages: tuple[float, ...] | None) -> int | None:
         description = self._description
         if not averages or description is None or description.larger_is_better is None:
-            return None
-        return winner(averages, description.larger_is_better)
+            return self._refitted
+        expected = winner(averages, description.larger_is_better)
+
+        def choose() -> int | None:
+            return self._choose(self._model, self._maps, expected)
+
+        return attempt(choose, expected)
 
 
 class FoldWatch:

@@ -248,12 +248,9 @@ class SearchWatch:
         description = self._description
         if not averages or description is None or description.larger_is_better is None:
             return self._refitted
-        expected = winner(averages, description.larger_is_better)
-
-        def choose() -> int | None:
-            return self._choose(self._model, self._maps, expected)
-
-        return attempt(choose, expected)
+        by_spark = winner(averages, description.larger_is_better)
+        otherwise: int | None = by_spark
+        return attempt(lambda: self._choose(self._model, self._maps, by_spark), otherwise)
 
 
 class FoldWatch:

@@ -306,4 +306,10 @@ def test_uri_and_experiment_are_settled_at_the_start_with_a_server_too(points, s
     search.getEvaluator().call = lambda prediction: mlflow.set_tracking_uri(store.uri)
     search.fit(points)
     assert store.runs() == []
-    assert len(MlflowClient(server_uri).search_runs([experiment])) == 4
+    client = MlflowClient(server_uri)
+    runs = client.search_runs([experiment])
+    assert len(runs) == 4
+    (main,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    mlflow.set_tracking_uri(server_uri)
+    files = [f.path for f in client.list_artifacts(main.info.run_id, "trackmllib")]
+    assert "trackmllib/results.csv" in files

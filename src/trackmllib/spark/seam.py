@@ -24,7 +24,7 @@ from trackmllib.spark.here import Bound, Here
 from trackmllib.spark.scores import winner_of_model
 from trackmllib.spark.standins import EstimatorStandIn, EvaluatorStandIn
 from trackmllib.spark.subclasses import SubclassPatches
-from trackmllib.spark.watch import FoldWatch, Host, SearchWatch
+from trackmllib.spark.watch import CellWatch, Host, SearchWatch
 
 _TUNERS = (CrossValidator, TrainValidationSplit)
 
@@ -119,12 +119,12 @@ class Seam:
     ) -> Any:
         """Called once for each fold, in the thread of ``_fit``: lays out the fold's cells."""
         here = self._here
-        fold = None
+        new_watch = None
         if here.search is not None and not here.search.superseded:
             # Two frames up: past the wrapper of the patch stands the loop over the folds.
             spark_loops = sys._getframe(2).f_code in self._spark_loops
-            fold = here.search.next_fold(epm, spark_loops=spark_loops)
-        if fold is None:
+            new_watch = here.search.next_fold(epm, spark_loops=spark_loops)
+        if new_watch is None:
             tasks = original(est, train, eva, validation, epm, *rest, **named)
             return [self._muted(task) for task in tasks] if here.inside else tasks
         tasks = original(
@@ -136,7 +136,7 @@ class Seam:
             *rest,
             **named,
         )
-        return [self._cell(fold, task) for task in tasks]
+        return [self._cell(new_watch, task) for task in tasks]
 
     def _around_thread_target(self, original: Any, target: Any) -> Any:
         """What OneVsRest wraps its fits in before it hands them to threads of its own.
@@ -151,11 +151,13 @@ class Seam:
             return self._muted(wrapped)
         return lambda function: self._muted(wrapped(function))
 
-    def _cell(self, fold: FoldWatch, task: Callable[[], Any]) -> Callable[[], Any]:
+    def _cell(
+        self, new_watch: Callable[[], CellWatch], task: Callable[[], Any]
+    ) -> Callable[[], Any]:
         """The one function that every cell goes through."""
 
         def cell() -> Any:
-            with fold.cell() as watch, Bound(self._here, cell=watch, muted=True):
+            with new_watch() as watch, Bound(self._here, cell=watch, muted=True):
                 return task()
 
         return cell

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -101,8 +102,10 @@ class SearchWatch:
         """Spark's call returned this model."""
         self._model = model
 
-    def next_fold(self, maps: Any, *, spark_loops: bool) -> FoldWatch | None:
-        """A fold begins, on this grid; None if it is not the grid of the search, which had begun.
+    def next_fold(self, maps: Any, *, spark_loops: bool) -> Callable[[], CellWatch] | None:
+        """A fold begins, on this grid: what makes the watches of its cells.
+
+        None if it is not the grid of the search, which had begun.
 
         ``spark_loops``: the fold is made by Spark's own ``_fit``, whose rules we know.
         """
@@ -114,7 +117,7 @@ class SearchWatch:
         fold = self._folds
         self._folds += 1
         planned = 0 if self._description is None else self._description.folds
-        return FoldWatch(self, fold, spark_loops and fold < planned)
+        return partial(CellWatch, self, fold, spark_loops and fold < planned)
 
     def guard(self, doing: str) -> Guard:
         return self._host.guard(self.search_id, doing)
@@ -152,6 +155,8 @@ class SearchWatch:
             if self._refit_start is not None:
                 refit_seconds = self._host.clock.monotonic() - self._refit_start
             averages, deviations = _results_of(self._model, self._description.averaged)
+            best = self._winner(averages)
+            self._model = None
             self._host.emit(
                 SearchFinished(
                     search_id=self.search_id,
@@ -159,7 +164,7 @@ class SearchWatch:
                     refit_seconds=refit_seconds,
                     averages=averages,
                     deviations=deviations,
-                    best=self._winner(averages),
+                    best=best,
                 )
             )
 
@@ -251,18 +256,6 @@ class SearchWatch:
         by_spark = winner(averages, description.larger_is_better)
         otherwise: int | None = by_spark
         return attempt(lambda: self._choose(self._model, self._maps, by_spark), otherwise)
-
-
-class FoldWatch:
-    """One fold of a search, from which the watches of its cells are made."""
-
-    def __init__(self, search: SearchWatch, fold: int, spark_loops: bool) -> None:
-        self.search = search
-        self._fold = fold
-        self._spark_loops = spark_loops
-
-    def cell(self) -> CellWatch:
-        return CellWatch(self.search, self._fold, self._spark_loops)
 
 
 class CellWatch:

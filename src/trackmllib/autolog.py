@@ -7,7 +7,6 @@ import threading
 from typing import TYPE_CHECKING
 
 from trackmllib import requirements
-from trackmllib.settings import Settings
 
 if TYPE_CHECKING:
     from trackmllib.session import Session
@@ -38,7 +37,9 @@ def autolog(*, disable: bool = False, silent: bool = False) -> None:
                 _session.stop()
             return
         requirements.check()
+        # Only here: importing trackmllib loads neither pyspark nor mlflow, and takes no time.
         from trackmllib.session import Session
+        from trackmllib.settings import Settings
 
         settings = Settings.read(silent=silent, environ=os.environ)
         if _session is None:

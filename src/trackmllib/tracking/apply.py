@@ -24,7 +24,7 @@ from trackmllib.tracking.main_run import FOLDER, MainRun
 
 
 class MlflowTracking:
-    """Knows the server's run ids of the searches it applies. Used by one thread at a time.
+    """Knows the server's run ids of the searches it applies. ``apply`` is for one thread at a time.
 
     ``note`` is handed a search id and a sentence about what happened to its runs.
     """

@@ -278,9 +278,9 @@ def test_a_score_that_is_no_number_is_sparks_own_error(points, recorded, lenient
 def test_a_large_search_prints_no_more_than_a_small_one(points, any_store, capfd):
     trackmllib.autolog()
     printed = []
-    for xs in (range(4), range(40)):
+    for xs in (range(4), range(200)):
         capfd.readouterr()
-        stub_search(xs=xs, numFolds=3, parallelism=4).fit(points)
+        stub_search(xs=xs, numFolds=10, parallelism=4).fit(points)
         out, err = capfd.readouterr()
         printed.append((out, len(err.splitlines())))
     assert printed[0] == printed[1]

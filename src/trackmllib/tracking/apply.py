@@ -18,6 +18,7 @@ from trackmllib.operations import (
     OpenMainRun,
     Operation,
 )
+from trackmllib.tracking import artifacts
 from trackmllib.tracking import client as calls
 from trackmllib.tracking.failures import translate
 from trackmllib.tracking.main_run import FOLDER, MainRun
@@ -109,7 +110,7 @@ class MlflowTracking:
                 calls.log_batch(main.client, run_id, operation)
             case LogArtifact():
                 path = f"{FOLDER}/{operation.file_name}"
-                main.client.log_text(run_id, operation.text, path)
+                artifacts.log_text(main.client, run_id, operation.text, path)
             case EndRun():
                 calls.set_status(main.client, run_id, operation.status, operation.end_ms)
 

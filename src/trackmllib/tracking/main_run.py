@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from trackmllib.errors import Refused
 from trackmllib.operations import Destination, LogBatch
-from trackmllib.tracking import conflicts
+from trackmllib.tracking import artifacts, conflicts
 from trackmllib.tracking.client import log_batch, set_status
 
 FOLDER = "trackmllib"
@@ -57,7 +57,8 @@ class MainRun:
 
     def log_text(self, file_name: str, text: str) -> None:
         """Write a file into this search's folder."""
-        self.client.log_text(self.run_id, text, f"{self._settled_folder()}/{file_name}")
+        path = f"{self._settled_folder()}/{file_name}"
+        artifacts.log_text(self.client, self.run_id, text, path)
 
     def end(self, status: str, end_ms: int) -> None:
         set_status(self.client, self.run_id, status, end_ms)
@@ -93,7 +94,7 @@ class MainRun:
 
     def _settled_folder(self) -> str:
         if self._folder is None:
-            taken = bool(self.client.list_artifacts(self.run_id, FOLDER))
+            taken = artifacts.exists(self.client, self.run_id, FOLDER)
             self._folder = conflicts.renamed(FOLDER, self._search_id) if taken else FOLDER
         return self._folder
 

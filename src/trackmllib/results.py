@@ -136,8 +136,9 @@ class SearchResult:
                 self._close("KILLED")
 
     def best_so_far(self) -> int | None:
-        """The winner if it is known; else the best of the candidates that are complete."""
-        if self.best is not None or self.description.larger_is_better is None:
+        """The winner if it is known; of a search that did not finish the best complete candidate."""
+        finished = self.end_ms is not None and self.failure is None
+        if finished or self.best is not None or self.description.larger_is_better is None:
             return self.best
         sign = 1.0 if self.description.larger_is_better else -1.0
         complete = {

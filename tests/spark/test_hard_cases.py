@@ -154,6 +154,26 @@ def test_a_subclass_that_chooses_by_a_rule_of_its_own(points, recorded):
     assert recorded.json(main, "trackmllib/best_params.json") == {"x": 1.0}
 
 
+class Stranger(CrossValidator):
+    """Returns a model of none of its candidates."""
+
+    def _fit(self, dataset):
+        model = super()._fit(dataset)
+        est = self.getEstimator()
+        best = est.fit(dataset, {est.x: 42.0})
+        return CrossValidatorModel(best, model.avgMetrics, [], model.stdMetrics)
+
+
+def test_a_model_of_no_candidate_has_no_winner(points, recorded):
+    stub_search(kind=Stranger, numFolds=2).fit(points)
+    main = recorded.only_main_run()
+    marks = [c.data.tags.get("trackmllib.best") for c in recorded.children(main)]
+    assert "true" not in marks
+    assert "best_x" not in main.data.params
+    assert recorded.json(main, "trackmllib/best_params.json") == {}
+    assert main.info.status == "FINISHED"
+
+
 def test_a_rule_of_its_own_is_read_off_a_pipeline_too(points, recorded):
     search = tree_search(SimplestGood, numFolds=2)
     search.setEstimatorParamMaps(search.getEstimatorParamMaps()[::3])

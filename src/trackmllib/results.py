@@ -136,7 +136,7 @@ class SearchResult:
                 self._close("KILLED")
 
     def best_so_far(self) -> int | None:
-        """The winner if it is known; of a search that did not finish the best complete candidate."""
+        """The winner; of a search that did not finish, the best complete candidate."""
         finished = self.end_ms is not None and self.failure is None
         if finished or self.best is not None or self.description.larger_is_better is None:
             return self.best

@@ -3,9 +3,11 @@
 TrackmllibError
 ├── DependencyError      pyspark or mlflow is missing or too old (raised by ``autolog()``)
 ├── IncompleteRecord     strict mode only: part of a search did not reach its record
+├── OutboxError          an outbox on disk cannot be used; seen by the command line only
 └── DeliveryError        raised by what applies operations, seen only by the delivery thread
     ├── Refused          the server will never take this operation
     └── Unavailable      the server may take it later
+        └── Unauthorized only once the user has given other credentials
 """
 
 from __future__ import annotations
@@ -23,6 +25,10 @@ class IncompleteRecord(TrackmllibError):
     """Part of a search is missing from its record. Raised only with ``TRACKMLLIB_STRICT=1``."""
 
 
+class OutboxError(TrackmllibError):
+    """An outbox on disk cannot be used; the message says why, and what to do."""
+
+
 class DeliveryError(TrackmllibError):
     """An operation did not reach the tracking server; the message is the reason."""
 
@@ -33,3 +39,7 @@ class Refused(DeliveryError):
 
 class Unavailable(DeliveryError):
     """The server cannot be reached or is busy; the same operation may succeed later."""
+
+
+class Unauthorized(Unavailable):
+    """The server wants other credentials than it was given."""

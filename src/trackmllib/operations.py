@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import PurePath
 from typing import Literal, NamedTuple
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
@@ -21,6 +22,7 @@ class Destination:
     ``run_id`` is given when the main run exists already. ``owned`` says that trackmllib starts and
     ends the main run; the active run of the user is not owned. Without a run id the run is made in
     ``experiment_id``, or in the experiment of that name, which is made if need be.
+    ``tracking_uri`` is absolute and holds no credentials.
     """
 
     tracking_uri: str
@@ -82,25 +84,50 @@ class LogBatch(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class LogArtifact(Operation):
-    """Write a text file into the run's ``trackmllib/`` folder."""
+    """Write a text file into the run's ``trackmllib/`` folder. ``file_name`` has no path."""
 
     file_name: str
     text: str
 
+    def __post_init__(self) -> None:
+        if self.file_name != PurePath(self.file_name).name or self.file_name in ("", ".."):
+            raise ValueError(f"{self.file_name!r} is not the name of a file, but a path")
+
 
 @dataclass(frozen=True, kw_only=True)
 class EndRun(Operation):
-    """Give a run its final status and its measured end time."""
+    """Give a run its final status and its measured end time.
+
+    ``if_running``: only a run that still says RUNNING; for a run of the user's whose process died.
+    """
 
     status: RunStatus
     end_ms: int
+    if_running: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloseSearch(Operation):
+    """Nothing more comes of this search. Always the last."""
 
 
 class Row(NamedTuple):
-    """An operation in the outbox, with the number that puts it in its place in the order."""
+    """An operation in the outbox, with the number that puts it in its place in the order.
+
+    ``again``: it may have been sent before, by this process or by one that died.
+    """
 
     number: int
     operation: Operation
+    again: bool = False
+
+
+class Sending(NamedTuple):
+    """One operation as it is sent, and the numbers of the rows that it stands for."""
+
+    numbers: list[int]
+    operation: Operation
+    again: bool
 
 
 def ready(rows_of_run: Iterable[Row]) -> Iterator[Row]:
@@ -110,23 +137,27 @@ def ready(rows_of_run: Iterable[Row]) -> Iterator[Row]:
     the main run is not ended, and has no files written, before all that came earlier is applied.
     """
     for place, row in enumerate(rows_of_run):
-        of_main_run = row.operation.candidate is None
-        if place > 0 and of_main_run and not isinstance(row.operation, LogBatch):
+        if place > 0 and waits_for_all(row.operation):
             return
         yield row
 
 
-def coalesce(rows_of_run: Iterable[Row]) -> list[tuple[list[int], Operation]]:
-    """Merge batches that follow each other; each operation with the rows that it stands for."""
-    merged: list[tuple[list[int], Operation]] = []
+def waits_for_all(operation: Operation) -> bool:
+    """Whether all that came earlier must be applied before."""
+    return operation.candidate is None and not isinstance(operation, LogBatch)
+
+
+def coalesce(rows_of_run: Iterable[Row]) -> list[Sending]:
+    """Merge batches that follow each other, so that they cost one request."""
+    merged: list[Sending] = []
     for is_batch, group in groupby(rows_of_run, lambda row: isinstance(row.operation, LogBatch)):
         rows = list(group)
         if is_batch:
             numbers = [row.number for row in rows]
             batches = [row.operation for row in rows if isinstance(row.operation, LogBatch)]
-            merged.append((numbers, _merge(batches)))
+            merged.append(Sending(numbers, _merge(batches), any(row.again for row in rows)))
         else:
-            merged.extend(([row.number], row.operation) for row in rows)
+            merged.extend(Sending([row.number], row.operation, row.again) for row in rows)
     return merged
 
 

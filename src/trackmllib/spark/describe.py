@@ -8,7 +8,8 @@ that Spark's own error about it is recorded too.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pyspark
@@ -24,26 +25,36 @@ from trackmllib.events import (
     Value,
 )
 from trackmllib.guard import attempt
+from trackmllib.redaction import HIDDEN, looks_secret
 from trackmllib.spark.values import plain
 from trackmllib.version import __version__
 
+Hides = Callable[[str], bool]
 
-def describe_search(tuner: Params, dataset: Any, maps: Any = None) -> SearchDescription:
-    """What ``tuner.fit(dataset)`` will search; ``maps`` where its grid is not the tuner's own."""
+
+def describe_search(
+    tuner: Params, dataset: Any, maps: Any = None, hides: Hides = looks_secret
+) -> SearchDescription:
+    """What ``tuner.fit(dataset)`` will search; ``maps`` where its grid is not the tuner's own.
+
+    Values of params whose name ``hides`` says yes to are replaced here, at the only place where
+    they are read.
+    """
+    describe = partial(describe_component, hides=hides)
     if maps is None:
         maps = _value(tuner, "estimatorParamMaps")
     estimator = _value(tuner, "estimator")
     evaluator = _value(tuner, "evaluator")
     is_split = isinstance(tuner, TrainValidationSplit)
     return SearchDescription(
-        tuner=describe_component(tuner),
-        estimator=describe_component(estimator) if isinstance(estimator, Params) else None,
-        evaluator=describe_component(evaluator) if isinstance(evaluator, Params) else None,
+        tuner=describe(tuner),
+        estimator=describe(estimator) if isinstance(estimator, Params) else None,
+        evaluator=describe(evaluator) if isinstance(evaluator, Params) else None,
         metric=_metric_name(evaluator),
         larger_is_better=_larger_is_better(evaluator),
         averaged=not is_split,
         folds=1 if is_split else int(_value(tuner, "numFolds") or 0),
-        candidates=_candidates(estimator, maps),
+        candidates=_candidates(estimator, maps, hides),
         schema=_schema(dataset),
         versions=(
             ("version", __version__),
@@ -54,7 +65,7 @@ def describe_search(tuner: Params, dataset: Any, maps: Any = None) -> SearchDesc
     )
 
 
-def describe_component(component: Params) -> Component:
+def describe_component(component: Params, hides: Hides = looks_secret) -> Component:
     """A component with all its params; stages and grids stand in fields of their own."""
     cls = type(component)
     return Component(
@@ -62,20 +73,29 @@ def describe_component(component: Params) -> Component:
         module=cls.__module__,
         uid=component.uid,
         params=tuple(
-            _setting(component, param, value)
+            _setting(component, param, value, hides)
             for param, value in sorted(_values(component).items(), key=lambda item: item[0].name)
             if param.name not in ("stages", "estimatorParamMaps")
         ),
-        stages=tuple(describe_component(stage) for stage in _stages(component)),
+        stages=tuple(describe_component(stage, hides) for stage in _stages(component)),
     )
 
 
-def _setting(component: Params, param: Param[Any], value: Any) -> ParamSetting:
-    shown = plain(value, describe_component)
+def _setting(component: Params, param: Param[Any], value: Any, hides: Hides) -> ParamSetting:
+    shown = _shown(param.name, value, hides)
     is_default = param not in component._paramMap
     if not is_default and param in component._defaultParamMap:
-        is_default = plain(component._defaultParamMap[param], describe_component) == shown
+        default = component._defaultParamMap[param]
+        is_default = _shown(param.name, default, lambda _: False) == (
+            _shown(param.name, value, lambda _: False)
+        )
     return ParamSetting(name=param.name, value=shown, is_default=is_default)
+
+
+def _shown(name: str, value: Any, hides: Hides) -> Value:
+    if value is not None and hides(name):
+        return Value(text=HIDDEN, data=HIDDEN)
+    return plain(value, partial(describe_component, hides=hides))
 
 
 def _values(component: Params) -> dict[Param[Any], Any]:
@@ -101,7 +121,7 @@ def _stages(component: Params) -> list[Params]:
     return [stage for stage in stages if isinstance(stage, Params)]
 
 
-def _candidates(estimator: Any, maps: Any) -> tuple[Candidate, ...]:
+def _candidates(estimator: Any, maps: Any, hides: Hides) -> tuple[Candidate, ...]:
     if not isinstance(maps, (list, tuple)):
         return ()
     maps = [entry if isinstance(entry, dict) else {} for entry in maps]
@@ -110,20 +130,22 @@ def _candidates(estimator: Any, maps: Any) -> tuple[Candidate, ...]:
         for value in entry.values():
             for uid, owner in _owners(value):
                 owners.setdefault(uid, owner)
-    seen: dict[int, Value] = {}
+    seen: dict[tuple[int, bool], Value] = {}
 
     def setting(param: Any, value: Any) -> GridSetting:
         # A grid of thousands of candidates repeats a few values, some of them whole pipelines.
-        if id(value) not in seen:
-            seen[id(value)] = plain(value, describe_component)
+        name = str(getattr(param, "name", param))
+        key = (id(value), hides(name))
+        if key not in seen:
+            seen[key] = _shown(name, value, hides)
         uid = str(getattr(param, "parent", ""))
         owner_class, position = owners.get(uid, (uid.rpartition("_")[0] or uid, None))
         return GridSetting(
-            name=str(getattr(param, "name", param)),
+            name=name,
             owner=uid,
             owner_class=owner_class,
             owner_position=position,
-            value=seen[id(value)],
+            value=seen[key],
         )
 
     return tuple(

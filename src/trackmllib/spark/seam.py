@@ -195,7 +195,7 @@ class Seam:
         def describe(maps: Any) -> Any:
             # As Spark does it: params given to fit() count, on a copy.
             effective = tuner.copy(params) if isinstance(params, dict) and params else tuner
-            return describe_search(effective, dataset, maps)
+            return describe_search(effective, dataset, maps, self._host.hides)
 
         def choose(model: Any, maps: Any, expected: int) -> int | None:
             if type(tuner)._fit in self._own_fits:

@@ -11,6 +11,7 @@ from pyspark.ml.param import Params
 
 from trackmllib.events import Component, Json, Value
 from trackmllib.guard import attempt
+from trackmllib.redaction import without_credentials
 
 
 def plain(value: Any, describe: Callable[[Params], Component]) -> Value:
@@ -32,12 +33,14 @@ def _text(value: Any, describe: Callable[[Params], Component]) -> str:
         if value and all(isinstance(item, Params) for item in value):
             return ", ".join(_text(item, describe) for item in value)
         return "[" + ", ".join(_text(item, describe) for item in value) + "]"
-    return str(_scalar(value))
+    return without_credentials(str(_scalar(value)))
 
 
 def _data(value: Any, describe: Callable[[Params], Component]) -> Json:
     value = _scalar(value)
-    if value is None or isinstance(value, (bool, int, str)):
+    if isinstance(value, str):
+        return without_credentials(value)
+    if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
@@ -56,7 +59,7 @@ def _data(value: Any, describe: Callable[[Params], Component]) -> Json:
         }
     if isinstance(value, (Vector, Matrix)):
         return {"type": type(value).__name__, "values": _data(value.toArray().tolist(), describe)}
-    return str(value)
+    return without_credentials(str(value))
 
 
 def _scalar(value: Any) -> Any:

@@ -28,6 +28,7 @@ from trackmllib.events import (
     SearchStarted,
 )
 from trackmllib.guard import Guard, attempt
+from trackmllib.redaction import without_credentials
 from trackmllib.spark.scores import average_and_deviation, winner
 
 
@@ -44,6 +45,10 @@ class Host(Protocol):
 
     def guard(self, search_id: str, doing: str) -> Guard:
         """A context in which an error of ours is reported and not raised."""
+        ...
+
+    def hides(self, name: str) -> bool:
+        """Whether the value of the param of this name must not be recorded."""
         ...
 
 
@@ -326,7 +331,7 @@ def _results_of(
 def _failure_from(error: BaseException) -> Failure:
     return Failure(
         type=type(error).__name__,
-        message=attempt(lambda: str(error), ""),
-        traceback="".join(traceback.format_exception(error)),
+        message=without_credentials(attempt(lambda: str(error), "")),
+        traceback=without_credentials("".join(traceback.format_exception(error))),
         interrupted=not isinstance(error, Exception),
     )

@@ -7,6 +7,7 @@ left to the delivery thread.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,14 +23,14 @@ from mlflow.tracking.default_experiment import registry as default_experiment
 from trackmllib.operations import Destination
 
 
-def current_destination() -> Destination:
-    """Where a search that begins now goes.
+def current_destination(strip: Callable[[str], str]) -> Destination:
+    """Where a search that begins now goes; ``strip`` takes the credentials out of the URI.
 
     The active run of this thread, which stays the user's; else the run that ``MLFLOW_RUN_ID``
     names, which is taken as ``start_run`` takes it: once, out of the environment; else a new run in
     the experiment that holds now.
     """
-    uri = absolute(mlflow.get_tracking_uri())
+    uri = strip(absolute(mlflow.get_tracking_uri()))
     active = mlflow.active_run()
     if active is not None:
         return Destination(

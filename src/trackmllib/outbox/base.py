@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
+from trackmllib.events import Event
 from trackmllib.operations import Operation, Row
+
+LINGER_SECONDS = 1.0
 
 
 class Outbox(ABC):
@@ -14,27 +17,50 @@ class Outbox(ABC):
     * ``put`` is atomic: all of its operations are in, or none, when it returns or raises. It never
       waits for a server.
     * A row leaves only by ``acknowledge`` or ``set_aside``; reading it changes nothing. After a
-      crash the rows that were read but not acknowledged are read again, so whoever applies them
-      must be able to do so twice.
+      crash the rows that were read but not acknowledged are read again, those marked by ``sending``
+      with ``again``, so whoever applies them can look first what stands already.
     * Rows of one run are read in the order they were put, and the oldest row of all comes first;
-      how far others may overtake is said in ``operations.ready``.
+      how far others may overtake is said in ``operations.ready``. A batch may linger for a second,
+      so that what follows soon can go with it in one request.
+    * What is remembered of a search stays as long as the search does: until it is closed and no row
+      of it is left.
     * All methods may be called from any thread. Threads that wait in here hold nothing that a
       ``put`` needs.
 
-    What survives an accident is for each implementation to say.
+    What survives an accident:
+
+    ==============================  ===============  ==============================================
+    accident                        MemoryOutbox     SqliteOutbox
+    ==============================  ===============  ==============================================
+    an exception, Ctrl-C            all rows         all rows
+    the server is away              all rows         all rows
+    ``os._exit``, ``kill -9``       nothing          all rows of each ``put`` that returned
+    the machine crashes             nothing          all but the rows of the last moments: those
+                                                     that the system had not yet written to the
+                                                     disk. Never a part of a ``put``.
+    ==============================  ===============  ==============================================
     """
 
     @abstractmethod
-    def put(self, operations: Sequence[Operation]) -> None:
-        """Add operations behind all others."""
+    def put(self, operations: Sequence[Operation], event: Event | None = None) -> None:
+        """Add operations behind all others, with the fact that they follow from.
+
+        An outbox that outlives the process keeps the facts of a search until it is closed: from
+        them a search can be ended whose process has died.
+        """
 
     @abstractmethod
-    def peek(self, limit: int, without: Container[str] = ()) -> list[Row]:
+    def peek(self, limit: int, without: Container[str] = (), *, linger: bool = False) -> list[Row]:
         """The oldest row, and what is ready of the same run behind it; they stay where they are.
 
         All of one run at once, because what waits for one run can be sent in one request. At most
-        ``limit`` rows, and none of the searches in ``without``.
+        ``limit`` rows, and none of the searches in ``without``. With ``linger``, batches younger
+        than ``LINGER_SECONDS`` wait for company, unless something that does not is behind them.
         """
+
+    @abstractmethod
+    def sending(self, numbers: Iterable[int]) -> None:
+        """Note that rows are about to be sent: from now on they are read with ``again``."""
 
     @abstractmethod
     def acknowledge(self, numbers: Iterable[int]) -> None:
@@ -47,6 +73,14 @@ class Outbox(ABC):
         """
 
     @abstractmethod
+    def remember(self, search_id: str, facts: Mapping[str, str]) -> None:
+        """Keep what was learnt or decided while the rows of a search were applied."""
+
+    @abstractmethod
+    def recall(self, search_id: str) -> dict[str, str]:
+        """All that was remembered of a search."""
+
+    @abstractmethod
     def waiting(self, search_id: str | None = None) -> int:
         """How many rows wait, of one search or of all; those set aside do not wait."""
 
@@ -57,3 +91,13 @@ class Outbox(ABC):
     @abstractmethod
     def wait_until_empty(self, search_id: str | None, timeout: float) -> bool:
         """Wait until no row waits, of one search or of all; False if some do after ``timeout``."""
+
+    @abstractmethod
+    def note_error(self, search_id: str, error: str | None) -> None:
+        """Keep why the rows of a search could not be sent the last time, for who looks at it from
+        outside of the process; None when they can be sent again.
+        """
+
+    @abstractmethod
+    def tidy(self) -> None:
+        """What is to be done now and then, and may wait for the disk: on no Spark thread."""

@@ -1,0 +1,179 @@
+"""The folder of the outboxes: one file a process, and who may open which.
+
+``TRACKMLLIB_HOME``, or else the platform's folder for the state of a user's programs. Nobody but
+the user may write there, or read.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import platformdirs
+
+from trackmllib.errors import OutboxError
+from trackmllib.outbox.owner import Lock, Owner, read_owner, this_process
+from trackmllib.outbox.salvage import open_or_salvage
+from trackmllib.outbox.sqlite import SqliteOutbox
+
+VARIABLE = "TRACKMLLIB_HOME"
+_SUFFIX = ".db"
+
+
+class HeldOutbox(NamedTuple):
+    """An outbox that this process holds. ``warning`` says what became of a damaged file."""
+
+    outbox: SqliteOutbox
+    lock: Lock
+    warning: str = ""
+
+    def release(self) -> None:
+        """Give it up; where nothing is left in it, the files go too."""
+        empty = self.outbox.is_empty()
+        self.outbox.close()
+        if empty:
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{self.outbox.path}{suffix}").unlink(missing_ok=True)
+            self.lock.path.unlink(missing_ok=True)
+        self.lock.release()
+
+
+class Entry(NamedTuple):
+    """An outbox in the folder as anybody sees it. ``lives``: its process does."""
+
+    path: Path
+    owner: Owner | None
+    lives: bool
+
+    @property
+    def is_of_this_machine(self) -> bool:
+        return self.owner is None or self.owner.is_of_this_machine()
+
+
+class Home:
+    """The outboxes of a user. OutboxError where the folder is not safe or cannot be written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def of_user(cls, environ: Mapping[str, str] = os.environ) -> Home:
+        """The folder that the environment names, or the platform's own."""
+        named = environ.get(VARIABLE)
+        home = Path(named).expanduser() if named else platformdirs.user_state_path("trackmllib")
+        return cls(home.absolute() / "outbox")
+
+    def create(self, changed: threading.Condition | None = None) -> HeldOutbox:
+        """A new outbox for this process."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutboxError(f"{self.folder} cannot be made: {error.strerror}") from error
+        _check(self.folder, is_folder=True)
+        path = self.folder / f"{uuid.uuid4()}{_SUFFIX}"
+        lock = Lock.take(_lock_of(path), create=True)
+        if lock is None:
+            # Somebody looked at the very moment whether it is held.
+            return self.create(changed)
+        try:
+            lock.sign(this_process())
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o600))
+            return HeldOutbox(SqliteOutbox(path, changed), lock)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            lock.path.unlink(missing_ok=True)
+            lock.release()
+            raise
+
+    def is_empty(self) -> bool:
+        """Whether there is no outbox at all; looks at nothing but the names."""
+        return not any(self.folder.glob(f"*{_SUFFIX}.lock"))
+
+    def entries(self) -> list[Entry]:
+        """All outboxes that are here, also those of other machines, oldest first."""
+        if not self.folder.exists():
+            return []
+        _check(self.folder, is_folder=True)
+        found = sorted(self.folder.glob(f"*{_SUFFIX}.lock"), key=lambda p: (_mtime(p), p.name))
+        return [
+            Entry(path.with_suffix(""), read_owner(path), Lock.is_held(path))
+            for path in found
+            if not path.is_symlink()
+        ]
+
+    def damaged(self) -> list[Path]:
+        """The files that were set aside because they could not be read whole."""
+        return sorted(self.folder.glob("*.damaged"))
+
+    def take(
+        self,
+        entry: Entry,
+        *,
+        also_host: str | None = None,
+        changed: threading.Condition | None = None,
+    ) -> HeldOutbox | None:
+        """The outbox of a process that has died; None if it has not, or if it is not for us.
+
+        Of another machine nobody here can tell whether its process lives: it is taken only if the
+        user says so, with the name of that machine. OutboxError for a file that is not safe.
+        """
+        of_host = entry.is_of_this_machine or (entry.owner and entry.owner.host == also_host)
+        if entry.lives or not of_host:
+            return None
+        _check(_lock_of(entry.path))
+        lock = Lock.take(_lock_of(entry.path))
+        if lock is None:
+            return None
+        try:
+            if not entry.path.exists():
+                # Its process died before it had begun, or after it had ended.
+                lock.path.unlink(missing_ok=True)
+                lock.release()
+                return None
+            _check(entry.path)
+            outbox, warning = open_or_salvage(entry.path, changed)
+            if entry.owner is None or not entry.owner.is_of_this_boot():
+                outbox.mark_all_as_sent()
+            lock.sign(this_process())
+            return HeldOutbox(outbox, lock, warning)
+        except BaseException:
+            lock.release()
+            raise
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _mtime(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _check(path: Path, *, is_folder: bool = False) -> None:
+    """Refuse what somebody else could have put here, or could change."""
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        raise OutboxError(
+            f"{path} is a link; trackmllib follows none. Remove it, or set {VARIABLE} to a folder "
+            "of your own"
+        )
+    if not (stat.S_ISDIR if is_folder else stat.S_ISREG)(found.st_mode):
+        raise OutboxError(f"{path} is not a {'folder' if is_folder else 'file'}; move it away")
+    if found.st_uid != os.geteuid():
+        raise OutboxError(
+            f"{path} belongs to another user (uid {found.st_uid}). Set {VARIABLE} to a folder of "
+            "your own"
+        )
+    if found.st_mode & 0o022:
+        raise OutboxError(
+            f"{path} can be written by others. Look whether it is as you left it, then: "
+            f"chmod go-w {path}"
+        )

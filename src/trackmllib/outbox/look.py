@@ -1,0 +1,115 @@
+"""Looks at the outboxes of all processes from outside, without touching them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from trackmllib.outbox import schema, wire
+from trackmllib.outbox.home import Entry, Home
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOnDisk:
+    """A search of which something is on disk. Times are milliseconds since the epoch.
+
+    ``lives``: its process does, and delivers it by itself. ``oldest_ms`` is when the row that has
+    waited longest was put. ``error`` is why rows could not be sent the last time, ``reason`` why
+    the ``refused`` ones were set aside.
+    """
+
+    search_id: str
+    name: str
+    tracking_uri: str
+    state: str
+    lives: bool
+    host: str
+    pid: int | None
+    started_ms: int
+    waiting: int
+    oldest_ms: int | None
+    refused: int
+    error: str | None
+    reason: str | None
+    entry: Entry
+
+
+def look_at(home: Home) -> list[SearchOnDisk]:
+    """Every search in a home, the oldest outbox first."""
+    return [search for entry in home.entries() for search in _searches(entry)]
+
+
+def _searches(entry: Entry) -> Iterator[SearchOnDisk]:
+    host = entry.owner.host if entry.owner else ""
+    pid = entry.owner.pid if entry.owner else None
+    if not entry.is_of_this_machine:
+        # Its write-ahead log is not for readers on other machines.
+        yield _unknown(entry, f"on the machine {host}, where it can be looked at and synced", host)
+        return
+    if not entry.path.exists():
+        return
+    try:
+        connection = sqlite3.connect(f"file:{quote(str(entry.path))}?mode=ro", uri=True, timeout=5)
+        try:
+            if schema.version_of(connection) > schema.VERSION:
+                yield _unknown(entry, "written by a newer trackmllib", host)
+                return
+            found = connection.execute(_QUERY).fetchall()
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as damage:
+        state = f"not readable as it is ({damage}); sync takes what can be read"
+        yield _unknown(entry, state, host)
+        return
+    for search_id, destination, name, started, closed, error, waiting, oldest, *refused in found:
+        if entry.lives:
+            state = f"{'ended' if closed else 'running'} in process {pid}, which delivers it"
+        else:
+            state = "ended" if closed else "died with its process"
+        yield SearchOnDisk(
+            search_id=search_id,
+            name=name,
+            tracking_uri=wire.destination(destination).tracking_uri,
+            state=state,
+            lives=entry.lives,
+            host=host,
+            pid=pid,
+            started_ms=started,
+            waiting=waiting,
+            oldest_ms=oldest,
+            refused=refused[0],
+            error=error,
+            reason=refused[1],
+            entry=entry,
+        )
+
+
+def _unknown(entry: Entry, state: str, host: str) -> SearchOnDisk:
+    return SearchOnDisk(
+        search_id="?",
+        name=str(entry.path),
+        tracking_uri="",
+        state=state,
+        lives=entry.lives,
+        host=host,
+        pid=entry.owner.pid if entry.owner else None,
+        started_ms=0,
+        waiting=0,
+        oldest_ms=None,
+        refused=0,
+        error=None,
+        reason=None,
+        entry=entry,
+    )
+
+
+_QUERY = """
+    SELECT search_id, destination, name, started_ms, closed, error,
+        (SELECT count(*) FROM rows WHERE rows.search_id = searches.search_id),
+        (SELECT min(put_ms) FROM rows WHERE rows.search_id = searches.search_id),
+        (SELECT count(*) FROM refused WHERE refused.search_id = searches.search_id),
+        (SELECT max(reason) FROM refused WHERE refused.search_id = searches.search_id)
+    FROM searches ORDER BY started_ms
+"""

@@ -1,0 +1,121 @@
+"""Whose outbox a file is: a lock that the operating system frees when its process dies.
+
+``flock`` on a file beside the outbox, never on the outbox itself: SQLite has locks of its own
+there. In the file stands who the owner is. A process id says nothing: it may be anybody's by now.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """A process on a machine since its last start. ``since_ms`` is when it took the outbox."""
+
+    host: str
+    boot_id: str
+    pid: int
+    since_ms: int
+
+    def is_of_this_machine(self) -> bool:
+        return self.host == socket.gethostname()
+
+    def is_of_this_boot(self) -> bool:
+        return self.is_of_this_machine() and self.boot_id == boot_id()
+
+
+def this_process() -> Owner:
+    return Owner(
+        host=socket.gethostname(),
+        boot_id=boot_id(),
+        pid=os.getpid(),
+        since_ms=time.time_ns() // 1_000_000,
+    )
+
+
+@lru_cache(maxsize=1)
+def boot_id() -> str:
+    """What is another one after each start of the machine; empty where there is no such thing."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def read_owner(path: Path) -> Owner | None:
+    """Who is written in a lock file; None if that cannot be read."""
+    try:
+        return Owner(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+class Lock:
+    """The lock of one outbox, held until ``release`` or the end of the process."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        # A forked child must not keep it alive; closing here does not free it for the parent.
+        self._process = os.getpid()
+        os.register_at_fork(after_in_child=self._close_in_child)
+
+    @classmethod
+    def take(cls, path: Path, *, create: bool = False) -> Lock | None:
+        """The lock, or None while another process lives that holds it, or if it is gone."""
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
+        try:
+            descriptor = os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever held it before may have removed the file meanwhile.
+            if not os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                raise BlockingIOError
+        except (BlockingIOError, FileNotFoundError):
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(path, descriptor)
+
+    @staticmethod
+    def is_held(path: Path) -> bool:
+        """Whether a process lives that holds it."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def sign(self, owner: Owner) -> None:
+        """Write down who holds it now."""
+        text = json.dumps(asdict(owner)).encode()
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, text, 0)
+
+    def release(self) -> None:
+        """Free it."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _close_in_child(self) -> None:
+        if os.getpid() != self._process:
+            self.release()

@@ -1,0 +1,85 @@
+"""The tables of an outbox on disk, version by version.
+
+Version 1 (trackmllib 0.2):
+
+* ``searches``  a row for each search that is not over, or of which something is left
+* ``events``    the facts of the searches that are not closed, from which they can be ended
+* ``rows``      operations that wait, by number
+* ``refused``   operations that the server will never take, with the reason
+* ``facts``     what was learnt of a search while its rows were applied
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from trackmllib.errors import OutboxError
+
+VERSION = 1
+APPLICATION_ID = 0x74726B6D  # "trkm"
+
+# What leads from one version to the next; a released one is never changed.
+_STEPS = {
+    0: """
+        CREATE TABLE searches (
+            search_id TEXT PRIMARY KEY,
+            destination TEXT NOT NULL,
+            name TEXT NOT NULL,
+            started_ms INTEGER NOT NULL,
+            closed INTEGER NOT NULL DEFAULT 0,
+            error TEXT
+        ) WITHOUT ROWID;
+        CREATE TABLE events (
+            number INTEGER PRIMARY KEY,
+            search_id TEXT NOT NULL,
+            body TEXT NOT NULL
+        );
+        CREATE TABLE rows (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            search_id TEXT NOT NULL,
+            candidate INTEGER NOT NULL, -- -1 is the main run
+            put_ms INTEGER NOT NULL,
+            due_ms INTEGER NOT NULL,
+            sent INTEGER NOT NULL DEFAULT 0,
+            body TEXT NOT NULL
+        );
+        CREATE INDEX rows_of_run ON rows (search_id, candidate, number);
+        CREATE TABLE refused (
+            number INTEGER PRIMARY KEY,
+            search_id TEXT NOT NULL,
+            candidate INTEGER NOT NULL,
+            put_ms INTEGER NOT NULL,
+            body TEXT NOT NULL,
+            reason TEXT NOT NULL
+        );
+        CREATE TABLE facts (
+            search_id TEXT NOT NULL,
+            name TEXT NOT NULL,
+            value TEXT NOT NULL,
+            PRIMARY KEY (search_id, name)
+        ) WITHOUT ROWID;
+    """,
+}
+
+
+def bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Make the tables, or those of an older version into ours; all of it or nothing.
+
+    Raises OutboxError for the file of a newer version.
+    """
+    version = version_of(connection)
+    if version > VERSION:
+        raise OutboxError(
+            f"it was written by a newer trackmllib (schema {version}, this one knows {VERSION}); "
+            "it is left as it is. Update trackmllib to have it delivered."
+        )
+    while version < VERSION:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_STEPS[version]}; PRAGMA application_id = {APPLICATION_ID};"
+            f"PRAGMA user_version = {version + 1}; COMMIT;"
+        )
+        version = version_of(connection)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

@@ -1,0 +1,425 @@
+"""An outbox in a SQLite file. Only the process that holds the file's lock opens it."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from trackmllib.events import Event, SearchFailed, SearchFinished
+from trackmllib.operations import (
+    Destination,
+    LogBatch,
+    OpenMainRun,
+    Operation,
+    Row,
+    ready,
+)
+from trackmllib.outbox import schema, wire
+from trackmllib.outbox.base import LINGER_SECONDS, Outbox
+
+logger = logging.getLogger(__name__)
+
+BUSY_SECONDS = 5.0
+# How many changes may lie in the write-ahead log before the delivery thread moves them over.
+CHECKPOINT_EVERY = 2000
+
+_MAIN_RUN = -1
+
+
+class SqliteOutbox(Outbox):
+    """Rows survive the end of the process, whatever ends it.
+
+    Write-ahead log, ``synchronous=NORMAL``: a transaction that has returned is with the operating
+    system, and nothing is waited for on a Spark thread but a lock that is held for microseconds.
+    One connection for all threads. All methods raise ``sqlite3.Error`` where the disk fails.
+    """
+
+    def __init__(self, path: Path, changed: threading.Condition | None = None) -> None:
+        self.path = path
+        self._changed = changed or threading.Condition()
+        self._connection = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+            schema.bring_up_to_date(self._connection)
+            self._waiting = self._counted()
+        except BaseException:
+            self._connection.close()
+            raise
+        # Rows that have left and whose removal the disk has not taken yet, with their search.
+        self._gone: dict[int, str] = {}
+        self._sent: set[int] = set()
+        self._changes = 0
+
+    # Promises of the Outbox.
+
+    def put(self, operations: Sequence[Operation], event: Event | None = None) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        later_ms = now_ms + int(LINGER_SECONDS * 1000)
+        rows = [
+            (
+                operation.search_id,
+                _MAIN_RUN if operation.candidate is None else operation.candidate,
+                now_ms,
+                later_ms if isinstance(operation, LogBatch) else 0,
+                wire.to_text(operation),
+            )
+            for operation in operations
+        ]
+        fact = None if event is None else (event.search_id, wire.to_text(event))
+        with self._changed:
+            with self._transaction() as connection:
+                for operation in operations:
+                    if isinstance(operation, OpenMainRun):
+                        self._open(operation)
+                connection.executemany(
+                    "INSERT INTO rows (search_id, candidate, put_ms, due_ms, body)"
+                    " VALUES (?, ?, ?, ?, ?)",
+                    rows,
+                )
+                if isinstance(event, (SearchFinished, SearchFailed)):
+                    self._close_search(event.search_id)
+                elif fact is not None:
+                    connection.execute("INSERT INTO events (search_id, body) VALUES (?, ?)", fact)
+            self._waiting.update(operation.search_id for operation in operations)
+            self._changed.notify_all()
+
+    def peek(self, limit: int, without: Container[str] = (), *, linger: bool = False) -> list[Row]:
+        with self._changed:
+            paused = [search_id for search_id in self._waiting if search_id in without]
+            first = self._first(paused, linger)
+            found = [] if first is None else self._rows_of_run(first[0], first[1], limit)
+        rows, unreadable = [], []
+        for number, body, sent in found:
+            try:
+                again = bool(sent) or number in self._sent
+                rows.append(Row(number, wire.operation(body), again))
+            except ValueError as error:
+                unreadable.append((number, str(error)))
+        for number, reason in unreadable:
+            self.set_aside([number], reason)
+        if unreadable and not rows:
+            return self.peek(limit, without, linger=linger)
+        return list(ready(rows))
+
+    def sending(self, numbers: Iterable[int]) -> None:
+        wanted = [(number,) for number in numbers]
+
+        def mark(connection: sqlite3.Connection) -> None:
+            connection.executemany("UPDATE rows SET sent = 1 WHERE number = ?", wanted)
+
+        with self._changed:
+            self._sent.update(number for (number,) in wanted)
+            self._note(mark)
+
+    def acknowledge(self, numbers: Iterable[int]) -> None:
+        def remove(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "DELETE FROM rows WHERE number = ?", [(number,) for number in self._gone]
+            )
+            self._forget_those_over(set(self._gone.values()))
+
+        with self._changed:
+            self._take_out(numbers)
+            if self._note(remove):
+                self._gone.clear()
+
+    def set_aside(self, numbers: Iterable[int], reason: str) -> None:
+        def move(connection: sqlite3.Connection) -> None:
+            for number in taken:
+                connection.execute(
+                    "INSERT OR REPLACE INTO refused"
+                    " SELECT number, search_id, candidate, put_ms, body, ? FROM rows"
+                    " WHERE number = ?",
+                    (reason, number),
+                )
+                connection.execute("DELETE FROM rows WHERE number = ?", (number,))
+
+        with self._changed:
+            taken = self._take_out(numbers)
+            if self._note(move):
+                for number in taken:
+                    del self._gone[number]
+
+    def remember(self, search_id: str, facts: Mapping[str, str]) -> None:
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO facts (search_id, name, value) VALUES (?, ?, ?)",
+                [(search_id, name, value) for name, value in facts.items()],
+            )
+
+    def recall(self, search_id: str) -> dict[str, str]:
+        with self._changed:
+            return dict(
+                self._connection.execute(
+                    "SELECT name, value FROM facts WHERE search_id = ?", (search_id,)
+                ).fetchall()
+            )
+
+    def waiting(self, search_id: str | None = None) -> int:
+        with self._changed:
+            return self._count(search_id)
+
+    def wait_for_rows(self, timeout: float | None) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._count(None) > 0, timeout)
+
+    def wait_until_empty(self, search_id: str | None, timeout: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._count(search_id) == 0, timeout)
+
+    # What only an outbox on disk has.
+
+    def searches(self) -> list[str]:
+        """The searches of which there is something here."""
+        with self._changed:
+            found = self._connection.execute(
+                "SELECT search_id FROM searches UNION SELECT search_id FROM rows"
+            ).fetchall()
+        return [search_id for (search_id,) in found]
+
+    def open_searches(self) -> list[str]:
+        """The searches that have not been closed, oldest first."""
+        with self._changed:
+            found = self._connection.execute(
+                "SELECT search_id FROM searches WHERE closed = 0 ORDER BY started_ms"
+            ).fetchall()
+        return [search_id for (search_id,) in found]
+
+    def events(self, search_id: str) -> list[Event]:
+        """The facts of a search that is not closed, in order, without those not readable."""
+        with self._changed:
+            found = self._connection.execute(
+                "SELECT body FROM events WHERE search_id = ? ORDER BY number", (search_id,)
+            ).fetchall()
+        events = []
+        for (body,) in found:
+            with suppress(ValueError):
+                events.append(wire.event(body))
+        return events
+
+    def destination(self, search_id: str) -> Destination | None:
+        """Where a search goes; None if there is nothing of it here."""
+        with self._changed:
+            found = self._connection.execute(
+                "SELECT destination FROM searches WHERE search_id = ?", (search_id,)
+            ).fetchone()
+        return None if found is None else wire.destination(found[0])
+
+    def note_error(self, search_id: str, error: str | None) -> None:
+        """Keep why the rows of a search could not be sent the last time, for ``status``."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE searches SET error = ? WHERE search_id = ?", (error, search_id)
+            )
+
+    def mark_all_as_sent(self) -> None:
+        """After a crash of the machine: what had been noted last may be missing here."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE rows SET sent = 1")
+
+    def take_back_refused(self) -> None:
+        """Put what was set aside into the order again: the server may have changed its mind."""
+        with self._changed:
+            with self._transaction() as connection:
+                back = connection.execute("SELECT search_id FROM refused").fetchall()
+                connection.execute(
+                    "INSERT OR IGNORE INTO rows (number, search_id, candidate, put_ms, due_ms,"
+                    " sent, body) SELECT number, search_id, candidate, put_ms, put_ms, 1, body"
+                    " FROM refused"
+                )
+                connection.execute("DELETE FROM refused")
+            self._waiting.update(search_id for (search_id,) in back)
+            self._changed.notify_all()
+
+    def candidates(self, search_id: str) -> set[int]:
+        """The candidates of a search that have a run on the server, or rows here."""
+        with self._changed:
+            found = self._connection.execute(
+                "SELECT candidate FROM rows WHERE search_id = ?1 AND candidate <> ?2 UNION"
+                " SELECT CAST(substr(name, 7) AS INTEGER) FROM facts"
+                " WHERE search_id = ?1 AND name LIKE 'child/%'",
+                (search_id, _MAIN_RUN),
+            ).fetchall()
+        return {candidate for (candidate,) in found}
+
+    def started_ms(self, search_id: str) -> int:
+        """When a search began, in milliseconds since the epoch; 0 if that is not known."""
+        with self._changed:
+            found = self._connection.execute(
+                "SELECT started_ms FROM searches WHERE search_id = ?", (search_id,)
+            ).fetchone()
+        return 0 if found is None else int(found[0])
+
+    def fill(self, tables: Mapping[str, Sequence[tuple[Any, ...]]]) -> int:
+        """Take in rows of another file, as they lay there; how many operations were among them."""
+        with self._changed:
+            with self._transaction() as connection:
+                for table, rows in tables.items():
+                    for row in rows:
+                        marks = ", ".join("?" * len(row))
+                        connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
+            self._waiting = self._counted()
+            self._changed.notify_all()
+            return self._waiting.total()
+
+    def drop(self, search_id: str) -> None:
+        """Remove all there is of a search."""
+        with self._changed:
+            with self._transaction() as connection:
+                for table in ("rows", "refused", "events", "facts", "searches"):
+                    connection.execute(f"DELETE FROM {table} WHERE search_id = ?", (search_id,))
+            self._waiting.pop(search_id, None)
+            self._changed.notify_all()
+
+    def is_empty(self) -> bool:
+        """Whether nothing is left here of any search."""
+        with self._changed:
+            left = self._connection.execute(
+                "SELECT (SELECT count(*) FROM searches WHERE closed = 0)"
+                " + (SELECT count(*) FROM refused)"
+            ).fetchone()
+            return not self._waiting and left == (0,)
+
+    def tidy(self) -> None:
+        """Move the write-ahead log into the file, if it is long. On no Spark thread: it waits for
+        the disk.
+        """
+        if self._changes < CHECKPOINT_EVERY:
+            return
+        self._changes = 0
+        other = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
+        try:
+            other.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        finally:
+            other.close()
+
+    def close(self) -> None:
+        """Close the file. Nothing else may be called afterwards."""
+        with self._changed:
+            self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._changed:
+            self._changes += 1
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _open(self, operation: OpenMainRun) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO searches (search_id, destination, name, started_ms)"
+            " VALUES (?, ?, ?, ?)",
+            (
+                operation.search_id,
+                wire.to_text(operation.destination),
+                operation.name,
+                operation.start_ms,
+            ),
+        )
+
+    def _close_search(self, search_id: str) -> None:
+        self._connection.execute("UPDATE searches SET closed = 1 WHERE search_id = ?", (search_id,))
+        self._connection.execute("DELETE FROM events WHERE search_id = ?", (search_id,))
+        self._forget_those_over([search_id])
+
+    def _forget_those_over(self, search_ids: Collection[str]) -> None:
+        """Nothing is kept of a search that is closed and of which no row is left."""
+        for search_id in search_ids:
+            deleted = self._connection.execute(
+                "DELETE FROM searches WHERE search_id = ?1 AND closed = 1"
+                " AND NOT EXISTS (SELECT 1 FROM rows WHERE search_id = ?1)"
+                " AND NOT EXISTS (SELECT 1 FROM refused WHERE search_id = ?1)",
+                (search_id,),
+            )
+            if deleted.rowcount:
+                self._connection.execute("DELETE FROM facts WHERE search_id = ?", (search_id,))
+
+    def _first(self, paused: list[str], linger: bool) -> tuple[str, int] | None:
+        """Search and candidate of the run to be read from next."""
+        but = f"search_id NOT IN ({', '.join('?' * len(paused))})"
+        gone = self._gone_clause()
+        query = f"SELECT search_id, candidate, due_ms FROM rows WHERE {but}{gone}"
+        order = " ORDER BY number LIMIT 1"
+        oldest = self._connection.execute(query + order, paused).fetchone()
+        if oldest is None or not linger:
+            return None if oldest is None else oldest[:2]
+        now_ms = time.time_ns() // 1_000_000
+        # A clock that was set back must not keep rows waiting longer than they would have.
+        latest_ms = now_ms + int(LINGER_SECONDS * 1000)
+        found = self._connection.execute(
+            f"{query} AND (due_ms <= ? OR due_ms > ?){order}", [*paused, now_ms, latest_ms]
+        ).fetchone()
+        if found is None:
+            return None
+        search_id, candidate, due_ms = found
+        waits_for_all = candidate == _MAIN_RUN and due_ms == 0
+        return oldest[:2] if waits_for_all else (search_id, candidate)
+
+    def _rows_of_run(
+        self, search_id: str, candidate: int, limit: int
+    ) -> list[tuple[int, str, int]]:
+        return self._connection.execute(
+            "SELECT number, body, sent FROM rows WHERE search_id = ? AND candidate = ?"
+            f"{self._gone_clause()} ORDER BY number LIMIT ?",
+            (search_id, candidate, limit),
+        ).fetchall()
+
+    def _gone_clause(self) -> str:
+        if not self._gone:
+            return ""
+        return f" AND number NOT IN ({', '.join(map(str, self._gone))})"
+
+    def _counted(self) -> Counter[str]:
+        found = self._connection.execute("SELECT search_id, count(*) FROM rows GROUP BY 1")
+        return Counter(dict(found.fetchall()))
+
+    def _count(self, search_id: str | None) -> int:
+        return self._waiting.total() if search_id is None else self._waiting[search_id]
+
+    def _take_out(self, numbers: Iterable[int]) -> list[int]:
+        """Count rows as gone; those that are here, and were not gone before."""
+        taken = []
+        for number in numbers:
+            self._sent.discard(number)
+            found = self._connection.execute(
+                "SELECT search_id FROM rows WHERE number = ?", (number,)
+            ).fetchone()
+            if found is not None and number not in self._gone:
+                self._gone[number] = found[0]
+                self._waiting[found[0]] -= 1
+                if not self._waiting[found[0]]:
+                    del self._waiting[found[0]]
+                taken.append(number)
+        self._changed.notify_all()
+        return taken
+
+    def _note(self, change: Callable[[sqlite3.Connection], None]) -> bool:
+        """Write down how far delivery is; False if the disk does not take it.
+
+        Delivery goes on then. It is written with the next note, and where the process dies before,
+        rows are sent once more.
+        """
+        try:
+            with self._transaction() as connection:
+                change(connection)
+        except sqlite3.OperationalError as error:
+            logger.debug("Not noted in %s: %s", self.path, error)
+            return False
+        return True

@@ -106,7 +106,7 @@ class InMemoryStore:
             found = [run for run in found if run.search_id == search_id]
         return sorted(found, key=lambda run: run.candidate or 0)
 
-    def apply(self, operation: Operation) -> None:
+    def apply(self, operation: Operation, again: bool = False) -> None:
         """Carry out one operation; Refused for a run that was never made."""
         key = (operation.search_id, operation.candidate)
         with self._lock:

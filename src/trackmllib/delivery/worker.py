@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from trackmllib.delivery.backoff import Backoff
-from trackmllib.errors import Unavailable
+from trackmllib.errors import Unauthorized, Unavailable
 from trackmllib.operations import Operation, coalesce
 from trackmllib.outbox.base import Outbox
 
@@ -23,10 +25,12 @@ LOOK_AGAIN_SECONDS = 0.1
 class Target(Protocol):
     """Where operations go."""
 
-    def apply(self, operation: Operation) -> None:
-        """Carry out one operation; applying it again changes nothing.
+    def apply(self, operation: Operation, again: bool = False) -> None:
+        """Carry out one operation. With ``again`` it may have been carried out before, and is to
+        stand once nevertheless.
 
-        Raises Unavailable where a later try may succeed, and Refused where none will.
+        Raises Unavailable where a later try may succeed (Unauthorized: with other credentials), and
+        Refused where none will.
         """
         ...
 
@@ -41,6 +45,7 @@ class Delivery:
     The thread runs from ``start`` until nothing has come for a while. It is a daemon: a process is
     never kept alive by it. A search whose server is away is tried again later, and does not keep
     others waiting. ``refused`` is told of each operation that will never be accepted, and why.
+    Nothing is sent of the searches in ``leave_alone``.
     """
 
     def __init__(
@@ -49,18 +54,23 @@ class Delivery:
         target: Target,
         refused: Callable[[Operation, Exception], None],
         new_backoff: Callable[[], Backoff] = Backoff,
+        leave_alone: Collection[str] = (),
     ) -> None:
         self._outbox = outbox
         self._target = target
         self._refused = refused
         self._new_backoff = new_backoff
+        self._leave_alone = frozenset(leave_alone)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._paused: dict[str, _Pause] = {}
+        self._flushes = 0
 
-    def trouble(self, search_id: str) -> Unavailable | None:
-        """Why the operations of a search could not be sent the last time, if so."""
+    def trouble(self, search_id: str | None = None) -> Unavailable | None:
+        """Why the operations of a search, or of any, could not be sent the last time, if so."""
+        if search_id is None:
+            return next((pause.error for pause in self._pauses().values()), None)
         pause = self._paused.get(search_id)
         return None if pause is None else pause.error
 
@@ -73,17 +83,55 @@ class Delivery:
                 )
                 self._thread.start()
 
-    def flush(self, search_id: str | None, timeout: float) -> int:
-        """Wait for one search or all, ``timeout`` seconds at most; how many operations are left."""
-        self._outbox.wait_until_empty(search_id, timeout)
-        return self._outbox.waiting(search_id)
+    def flush(self, search_id: str | None, timeout: float | None) -> int:
+        """Wait for one search or all, ``timeout`` seconds at most; how many operations are left.
+
+        Does not wait for what no time can mend: operations whose server wants other credentials.
+        """
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        with self._hurry():
+            while True:
+                rest = min(0.25, deadline - time.monotonic())
+                if self._outbox.wait_until_empty(search_id, max(0.0, rest)):
+                    return 0
+                left = self._outbox.waiting(search_id)
+                stuck = sum(map(self._outbox.waiting, self._without_permission(search_id)))
+                if rest <= 0.0 or left <= stuck:
+                    return left
+
+    def try_again(self) -> None:
+        """Try again now what waits for other credentials: a new search may have brought them."""
+        for search_id in self._without_permission(None):
+            self._paused.pop(search_id, None)
 
     def stop(self) -> None:
         """Ask the thread to end after the operation at hand."""
         self._stop.set()
 
+    @contextmanager
+    def _hurry(self) -> Iterator[None]:
+        """Nothing lingers while somebody waits for it."""
+        with self._lock:
+            self._flushes += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._flushes -= 1
+
+    def _without_permission(self, search_id: str | None) -> list[str]:
+        return [
+            paused
+            for paused, pause in self._pauses().items()
+            if isinstance(pause.error, Unauthorized) and search_id in (None, paused)
+        ]
+
+    def _pauses(self) -> dict[str, _Pause]:
+        return dict(self._paused)
+
     def _run(self) -> None:
         while not self._stop.is_set():
+            self._outbox.tidy()
             if self._outbox.wait_for_rows(IDLE_SECONDS):
                 if not self._deliver():
                     self._stop.wait(LOOK_AGAIN_SECONDS)
@@ -95,15 +143,17 @@ class Delivery:
                     return
 
     def _deliver(self) -> bool:
-        """Send what is ready of one run; False if all that waits is paused."""
+        """Send what is ready of one run; False if all that waits is paused, or lingers."""
         now = time.monotonic()
-        paused = {search_id for search_id, pause in self._paused.items() if pause.until > now}
-        rows = self._outbox.peek(MOST_ROWS, without=paused)
-        for numbers, operation in coalesce(rows):
+        paused = {search_id for search_id, pause in self._pauses().items() if pause.until > now}
+        skipped = self._leave_alone | paused
+        rows = self._outbox.peek(MOST_ROWS, without=skipped, linger=self._flushes == 0)
+        for numbers, operation, again in coalesce(rows):
             if self._stop.is_set():
                 break
+            self._outbox.sending(numbers)
             try:
-                self._target.apply(operation)
+                self._target.apply(operation, again)
             except Unavailable as error:
                 logger.debug("Delivery waits: %s", error)
                 self._pause(operation.search_id, error)
@@ -111,17 +161,22 @@ class Delivery:
             except Exception as error:  # noqa: BLE001 - one bad row must not end the thread
                 # Refused, or a mistake of ours: either way the rest must not wait behind it.
                 self._refused(operation, error)
-                self._outbox.set_aside(numbers, str(error))
+                self._outbox.set_aside(numbers, str(error) or type(error).__name__)
             else:
                 self._outbox.acknowledge(numbers)
-            self._paused.pop(operation.search_id, None)
+            if self._paused.pop(operation.search_id, None) is not None:
+                self._outbox.note_error(operation.search_id, None)
         return bool(rows)
 
     def _pause(self, search_id: str, error: Unavailable) -> None:
         before = self._paused.get(search_id)
         backoff = self._new_backoff() if before is None else before.backoff
-        until = time.monotonic() + backoff.next_delay()
+        until = math.inf
+        if not isinstance(error, Unauthorized):
+            until = time.monotonic() + backoff.next_delay()
         self._paused[search_id] = _Pause(until, backoff, error)
+        if before is None or str(before.error) != str(error):
+            self._outbox.note_error(search_id, str(error))
 
 
 class _Pause(NamedTuple):

@@ -11,6 +11,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from trackmllib.errors import Refused
 from trackmllib.operations import (
+    CloseSearch,
     CreateChildRun,
     EndRun,
     LogArtifact,
@@ -20,8 +21,19 @@ from trackmllib.operations import (
 )
 from trackmllib.tracking import artifacts
 from trackmllib.tracking import client as calls
+from trackmllib.tracking.credentials import Credentials
 from trackmllib.tracking.failures import translate
+from trackmllib.tracking.http import tried_once
+from trackmllib.tracking.known import Known, Memory, child
 from trackmllib.tracking.main_run import FOLDER, MainRun
+
+# Names of facts. DOUBTFUL: a run was looked for before it was made, so it may be there twice.
+RUN = "run"
+EXPERIMENT = "experiment"
+SERVER = "server"
+MADE = "made"
+REFUSED = "refused"
+DOUBTFUL = "doubtful"
 
 
 class MlflowTracking:
@@ -30,89 +42,128 @@ class MlflowTracking:
     ``note`` is handed a search id and a sentence about what happened to its runs.
     """
 
-    def __init__(self, note: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        note: Callable[[str, str], None],
+        memory: Memory,
+        credentials: Credentials | None = None,
+    ) -> None:
         self._note = note
+        self._memory = memory
+        self._credentials = credentials or Credentials()
         self._clients: dict[str, MlflowClient] = {}
         self._main_runs: dict[str, MainRun] = {}
-        self._not_opened: dict[str, Refused] = {}
-        self._children: dict[str, dict[int, str]] = {}
+        self._known: dict[str, Known] = {}
         self._context_tags: dict[str, str] | None = None
-        self._tried: set[tuple[str, int | None]] = set()
 
-    def apply(self, operation: Operation) -> None:
-        """Carry out one operation. Raises Unavailable or Refused, whatever MLflow raised."""
+    def apply(self, operation: Operation, again: bool = False) -> None:
+        """Carry out one operation; ``again`` if it may have been before.
+
+        Raises Unavailable or Refused, whatever MLflow raised.
+        """
         search_id = operation.search_id
-        if isinstance(operation, OpenMainRun):
-            self._open(operation)
-            return
-        if search_id in self._not_opened:
-            raise self._not_opened[search_id]
-        if search_id not in self._main_runs:
-            raise Refused("the main run was not opened")
-        main = self._main_runs[search_id]
+        if search_id not in self._known:
+            self._known[search_id] = Known(search_id, self._memory)
+        known = self._known[search_id]
+        server = known.get(SERVER) or ""
         try:
-            if operation.candidate is None:
-                self._apply_to_main(operation, main)
-            else:
-                self._apply_to_child(operation, operation.candidate, main)
+            with tried_once():
+                if isinstance(operation, OpenMainRun):
+                    server = operation.destination.tracking_uri
+                    self._open(operation, known, again)
+                elif operation.candidate is None:
+                    self._apply_to_main(operation, self._main_run(known), again)
+                else:
+                    self._apply_to_child(operation, operation.candidate, known, again)
         except Exception as error:
-            raise translate(error, main.destination.tracking_uri) from error
+            failure = translate(error, server)
+            if isinstance(operation, OpenMainRun) and isinstance(failure, Refused):
+                known.keep({REFUSED: str(failure)})
+            raise failure from error
 
     def forget(self, search_id: str) -> None:
-        """Drop what is kept of a search of which nothing more will come."""
+        """Drop what is kept in memory of a search of which nothing more will come."""
         self._main_runs.pop(search_id, None)
-        self._not_opened.pop(search_id, None)
-        self._children.pop(search_id, None)
+        self._known.pop(search_id, None)
 
-    def _open(self, operation: OpenMainRun) -> None:
-        search_id, destination = operation.search_id, operation.destination
-        try:
-            client = self._client(destination.tracking_uri)
-            if destination.run_id is None:
-                experiment_id = calls.experiment_id(client, destination)
-                tags = {calls.SEARCH_ID: search_id}
-                run = self._create(client, experiment_id, operation, tags)
-            else:
-                run = client.get_run(destination.run_id)
-                if destination.owned:
-                    calls.resume(client, run, destination)
-        except Exception as error:
-            failure = translate(error, destination.tracking_uri)
-            if isinstance(failure, Refused):
-                self._not_opened[search_id] = failure
-            raise failure from error
-        self._children[search_id] = {}
-        self._main_runs[search_id] = MainRun(
-            client, destination, run, search_id, lambda text: self._note(search_id, text)
+    def _open(self, operation: OpenMainRun, known: Known, again: bool) -> None:
+        if known.get(RUN):
+            return
+        destination = operation.destination
+        client = self._client(destination.tracking_uri)
+        if destination.run_id is None:
+            experiment_id = calls.experiment_id(client, destination)
+            tags = {calls.SEARCH_ID: operation.search_id}
+            run = self._create(client, experiment_id, operation, tags, known, again)
+        else:
+            run = client.get_run(destination.run_id)
+            if destination.owned:
+                calls.resume(client, run, destination)
+        known.keep(
+            {
+                RUN: run.info.run_id,
+                EXPERIMENT: run.info.experiment_id,
+                SERVER: destination.tracking_uri,
+                MADE: "" if destination.run_id else "yes",
+            }
         )
 
-    def _apply_to_main(self, operation: Operation, main: MainRun) -> None:
+    def _main_run(self, known: Known) -> MainRun:
+        search_id = known.search_id
+        if search_id not in self._main_runs:
+            run_id, server = known.get(RUN), known.get(SERVER)
+            if run_id is None or server is None:
+                raise Refused(known.get(REFUSED) or "the main run was not opened")
+            self._main_runs[search_id] = MainRun(
+                self._client(server), run_id, known, lambda text: self._note(search_id, text)
+            )
+        return self._main_runs[search_id]
+
+    def _apply_to_main(self, operation: Operation, main: MainRun, again: bool) -> None:
         match operation:
             case LogBatch():
-                main.log(operation)
+                main.log(operation, again)
             case LogArtifact():
                 main.log_text(operation.file_name, operation.text)
             case EndRun():
-                main.end(operation.status, operation.end_ms)
+                self._end(main.client, main.run_id, operation)
+            case CloseSearch():
+                known = self._known[operation.search_id]
+                if known.get(DOUBTFUL):
+                    calls.delete_doubles(
+                        main.client,
+                        known.get(EXPERIMENT) or "",
+                        operation.search_id,
+                        keep=lambda candidate: self._kept(known, candidate),
+                    )
 
-    def _apply_to_child(self, operation: Operation, candidate: int, main: MainRun) -> None:
-        children = self._children[operation.search_id]
+    def _apply_to_child(
+        self, operation: Operation, candidate: int, known: Known, again: bool
+    ) -> None:
+        main = self._main_run(known)
+        run_id = known.get(child(candidate))
         if isinstance(operation, CreateChildRun):
-            tags = {MLFLOW_PARENT_RUN_ID: main.run_id, **dict(operation.tags)}
-            run = self._create(main.client, main.experiment_id, operation, tags)
-            children[candidate] = run.info.run_id
+            if run_id is None:
+                tags = {MLFLOW_PARENT_RUN_ID: main.run_id, **dict(operation.tags)}
+                experiment_id = known.get(EXPERIMENT) or ""
+                run = self._create(main.client, experiment_id, operation, tags, known, again)
+                known.keep({child(candidate): run.info.run_id})
             return
-        if candidate not in children:
+        if run_id is None:
             raise Refused("a child run could not be made")
-        run_id = children[candidate]
         match operation:
             case LogBatch():
-                calls.log_batch(main.client, run_id, operation)
+                calls.log_batch(main.client, run_id, operation, again)
             case LogArtifact():
                 path = f"{FOLDER}/{operation.file_name}"
                 artifacts.log_text(main.client, run_id, operation.text, path)
             case EndRun():
-                calls.set_status(main.client, run_id, operation.status, operation.end_ms)
+                self._end(main.client, run_id, operation)
+
+    def _end(self, client: MlflowClient, run_id: str, operation: EndRun) -> None:
+        if operation.if_running and client.get_run(run_id).info.status != "RUNNING":
+            return
+        calls.set_status(client, run_id, operation.status, operation.end_ms)
 
     def _create(
         self,
@@ -120,18 +171,24 @@ class MlflowTracking:
         experiment_id: str,
         operation: OpenMainRun | CreateChildRun,
         tags: dict[str, str],
+        known: Known,
+        again: bool,
     ) -> Any:
         """Make a run; on a second try look first whether the first one was made after all."""
-        if operation.run in self._tried:
+        if again:
+            known.keep({DOUBTFUL: "yes"})
             run = calls.find_run(client, experiment_id, *operation.run)
             if run is not None:
                 return run
-        self._tried.add(operation.run)
-        run = client.create_run(
+        return client.create_run(
             experiment_id, operation.start_ms, {**self._context(), **tags}, operation.name
         )
-        self._tried.discard(operation.run)
-        return run
+
+    def _kept(self, known: Known, candidate: int | None) -> str | None:
+        """The run that stands for a candidate; of a main run of the user's there is no double."""
+        if candidate is None:
+            return known.get(RUN) if known.get(MADE) else None
+        return known.get(child(candidate))
 
     def _context(self) -> dict[str, str]:
         """The tags that MLflow gives to each run: user, source, commit. Asked for once."""
@@ -141,5 +198,5 @@ class MlflowTracking:
 
     def _client(self, uri: str) -> MlflowClient:
         if uri not in self._clients:
-            self._clients[uri] = calls.connect(uri)
+            self._clients[uri] = calls.connect(self._credentials.whole(uri))
         return self._clients[uri]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from trackmllib.errors import Refused
 from trackmllib.operations import Destination, LogBatch
-from trackmllib.tracking.failures import is_passing
+from trackmllib.tracking.failures import meaning
 
 Entity: TypeAlias = "Param | MlflowMetric | RunTag"
 
@@ -66,12 +68,40 @@ def experiment_id(client: MlflowClient, destination: Destination) -> str:
     return str(found)
 
 
-def log_batch(client: MlflowClient, run_id: str, batch: LogBatch) -> None:
-    """Add params, metrics and tags to a run.
+def delete_doubles(
+    client: MlflowClient,
+    experiment_id: str,
+    search_id: str,
+    keep: Callable[[int | None], str | None],
+) -> None:
+    """Delete runs of a search that were made twice, because the answer to the first try was late.
+
+    ``keep`` names the run to keep of a candidate, or of None for the main run; no run is deleted
+    where it names none.
+    """
+    page = None
+    while page is None or page.token:
+        page = client.search_runs(
+            [experiment_id],
+            f"tags.`{SEARCH_ID}` = '{search_id}'",
+            max_results=1000,
+            page_token=page.token if page else None,
+        )
+        for run in page:
+            candidate = run.data.tags.get(CANDIDATE)
+            kept = keep(None if candidate is None else int(candidate))
+            if kept not in (None, run.info.run_id):
+                client.delete_run(run.info.run_id)
+
+
+def log_batch(client: MlflowClient, run_id: str, batch: LogBatch, again: bool = False) -> None:
+    """Add params, metrics and tags to a run; ``again`` if they may be there already.
 
     Of a batch that MLflow does not take whole, everything is logged that it takes; Refused names
     the rest.
     """
+    if again:
+        batch = _without_standing_points(client, run_id, batch)
     entities: list[Entity] = [
         *(Param(key, value) for key, value in batch.params),
         *(RunTag(key, value) for key, value in batch.tags),
@@ -82,6 +112,20 @@ def log_batch(client: MlflowClient, run_id: str, batch: LogBatch) -> None:
     if refused:
         names = ", ".join(refused)
         raise Refused(f"{names} not logged: {next(iter(refused.values()))}")
+
+
+def _without_standing_points(client: MlflowClient, run_id: str, batch: LogBatch) -> LogBatch:
+    """The batch without the metric points that the run has: file stores would double them."""
+    standing = client.get_run(run_id).data.metrics
+    points = {
+        (m.key, repr(m.value), m.timestamp, m.step)
+        for key in {metric.key for metric in batch.metrics if metric.key in standing}
+        for m in client.get_metric_history(run_id, key)
+    }
+    new = tuple(
+        m for m in batch.metrics if (m.key, repr(float(m.value)), m.time_ms, m.step) not in points
+    )
+    return replace(batch, metrics=new)
 
 
 def _log(
@@ -96,7 +140,7 @@ def _log(
             synchronous=True,
         )
     except MlflowException as error:
-        if is_passing(error):
+        if meaning(error) is not Refused:
             raise
         if len(entities) <= 1 or len(refused) >= GIVE_UP_AFTER:
             refused.update((entity.key, str(error)) for entity in entities)

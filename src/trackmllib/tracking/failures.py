@@ -1,4 +1,12 @@
-"""What an error of MLflow's means: will the server never take this, or perhaps later?"""
+"""What an error of MLflow's means: will the server never take this, or perhaps later?
+
+The only place where it is decided what is tried again:
+
+* a connection that is refused, reset or cut, a time-out, 408, 425, 429, any 5xx, a database that is
+  locked or away: Unavailable, tried again for as long as it takes;
+* 401 and 403: Unauthorized, kept until the user has given other credentials;
+* everything else (400, a run or an experiment that is deleted): Refused, set aside.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +16,12 @@ import sqlite3
 import requests
 from mlflow.exceptions import MlflowException, RestException
 
-from trackmllib.errors import DeliveryError, Refused, Unavailable
-from trackmllib.tracking.uris import redacted
+from trackmllib.errors import DeliveryError, Refused, Unauthorized, Unavailable
+from trackmllib.redaction import redacted
+from trackmllib.tracking.credentials import VARIABLES
 
-_LATER = {408, 425, 429, 502, 503, 504}
+_LATER = {408, 425, 429}
+_OTHER_CREDENTIALS = {401, 403}
 # What MLflow makes of an error of requests, and of an answer that is no JSON.
 _NO_ANSWER = re.compile(r"failed with (timeout )?exception|max retries exceeded", re.IGNORECASE)
 _ANSWER = re.compile(r"failed with error code (\d{3})")
@@ -19,20 +29,28 @@ _ANSWER = re.compile(r"failed with error code (\d{3})")
 
 def translate(error: Exception, tracking_uri: str) -> DeliveryError:
     """The error as one of ours, its message a reason without credentials."""
+    if isinstance(error, DeliveryError):
+        return error
     text = str(error).strip() or type(error).__name__
     reason = f"{redacted(tracking_uri)}: {redacted(text.splitlines()[0])}"
-    return Unavailable(reason) if is_passing(error) else Refused(reason)
+    kind = meaning(error)
+    if kind is Unauthorized:
+        reason = f"{reason}. Set {VARIABLES}"
+    return kind(reason)
 
 
-def is_passing(error: Exception) -> bool:
-    """Whether the same call may succeed later.
+def meaning(error: Exception) -> type[DeliveryError]:
+    """Refused, Unavailable or Unauthorized."""
+    if isinstance(error, DeliveryError):
+        return type(error)
+    if _status(error) in _OTHER_CREDENTIALS:
+        return Unauthorized
+    return Unavailable if _is_passing(error) else Refused
 
-    True for connections that fail, time-outs, 429 and 5xx, and a database that is locked or away;
-    everything else is final.
-    """
-    if isinstance(error, (Unavailable, requests.ConnectionError, requests.Timeout)):
-        return True
-    if isinstance(error, ConnectionError):
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the same call may succeed later."""
+    if isinstance(error, (requests.ConnectionError, requests.Timeout, ConnectionError)):
         return True
     if isinstance(error, sqlite3.OperationalError):
         return "locked" in str(error)
@@ -45,10 +63,17 @@ def _mlflow_says_later(error: MlflowException) -> bool:
         return "locked" in text
     if _NO_ANSWER.search(text):
         return True
-    answer = _ANSWER.search(text)
+    status = _status(error)
+    return status is not None and (status in _LATER or status >= 500)
+
+
+def _status(error: Exception) -> int | None:
+    """The HTTP status of the server's answer; None where the error is not about one."""
+    if not isinstance(error, MlflowException):
+        return None
+    answer = _ANSWER.search(str(error))
     if answer:
-        status = int(answer.group(1))
-        return status in _LATER or status == 500
-    status = error.get_http_status_code()
+        return int(answer.group(1))
+    status: int = error.get_http_status_code()
     # MLflow's own errors are INTERNAL_ERROR, 500, where nobody gave them a code.
-    return status in _LATER or (status == 500 and isinstance(error, RestException))
+    return None if status == 500 and not isinstance(error, RestException) else status

@@ -8,9 +8,10 @@ from typing import Any
 from mlflow import MlflowClient
 
 from trackmllib.errors import Refused
-from trackmllib.operations import Destination, LogBatch
+from trackmllib.operations import LogBatch
 from trackmllib.tracking import artifacts, conflicts
-from trackmllib.tracking.client import log_batch, set_status
+from trackmllib.tracking.client import log_batch
+from trackmllib.tracking.known import Known
 
 FOLDER = "trackmllib"
 
@@ -22,23 +23,15 @@ class MainRun:
     """
 
     def __init__(
-        self,
-        client: MlflowClient,
-        destination: Destination,
-        run: Any,
-        search_id: str,
-        note: Callable[[str], None],
+        self, client: MlflowClient, run_id: str, known: Known, note: Callable[[str], None]
     ) -> None:
         self.client = client
-        self.destination = destination
-        self.run_id: str = run.info.run_id
-        self.experiment_id: str = run.info.experiment_id
-        self._search_id = search_id
+        self.run_id = run_id
+        self._known = known
+        self._search_id = known.search_id
         self._note = note
-        self._names: dict[tuple[str, str], str] = {}
-        self._folder: str | None = None
 
-    def log(self, batch: LogBatch) -> None:
+    def log(self, batch: LogBatch, again: bool = False) -> None:
         """Log under names that overwrite nothing.
 
         The user may log the same name in the moment between our look and our write; then the names
@@ -46,57 +39,70 @@ class MainRun:
         """
         batch_named = self._named(batch)
         try:
-            log_batch(self.client, self.run_id, batch_named)
+            log_batch(self.client, self.run_id, batch_named, again)
         except Refused:
-            for key, _ in batch.params:
-                self._names.pop(("param", key), None)
-            again = self._named(batch)
-            if again == batch_named:
+            run = self.client.get_run(self.run_id)
+            resettled = {
+                _fact("param", key): conflicts.settle(key, value, run.data.params, self._search_id)
+                for key, value in batch.params
+            }
+            self._known.keep(resettled)
+            batch_renamed = self._named(batch)
+            if batch_renamed == batch_named:
                 raise
-            log_batch(self.client, self.run_id, again)
+            log_batch(self.client, self.run_id, batch_renamed, again=True)
 
     def log_text(self, file_name: str, text: str) -> None:
         """Write a file into this search's folder."""
         path = f"{self._settled_folder()}/{file_name}"
         artifacts.log_text(self.client, self.run_id, text, path)
 
-    def end(self, status: str, end_ms: int) -> None:
-        set_status(self.client, self.run_id, status, end_ms)
-
     def _named(self, batch: LogBatch) -> LogBatch:
         self._settle(batch)
-        names = self._names
         return LogBatch(
             search_id=batch.search_id,
-            params=tuple((names["param", key], value) for key, value in batch.params),
-            tags=tuple((names["tag", key], value) for key, value in batch.tags),
-            metrics=tuple(m._replace(key=names["metric", m.key]) for m in batch.metrics),
+            params=tuple((self._name("param", key), value) for key, value in batch.params),
+            tags=tuple((self._name("tag", key), value) for key, value in batch.tags),
+            metrics=tuple(m._replace(key=self._name("metric", m.key)) for m in batch.metrics),
         )
 
+    def _name(self, kind: str, key: str) -> str:
+        name = self._known.get(_fact(kind, key))
+        assert name is not None
+        return name
+
+    def _is_new(self, kind: str, key: str) -> bool:
+        return self._known.get(_fact(kind, key)) is None
+
     def _settle(self, batch: LogBatch) -> None:
-        new_params = {k: v for k, v in batch.params if ("param", k) not in self._names}
-        new_tags = {k: v for k, v in batch.tags if ("tag", k) not in self._names}
-        new_metrics = [m for m in batch.metrics if ("metric", m.key) not in self._names]
-        if not (new_params or new_tags or new_metrics):
+        """Decide on new names, and keep the decision before anything is sent under them."""
+        params = [(key, value) for key, value in batch.params if self._is_new("param", key)]
+        tags = [(key, value) for key, value in batch.tags if self._is_new("tag", key)]
+        metrics = [m for m in batch.metrics if self._is_new("metric", m.key)]
+        if not (params or tags or metrics):
             return
         run = self.client.get_run(self.run_id)
         self._notice_early_end(run, batch)
         data, search_id = run.data, self._search_id
-        for key, value in new_params.items():
-            self._names["param", key] = conflicts.settle(key, value, data.params, search_id)
-        for key, value in new_tags.items():
-            self._names["tag", key] = conflicts.settle(key, value, data.tags, search_id)
-        for m in new_metrics:
-            if ("metric", m.key) not in self._names:
-                self._names["metric", m.key] = conflicts.settle_metric(
-                    m.key, m.value, m.series, data.metrics, search_id
-                )
+        names: dict[str, str] = {}
+        for key, value in params:
+            names[_fact("param", key)] = conflicts.settle(key, value, data.params, search_id)
+        for key, value in tags:
+            names[_fact("tag", key)] = conflicts.settle(key, value, data.tags, search_id)
+        for m in reversed(metrics):
+            # The first point of a key decides.
+            names[_fact("metric", m.key)] = conflicts.settle_metric(
+                m.key, m.value, m.series, data.metrics, search_id
+            )
+        self._known.keep(names)
 
     def _settled_folder(self) -> str:
-        if self._folder is None:
+        folder = self._known.get("folder")
+        if folder is None:
             taken = artifacts.exists(self.client, self.run_id, FOLDER)
-            self._folder = conflicts.renamed(FOLDER, self._search_id) if taken else FOLDER
-        return self._folder
+            folder = conflicts.renamed(FOLDER, self._search_id) if taken else FOLDER
+            self._known.keep({"folder": folder})
+        return folder
 
     def _notice_early_end(self, run: Any, batch: LogBatch) -> None:
         """A run that ended before this search did was ended by somebody else."""
@@ -107,3 +113,8 @@ class MainRun:
                 f"run {self.run_id} was ended ({run.info.status}) while the search was still "
                 "running; what came later is on it, but its end time is too early"
             )
+
+
+def _fact(kind: str, key: str) -> str:
+    """The name of the fact that holds under which name a param, tag or metric is logged."""
+    return f"{kind}/{key}"

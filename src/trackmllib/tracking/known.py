@@ -1,0 +1,40 @@
+"""What is known of a search on its server: the ids of its runs, and the names that were settled.
+
+Kept in the outbox too, so that whoever takes a search over decides as was decided before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class Memory(Protocol):
+    """Where it is kept; an Outbox is one."""
+
+    def remember(self, search_id: str, facts: Mapping[str, str]) -> None: ...
+
+    def recall(self, search_id: str) -> dict[str, str]: ...
+
+
+class Known:
+    """The facts of one search."""
+
+    def __init__(self, search_id: str, memory: Memory) -> None:
+        self.search_id = search_id
+        self._memory = memory
+        self._facts = memory.recall(search_id)
+
+    def get(self, name: str) -> str | None:
+        return self._facts.get(name)
+
+    def keep(self, facts: Mapping[str, str]) -> None:
+        """Add facts, on the disk before anything is done that follows from them."""
+        if facts:
+            self._memory.remember(self.search_id, facts)
+            self._facts.update(facts)
+
+
+def child(candidate: int) -> str:
+    """The name of the fact that holds the run id of a candidate."""
+    return f"child/{candidate}"

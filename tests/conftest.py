@@ -110,6 +110,7 @@ def server_uri(tmp_path_factory):
 def clean(monkeypatch, tmp_path):
     """No state of MLflow's or ours goes from one test to the next; our errors are raised."""
     monkeypatch.setenv("TRACKMLLIB_STRICT", "1")
+    monkeypatch.setenv("TRACKMLLIB_HOME", str(tmp_path / "home"))
     for name in (
         "MLFLOW_TRACKING_URI",
         "MLFLOW_EXPERIMENT_ID",

@@ -1,6 +1,6 @@
 """Hyperparameter searches of Spark MLlib, recorded in MLflow by themselves."""
 
-from trackmllib.autolog import autolog
+from trackmllib.autolog import autolog, flush
 from trackmllib.errors import DependencyError, IncompleteRecord, TrackmllibError
 from trackmllib.version import __version__
 
@@ -10,4 +10,5 @@ __all__ = [
     "TrackmllibError",
     "__version__",
     "autolog",
+    "flush",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from trackmllib import requirements
@@ -15,7 +16,14 @@ _lock = threading.RLock()
 _session: Session | None = None
 
 
-def autolog(*, disable: bool = False, silent: bool = False) -> None:
+def autolog(
+    *,
+    disable: bool = False,
+    silent: bool = False,
+    flush_timeout: float = 30.0,
+    wait: bool = True,
+    redact: str | Iterable[str] = (),
+) -> None:
     """Record every search of Spark MLlib's tuners in MLflow, from now on in this process.
 
     Each ``fit()`` of a ``CrossValidator`` or a ``TrainValidationSplit`` is recorded: on the active
@@ -26,9 +34,20 @@ def autolog(*, disable: bool = False, silent: bool = False) -> None:
     Neither a Spark session nor a tracking server has to be there yet. A search is left out while
     the Spark conf ``spark.trackmllib.enabled`` is ``false``.
 
+    What is recorded lies on disk (``TRACKMLLIB_HOME``) until the server has it. Searches that died
+    with their process, on this machine and of this user, are taken over in the background: what
+    they had recorded is delivered, and their runs end as KILLED.
+
     :param disable: Stop recording, and put back the functions of pyspark that were there.
     :param silent: Write no warnings when something could not be recorded.
+    :param flush_timeout: For how many seconds ``fit()`` waits at its end until the server has its
+        record, and the process at its end. What the server does not have by then stays on disk.
+    :param wait: With False, ``fit()`` does not wait at all.
+    :param redact: Regular expressions; params whose names match one anywhere are recorded as
+        ``***``, as are those that look secret (``password``, ``apiKey``, …).
     :raises trackmllib.DependencyError: pyspark or mlflow is missing or too old.
+    :raises TypeError, ValueError: ``flush_timeout`` is no number of seconds, or ``redact`` no
+        regular expression.
     """
     global _session
     with _lock:
@@ -38,17 +57,38 @@ def autolog(*, disable: bool = False, silent: bool = False) -> None:
             return
         requirements.check()
         # Only here: importing trackmllib loads neither pyspark nor mlflow, and takes no time.
+        from trackmllib.outbox.home import Home
         from trackmllib.session import Session
         from trackmllib.settings import Settings
 
-        settings = Settings.read(silent=silent, environ=os.environ)
-        if _session is None:
-            _session = Session(settings)
-        elif _session.process != os.getpid():
+        settings = Settings.read(
+            silent=silent,
+            environ=os.environ,
+            flush_timeout=flush_timeout,
+            wait=wait,
+            redact=redact,
+        )
+        if _session is not None and _session.process != os.getpid():
             _session.stop()
-            _session = Session(settings)
+            _session = None
+        if _session is None:
+            _session = Session(settings, home=Home.of_user())
         _session.settings = settings
         _session.start()
+
+
+def flush(timeout: float | None = None) -> bool:
+    """Wait until everything that this process has recorded is on its tracking server.
+
+    :param timeout: For how many seconds at most; None waits for as long as it takes.
+    :returns: Whether all is delivered. What is not stays on disk, and is sent in the background or
+        by the command ``trackmllib sync``. What the server refuses, or wants other credentials for,
+        is not waited for.
+    """
+    session = _session
+    if session is None or session.process != os.getpid():
+        return True
+    return session.flush(timeout)
 
 
 def exchange(session: Session | None, *, start: bool = True) -> tuple[Session | None, bool]:

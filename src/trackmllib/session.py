@@ -7,27 +7,36 @@ import logging
 import math
 import os
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from trackmllib.clock import Clock, SystemClock
 from trackmllib.delivery.worker import Delivery, Target
-from trackmllib.errors import IncompleteRecord
+from trackmllib.errors import IncompleteRecord, Unauthorized
 from trackmllib.events import Event, Failure, SearchFailed, SearchFinished, SearchStarted
-from trackmllib.guard import Guard
+from trackmllib.guard import Guard, attempt
 from trackmllib.operations import Destination, Operation
+from trackmllib.outbox.home import Home
 from trackmllib.outbox.memory import MemoryOutbox
+from trackmllib.outbox.process import DISK_ERRORS, ProcessOutbox
 from trackmllib.recorder.record import Recorder
+from trackmllib.redaction import redacted
 from trackmllib.results import SearchResult
 from trackmllib.settings import Settings, is_enabled
+from trackmllib.signals import TerminationHandler
 from trackmllib.spark.seam import Seam
+from trackmllib.takeover import end_dead_searches
 from trackmllib.tracking.active import current_destination
 from trackmllib.tracking.apply import MlflowTracking
+from trackmllib.tracking.credentials import Credentials
 from trackmllib.tracking.mute import MlflowMute
-from trackmllib.tracking.uris import redacted
 
 logger = logging.getLogger("trackmllib")
+
+# fit() says that it waits when it has waited so long.
+QUIET_SECONDS = 2.0
 
 Listener = Callable[[Event], None]
 
@@ -40,6 +49,8 @@ class _Search:
         self.result = SearchResult(started)
         self.recorder = Recorder(destination, self.result)
         self.closed = False
+        # Held while an event is recorded: a search may be ended by another thread than Spark's.
+        self.recording = threading.Lock()
         self._problems: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -65,85 +76,117 @@ class _Search:
 
 
 class Session:
-    """Recording, from ``start`` to ``stop``. Nothing runs before the first search.
+    """Recording, from ``start`` to ``stop``. No search is recorded before ``start``.
 
-    ``target`` and ``destination`` stand for MLflow and can be replaced in tests; listeners are
-    called with each event on Spark's threads.
+    ``home`` is where the outbox lies; without one it lives in memory. ``target`` and
+    ``destination`` stand for MLflow and can be replaced in tests; listeners are called with each
+    event on Spark's threads.
     """
 
     def __init__(
         self,
         settings: Settings,
         *,
+        home: Home | None = None,
         clock: Clock | None = None,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         target: Target | None = None,
-        destination: Callable[[], Destination] = current_destination,
+        destination: Callable[[], Destination] | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
         self.process = os.getpid()
         self.running = False
-        self._destination = destination
+        credentials = Credentials()
+        self._destination = destination or (lambda: current_destination(credentials.strip))
         self._listeners = tuple(listeners)
         self._searches: dict[str, _Search] = {}
-        self._refused_conf: set[str] = set()
-        self._outbox = MemoryOutbox()
-        self._target = target or MlflowTracking(self._problem)
+        self._said: set[str] = set()
+        self._home = home
+        self._outbox = MemoryOutbox() if home is None else ProcessOutbox(home, self._say)
+        self._target = target or MlflowTracking(self._problem, self._outbox, credentials)
         self._delivery = Delivery(self._outbox, self._target, self._refused)
         self._seam = Seam(self, new_id, self._enabled)
         self._mute = MlflowMute(self._seam.inside_search)
+        self._threads_in_emit: set[int] = set()
+        self._termination = TerminationHandler(
+            self._terminate, lambda: threading.main_thread().ident in self._threads_in_emit
+        )
 
     def start(self) -> None:
-        """Put the patches in; again is no change."""
+        """Put the patches in, and take over what dead processes have left; again is no change."""
         self.running = True
         self._mute.install()
         self._seam.install()
+        self._termination.install()
         atexit.unregister(self._at_exit)
         atexit.register(self._at_exit)
+        if self._home is not None and not attempt(self._home.is_empty, True):
+            threading.Thread(
+                target=self._take_over, name="trackmllib-takeover", daemon=True
+            ).start()
 
     def stop(self) -> None:
         """Take the patches out. What waits in the outbox is still delivered."""
         self.running = False
         self._seam.uninstall()
         self._mute.uninstall()
+        self._termination.uninstall()
+
+    def flush(self, timeout: float | None) -> bool:
+        """Wait until all is delivered; whether it is."""
+        return self._delivery.flush(None, timeout) == 0
 
     # What the seam calls, on Spark's threads.
 
     def emit(self, event: Event) -> None:
         if os.getpid() != self.process:
             return
+        thread = threading.get_ident()
+        self._threads_in_emit.add(thread)
+        try:
+            search = self._take_up(event)
+        finally:
+            self._threads_in_emit.discard(thread)
+        if search is not None and isinstance(event, (SearchFinished, SearchFailed)):
+            self._close(search, interrupted=_interrupted(event))
+
+    def hides(self, name: str) -> bool:
+        return self.settings.redaction.hides(name)
+
+    def _take_up(self, event: Event) -> _Search | None:
+        """Record an event; the search that it is about, None if that one has ended."""
         if isinstance(event, SearchStarted):
             self._searches[event.search_id] = _Search(self._destination(), event)
+            self._delivery.try_again()
         search = self._searches.get(event.search_id)
-        if search is None or search.closed:
-            return
-        recorded = False
-        try:
-            with self.guard(event.search_id, f"recording {type(event).__name__}"):
-                self._record(search, event)
-                recorded = True
-            for listener in self._listeners:
-                with self.guard(event.search_id, "telling a listener"):
-                    listener(event)
-        finally:
-            if isinstance(event, (SearchFinished, SearchFailed)):
-                if not recorded:
-                    self._put(search.recorder.abandon(event, search.result))
-                self._close(search, interrupted=_interrupted(event))
+        if search is None:
+            return None
+        with search.recording:
+            if search.result.end_ms is not None or search.closed:
+                return None
+            recorded = False
+            try:
+                with self.guard(event.search_id, f"recording {type(event).__name__}"):
+                    search.result.apply(event)
+                    self._put(search.recorder.operations(event, search.result), event)
+                    recorded = True
+                for listener in self._listeners:
+                    with self.guard(event.search_id, "telling a listener"):
+                        listener(event)
+            finally:
+                if not recorded and isinstance(event, (SearchFinished, SearchFailed)):
+                    self._put(search.recorder.abandon(event, search.result), event)
+        return search
 
-    def _record(self, search: _Search, event: Event) -> None:
-        search.result.apply(event)
-        self._put(search.recorder.operations(event, search.result))
-
-    def _put(self, operations: Iterable[Operation]) -> None:
+    def _put(self, operations: Iterable[Operation], event: Event) -> None:
         """Put operations into the outbox; where making one of them raises, those before it."""
         made: list[Operation] = []
         try:
             made.extend(operations)
         finally:
-            self._outbox.put(made)
+            self._outbox.put(made, event)
             self._delivery.start()
 
     def guard(self, search_id: str, doing: str) -> Guard:
@@ -157,8 +200,8 @@ class Session:
         return is_enabled(conf, self._warn_of_conf)
 
     def _warn_of_conf(self, sentence: str) -> None:
-        if sentence not in self._refused_conf:
-            self._refused_conf.add(sentence)
+        if sentence not in self._said:
+            self._said.add(sentence)
             self._warn(sentence)
 
     # What the delivery thread calls.
@@ -175,7 +218,8 @@ class Session:
         try:
             if not interrupted:
                 self._warn_of_nan(search.result)
-                self._flush(search_id, search)
+                if self.settings.wait:
+                    self._flush(search_id, search)
             text = search.missing()
             if text and self.settings.strict:
                 raise IncompleteRecord(text)
@@ -186,15 +230,34 @@ class Session:
             self._forget_delivered()
 
     def _flush(self, search_id: str, search: _Search) -> None:
+        """Wait for the delivery of one search, with one line if that takes long."""
         timeout = self.settings.flush_timeout
-        waiting = self._delivery.flush(search_id, timeout)
+        server = redacted(search.destination.tracking_uri)
+        waiting = self._delivery.flush(search_id, min(timeout, QUIET_SECONDS))
+        if waiting and timeout > QUIET_SECONDS and self._may_be_delivered(search_id):
+            self._warn(
+                f"Waiting for {server}: {waiting} operations of the search are still to be sent. "
+                f"fit() returns in {timeout - QUIET_SECONDS:g} s at the latest, with what is left "
+                "sent later"
+            )
+            waiting = self._delivery.flush(search_id, timeout - QUIET_SECONDS)
         if waiting:
             trouble = self._delivery.trouble(search_id)
-            reason = redacted(search.destination.tracking_uri) if trouble is None else trouble
             search.add_problem(
-                f"{waiting} operations are not delivered after {timeout:g} s ({reason}); they are "
-                "sent in the background for as long as this process runs"
+                f"{waiting} operations are not delivered after {timeout:g} s "
+                f"({server if trouble is None else trouble}); {self._where_they_are(search_id)}"
             )
+
+    def _may_be_delivered(self, search_id: str) -> bool:
+        return not isinstance(self._delivery.trouble(search_id), Unauthorized)
+
+    def _where_they_are(self, search_id: str | None) -> str:
+        if isinstance(self._outbox, ProcessOutbox) and self._outbox.is_on_disk(search_id):
+            return (
+                "they are safe on disk, and are sent in the background while this process runs, "
+                "and by the next search or the command `trackmllib sync`"
+            )
+        return "they are sent in the background for as long as this process runs, and no longer"
 
     def _forget_delivered(self) -> None:
         for search_id, search in list(self._searches.items()):
@@ -202,34 +265,89 @@ class Session:
                 self._searches.pop(search_id, None)
                 self._target.forget(search_id)
 
+    def _take_over(self) -> None:
+        """Take over what processes have left that died; in a thread of its own."""
+        assert self._home is not None
+        assert isinstance(self._outbox, ProcessOutbox)
+        try:
+            entries = self._home.entries()
+        except DISK_ERRORS as error:
+            logger.debug("Nothing was taken over: %s", error)
+            return
+        for entry in entries:
+            try:
+                held = self._home.take(entry, changed=self._outbox.changed)
+                if held is not None:
+                    end_dead_searches(held.outbox)
+                    self._outbox.adopt(held)
+                    self._delivery.start()
+            except DISK_ERRORS as error:
+                self._say(f"{entry.path} was left by another process and is not delivered: {error}")
+
     def _at_exit(self) -> None:
         """End what still runs in threads that die with the process, and send what waits."""
-        if os.getpid() != self.process:
-            return
-        failure = Failure(
-            type="SystemExit",
-            message="the process ended while the search was running",
-            traceback="",
-            interrupted=True,
-        )
+        if os.getpid() == self.process:
+            self._end_open("the process ended while the search was running", killed=False)
+            self._leave()
+
+    def _terminate(self) -> None:
+        self._end_open("the process was ended by SIGTERM", killed=True)
+        self._leave()
+
+    def _end_open(self, message: str, *, killed: bool) -> None:
+        """End the searches that are open. ``killed``: nobody else will end the user's run."""
+        failure = Failure(type="SystemExit", message=message, traceback=message, interrupted=True)
         for search_id, search in list(self._searches.items()):
-            if not search.closed:
-                now = self.clock.now_ms()
-                self.emit(SearchFailed(search_id=search_id, time_ms=now, failure=failure))
-        waiting = self._delivery.flush(None, self.settings.flush_timeout)
+            event = SearchFailed(search_id=search_id, time_ms=self.clock.now_ms(), failure=failure)
+            if not killed:
+                self.emit(event)
+                continue
+            with self.guard(search_id, "ending the search"), search.recording:
+                if search.result.end_ms is None:
+                    search.result.apply(event)
+                    self._put(search.recorder.process_ended(event, search.result), event)
+
+    def _leave(self) -> None:
+        """Send what waits of this process's searches, and say where the rest is."""
+        deadline = time.monotonic() + self.settings.flush_timeout
+        waiting = 0
+        for search_id in list(self._searches):
+            waiting += self._delivery.flush(search_id, max(0.0, deadline - time.monotonic()))
         self._delivery.stop()
-        if waiting:
+        if waiting and not isinstance(self._outbox, ProcessOutbox):
             self._warn(
                 f"{waiting} operations did not reach the tracking server before the process "
                 "ended, and are lost."
             )
+        elif waiting:
+            self._warn(
+                f"{waiting} operations did not reach the tracking server before the process ended "
+                f"({self._delivery.trouble() or 'there was no time for more'}). "
+                f"{self._what_remains()}"
+            )
+        if isinstance(self._outbox, ProcessOutbox):
+            self._outbox.release()
+
+    def _what_remains(self) -> str:
+        if isinstance(self._outbox, ProcessOutbox) and not self._outbox.is_on_disk():
+            return "Those that the disk did not take are lost; the next search sends the others."
+        return "They are safe on disk: the next search sends them, or `trackmllib sync` does."
 
     # Warnings.
+
+    def _say(self, sentence: str) -> None:
+        """Warn of something that is no matter of one search."""
+        self._warn(f"{sentence}.")
 
     def _problem(self, search_id: str, reason: str) -> None:
         """Keep what went wrong for the one warning of the search, or say it if that is late."""
         search = self._searches.get(search_id)
-        is_new = search is None or search.add_problem(reason)
+        if search is not None:
+            is_new = search.add_problem(reason)
+        else:
+            # Of a search taken over, or long gone.
+            is_new = reason not in self._said
+            self._said.add(reason)
         if is_new and (search is None or search.closed):
             self._warn(f"{reason}. The training is not affected.")
 

@@ -237,10 +237,10 @@ def test_a_dead_store_keeps_no_other_waiting(points, recorded, session, caplog):
     session.settings = replace(session.settings, strict=False, flush_timeout=1.0)
     apply = session._target.apply
 
-    def away(operation):
+    def away(operation, again=False):
         if operation.search_id == first_id:
             raise trackmllib.errors.Unavailable("away")
-        apply(operation)
+        apply(operation, again)
 
     session._target.apply = away
     ids = iter(["a" * 36, "b" * 36])

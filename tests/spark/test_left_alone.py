@@ -98,9 +98,9 @@ def slow_store(seconds):
     """A store that takes so long for each call."""
     apply = MlflowTracking.apply
 
-    def slow(self, operation):
+    def slow(self, operation, again=False):
         time.sleep(seconds)
-        apply(self, operation)
+        apply(self, operation, again)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MlflowTracking, "apply", slow)

@@ -28,7 +28,7 @@ class Target:
         self.applied = []
         self.tries = 0
 
-    def apply(self, operation):
+    def apply(self, operation, again=False):
         self.tries += 1
         answer = self.answers.pop(0) if self.answers else None
         if answer is not None:
@@ -80,7 +80,7 @@ def test_a_flush_has_a_bound_and_says_what_waits():
     hold = threading.Event()
 
     class Stuck:
-        def apply(self, operation):
+        def apply(self, operation, again=False):
             hold.wait(10)
 
     delivery = Delivery(outbox, Stuck(), lambda *_: None)
@@ -100,10 +100,10 @@ def test_a_search_whose_server_is_away_keeps_no_other_waiting():
     outbox = MemoryOutbox()
 
     class OneIsAway(Target):
-        def apply(self, operation):
+        def apply(self, operation, again=False):
             if operation.search_id == "away":
                 raise Unavailable("away")
-            super().apply(operation)
+            super().apply(operation, again)
 
     target = OneIsAway()
     delivery = Delivery(outbox, target, lambda *_: None)

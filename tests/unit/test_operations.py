@@ -35,7 +35,7 @@ def test_all_of_a_child_run_is_ready_and_becomes_three_operations():
     waiting = rows(CREATE, batch(0, 1), batch(0, 2), batch(0, 3), end(0))
     assert list(ready(waiting)) == waiting
     merged = coalesce(waiting)
-    assert [numbers for numbers, _ in merged] == [[1], [2, 3, 4], [5]]
+    assert [numbers for numbers, _, _ in merged] == [[1], [2, 3, 4], [5]]
     assert merged[1][1] == batch(0, 1, 2, 3)
 
 
@@ -50,11 +50,11 @@ def test_the_end_and_the_files_of_the_main_run_wait_for_their_turn():
 
 def test_batches_are_not_merged_over_another_operation():
     merged = coalesce(rows(batch(0, 1), end(0), batch(0, 2), batch(0, 3)))
-    assert [numbers for numbers, _ in merged] == [[1], [2], [3, 4]]
+    assert [numbers for numbers, _, _ in merged] == [[1], [2], [3, 4]]
 
 
 def test_no_point_is_lost():
     merged = coalesce(rows(*(batch(0, n) for n in range(100))))
-    ((numbers, operation),) = merged
+    ((numbers, operation, again),) = merged
     assert numbers == list(range(1, 101))
     assert [m.value for m in operation.metrics] == [float(n) for n in range(100)]

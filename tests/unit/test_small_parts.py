@@ -12,13 +12,13 @@ import requests
 from mlflow.exceptions import MlflowException, RestException, get_error_code
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
-from trackmllib.errors import Refused, Unavailable
+from trackmllib.errors import Refused, Unauthorized, Unavailable
 from trackmllib.guard import Guard
 from trackmllib.patching import Patch, is_patched
+from trackmllib.redaction import redacted
 from trackmllib.settings import Settings, is_enabled
 from trackmllib.tracking.active import absolute
 from trackmllib.tracking.failures import translate
-from trackmllib.tracking.uris import redacted
 
 
 def test_strict_is_read_from_the_environment():
@@ -180,7 +180,10 @@ def database(text):
         (rest_error(400, "INVALID_PARAMETER_VALUE"), Refused),
         (rest_error(404, "RESOURCE_DOES_NOT_EXIST"), Refused),
         (MlflowException("no such experiment"), Refused),
-        (answer(401), Refused),
+        (answer(401), Unauthorized),
+        (answer(403), Unauthorized),
+        (rest_error(403, "PERMISSION_DENIED"), Unauthorized),
+        (answer(507), Unavailable),
         (answer(404), Refused),
         (answer(502), Unavailable),
         (answer(500), Unavailable),

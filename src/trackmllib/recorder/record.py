@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timezone
 
 from trackmllib.events import (
     CandidateScored,
@@ -15,10 +16,19 @@ from trackmllib.events import (
     SearchFinished,
     SearchStarted,
 )
-from trackmllib.operations import Destination, EndRun, Operation, RunStatus
+from trackmllib.operations import (
+    CloseSearch,
+    Destination,
+    EndRun,
+    LogBatch,
+    Operation,
+    RunStatus,
+)
 from trackmllib.recorder import child_runs, main_run
 from trackmllib.recorder.names import GridNames
 from trackmllib.results import SearchResult
+
+LAST_SIGN_OF_LIFE = "trackmllib.last_sign_of_life"
 
 
 class Recorder:
@@ -59,9 +69,8 @@ class Recorder:
             case SearchFinished():
                 yield from self._finished(event, result)
             case SearchFailed():
-                for index in result.closed_at_end:
-                    yield child_runs.end(result, index)
-                yield from main_run.failed(result, grid, self._destination)
+                yield from self._failed(result)
+                yield CloseSearch(search_id=event.search_id)
 
     def _finished(self, event: SearchFinished, result: SearchResult) -> Iterator[Operation]:
         grid = self._grid
@@ -77,6 +86,33 @@ class Recorder:
             if result.best is not None:
                 yield child_runs.mark_best(result, result.best)
         yield from main_run.finished(result, grid, self._destination)
+        yield CloseSearch(search_id=event.search_id)
+
+    def _failed(self, result: SearchResult) -> Iterator[Operation]:
+        for index in result.closed_at_end:
+            yield child_runs.end(result, index)
+        yield from main_run.failed(result, self._grid, self._destination)
+
+    def process_ended(
+        self, event: SearchFailed, result: SearchResult, *, last_sign_ms: int | None = None
+    ) -> Iterator[Operation]:
+        """The end of a search whose process is killed, or was: nobody will end its runs but we.
+
+        The active run of the user is ended too, unless it has been. ``last_sign_ms`` is given where
+        the true end is not known, and goes on each run that was open.
+        """
+        search_id = event.search_id
+        if last_sign_ms is not None:
+            when = datetime.fromtimestamp(last_sign_ms / 1000, tz=timezone.utc)
+            tags = ((LAST_SIGN_OF_LIFE, when.isoformat(timespec="milliseconds")),)
+            for index in (*result.closed_at_end, None):
+                yield LogBatch(search_id=search_id, candidate=index, tags=tags)
+        yield from self._failed(result)
+        if not self._destination.owned:
+            yield EndRun(
+                search_id=search_id, status="KILLED", end_ms=event.time_ms, if_running=True
+            )
+        yield CloseSearch(search_id=search_id)
 
     def abandon(
         self, event: SearchFinished | SearchFailed, result: SearchResult
@@ -94,3 +130,4 @@ class Recorder:
             yield EndRun(search_id=search_id, candidate=index, status=of_child, end_ms=end_ms)
         if self._destination.owned:
             yield EndRun(search_id=search_id, status=status, end_ms=event.time_ms)
+        yield CloseSearch(search_id=search_id)

@@ -1,0 +1,36 @@
+"""Reads the command line and hands over to the file of the verb."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from trackmllib.cli import drop, status, sync
+from trackmllib.errors import TrackmllibError
+from trackmllib.outbox.home import VARIABLE, Home
+from trackmllib.version import __version__
+
+_VERBS = (status, sync, drop)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; its exit code. 2 for a command line or an outbox that cannot be used."""
+    parser = argparse.ArgumentParser(
+        prog="trackmllib",
+        description="What trackmllib has recorded and the tracking server does not have yet.",
+        epilog=f"It lies in the folder that {VARIABLE} names: {Home.of_user().folder}",
+    )
+    parser.add_argument("--version", action="version", version=f"trackmllib {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb in _VERBS:
+        verb.add_to(verbs)
+    given = parser.parse_args(arguments)
+    try:
+        return int(given.run(given, Home.of_user()))
+    except TrackmllibError as error:
+        print(f"trackmllib: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ntrackmllib: stopped; nothing is lost.", file=sys.stderr)
+        return 130

@@ -1,0 +1,75 @@
+"""``trackmllib status``: the searches on disk, their server, and what waits."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+from trackmllib.outbox.home import Home
+from trackmllib.outbox.look import SearchOnDisk, look_at
+from trackmllib.redaction import redacted
+
+
+def add_to(verbs: Any) -> None:
+    parser = verbs.add_parser("status", help="what lies on disk, for which server, and why")
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace, home: Home) -> int:
+    """Print a table, or a list of objects; always 0."""
+    searches = look_at(home)
+    damaged = [str(path) for path in home.damaged()]
+    if given.json:
+        print(json.dumps({"searches": [_plain(s) for s in searches], "damaged": damaged}, indent=2))
+        return 0
+    if not searches and not damaged:
+        print("Nothing is left on disk: every search is on its server.")
+    for search in searches:
+        print(sentence(search))
+    for path in damaged:
+        print(f"{path}\n  a damaged file, kept; what could be read of it has been taken over.")
+    if any(not search.lives for search in searches):
+        print("\n`trackmllib sync` delivers what no process is delivering by itself.")
+    return 0
+
+
+def _plain(search: SearchOnDisk) -> dict[str, Any]:
+    return {
+        "search_id": search.search_id,
+        "name": search.name,
+        "server": redacted(search.tracking_uri),
+        "state": search.state,
+        "host": search.host,
+        "pid": search.pid,
+        "waiting": search.waiting,
+        "refused": search.refused,
+        "reason": search.reason,
+        "last_error": search.error,
+        "started_ms": search.started_ms,
+        "oldest_ms": search.oldest_ms,
+    }
+
+
+def sentence(search: SearchOnDisk) -> str:
+    """A search in two to four lines."""
+    lines = [
+        f"{search.search_id}  {search.name}",
+        f"  {search.state}; {search.waiting} operations wait for {redacted(search.tracking_uri)}"
+        + (f", the oldest for {_ago(search.oldest_ms)}" if search.oldest_ms else ""),
+    ]
+    if search.error:
+        lines.append(f"  last error: {search.error}")
+    if search.refused:
+        lines.append(f"  {search.refused} operations were refused: {search.reason}")
+    return "\n".join(lines)
+
+
+def _ago(since_ms: int) -> str:
+    seconds = max(0.0, time.time() - since_ms / 1000)
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

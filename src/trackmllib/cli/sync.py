@@ -1,0 +1,124 @@
+"""``trackmllib sync``: deliver now what processes have left behind."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Collection
+from typing import Any
+
+from trackmllib.cli.status import sentence
+from trackmllib.delivery.worker import Delivery
+from trackmllib.errors import Unauthorized
+from trackmllib.operations import Operation
+from trackmllib.outbox.home import Home
+from trackmllib.outbox.look import SearchOnDisk, look_at
+from trackmllib.outbox.process import DISK_ERRORS, ProcessOutbox
+from trackmllib.takeover import end_dead_searches
+
+
+def add_to(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "sync",
+        help="deliver what lies on disk; exit code 0 when nothing is left",
+        description="Deliver what lies on disk of processes that have ended. Searches that died "
+        "with their process end as KILLED. What servers refused is tried once more.",
+    )
+    parser.add_argument(
+        "--server",
+        metavar="URI",
+        help="only what is for this tracking server; may hold the credentials for it",
+    )
+    parser.add_argument(
+        "--timeout", type=_seconds, metavar="S", help="stop after so many seconds; default: never"
+    )
+    parser.add_argument(
+        "--host",
+        help="also what this other machine has left in a shared folder; only if no process of it "
+        "lives any more",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace, home: Home) -> int:
+    """0 when nothing is left on disk, 1 when something is."""
+    # Not before: the other verbs need no mlflow, which takes a second to load.
+    from trackmllib.tracking.apply import MlflowTracking
+    from trackmllib.tracking.credentials import Credentials
+
+    credentials = Credentials()
+    server = None if given.server is None else credentials.strip(given.server)
+    outbox = ProcessOutbox(home, _say)
+    try:
+        _take_over(home, outbox, given.host)
+        others = {s.search_id for s in look_at(home) if not _is_for(s, server)}
+        tracking = MlflowTracking(lambda _, sentence: _say(sentence), outbox, credentials)
+        delivery = Delivery(outbox, tracking, _refused, leave_alone=others)
+        delivery.start()
+        _wait(delivery, outbox, others, given.timeout)
+        delivery.stop()
+    finally:
+        outbox.release()
+    left = [search for search in look_at(home) if _is_for(search, server)]
+    for search in left:
+        print(sentence(search))
+    if not left:
+        print("Nothing is left on disk: every search is on its server.")
+    return 1 if left else 0
+
+
+def _take_over(home: Home, outbox: ProcessOutbox, also_host: str | None) -> None:
+    for entry in home.entries():
+        try:
+            held = home.take(entry, also_host=also_host, changed=outbox.changed)
+        except DISK_ERRORS as error:
+            _say(f"{entry.path} is left alone: {error}")
+            continue
+        if held is not None:
+            for search_id in end_dead_searches(held.outbox):
+                _say(f"Search {search_id} died with its process; it ends as KILLED")
+            held.outbox.take_back_refused()
+            outbox.adopt(held)
+
+
+def _is_for(search: SearchOnDisk, server: str | None) -> bool:
+    return server is None or search.tracking_uri in (server, "")
+
+
+def _wait(
+    delivery: Delivery, outbox: ProcessOutbox, others: Collection[str], timeout: float | None
+) -> None:
+    """Until all is delivered, or refused, or time is up; with a line of progress on a terminal."""
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
+    shows = sys.stderr.isatty()
+    not_for_us = sum(map(outbox.waiting, others))
+    said = ""
+    while time.monotonic() < deadline:
+        left = delivery.flush(None, min(0.25, deadline - time.monotonic())) - not_for_us
+        trouble = delivery.trouble()
+        if left <= 0 or isinstance(trouble, Unauthorized):
+            break
+        if trouble is not None and str(trouble) != said:
+            said = str(trouble)
+            _say(f"{said}. It is tried again until it answers; Ctrl-C loses nothing")
+        if shows:
+            print(f"\r{left} operations to go  ", end="", file=sys.stderr, flush=True)
+    if shows:
+        print("\r" + " " * 30 + "\r", end="", file=sys.stderr)
+
+
+def _refused(operation: Operation, error: Exception) -> None:
+    """``status`` and the end of ``sync`` say how many were refused, and why."""
+
+
+def _say(sentence: str) -> None:
+    print(f"trackmllib: {sentence}.", file=sys.stderr)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 on")
+    return seconds

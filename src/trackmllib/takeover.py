@@ -1,0 +1,72 @@
+"""Takes over what a process has left that died without a word: its searches end as KILLED.
+
+The facts of a search lie in its outbox until it is over. From them its table is built again, and
+the record gets the end that a Ctrl-C would have given it, at the last sign of life.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime, timezone
+
+from trackmllib.events import Event, Failure, SearchFailed, SearchStarted
+from trackmllib.operations import CloseSearch, EndRun, Operation
+from trackmllib.outbox.sqlite import SqliteOutbox
+from trackmllib.recorder.record import Recorder
+from trackmllib.results import SearchResult
+
+
+def end_dead_searches(outbox: SqliteOutbox) -> list[str]:
+    """End the searches that are open in the outbox of a dead process; returns their ids."""
+    dead = outbox.open_searches()
+    for search_id in dead:
+        operations, end = _end(outbox, search_id)
+        outbox.put(operations, end)
+    return dead
+
+
+def _end(outbox: SqliteOutbox, search_id: str) -> tuple[list[Operation], SearchFailed]:
+    events = outbox.events(search_id)
+    last_ms = max((event.time_ms for event in events), default=outbox.started_ms(search_id))
+    when = datetime.fromtimestamp(last_ms / 1000, tz=timezone.utc).isoformat(" ", "milliseconds")
+    message = (
+        "the process ended without a word (kill -9, out of memory, or a crash of the machine); its "
+        f"last sign of life was at {when}"
+    )
+    end = SearchFailed(
+        search_id=search_id,
+        time_ms=last_ms,
+        failure=Failure(type="ProcessDied", message=message, traceback=message, interrupted=True),
+    )
+    destination = outbox.destination(search_id)
+    if destination is None or not events or not isinstance(events[0], SearchStarted):
+        return _least(outbox, search_id, last_ms), end
+    result = _result(events[0], [*events[1:], end])
+    recorder = Recorder(destination, result)
+    return list(recorder.process_ended(end, result, last_sign_ms=last_ms)), end
+
+
+def _result(started: SearchStarted, events: list[Event]) -> SearchResult:
+    result = SearchResult(started)
+    for event in events:
+        # Of a file that was damaged a fact may be missing that this one follows from.
+        with suppress(KeyError):
+            result.apply(event)
+    return result
+
+
+def _least(outbox: SqliteOutbox, search_id: str, last_ms: int) -> list[Operation]:
+    """What can be said of a search whose beginning could not be read: that its runs have ended."""
+    of_runs = (None, *sorted(outbox.candidates(search_id)))
+    ends = [
+        EndRun(
+            search_id=search_id,
+            candidate=candidate,
+            status="KILLED",
+            end_ms=last_ms,
+            if_running=True,
+        )
+        for candidate in of_runs
+    ]
+    # The main run is ended after its children.
+    return [*ends[1:], ends[0], CloseSearch(search_id=search_id)]

@@ -91,10 +91,10 @@ def start_server(folder: Path, port: int) -> subprocess.Popen:
             time.sleep(0.2)
 
 
-def stop_server(process: subprocess.Popen) -> None:
+def stop_server(process: subprocess.Popen, number: int = 15) -> None:
     """End the server and the workers it started: they are one process group."""
     if process.poll() is None:
-        os.killpg(process.pid, 15)
+        os.killpg(process.pid, number)
         process.wait(30)
 
 

@@ -313,7 +313,7 @@ class Session:
         waiting = 0
         for search_id in list(self._searches):
             waiting += self._delivery.flush(search_id, max(0.0, deadline - time.monotonic()))
-        self._delivery.stop()
+        stopped = self._delivery.stop()
         if waiting and not isinstance(self._outbox, ProcessOutbox):
             self._warn(
                 f"{waiting} operations did not reach the tracking server before the process "
@@ -325,7 +325,7 @@ class Session:
                 f"({self._delivery.trouble() or 'there was no time for more'}). "
                 f"{self._what_remains()}"
             )
-        if isinstance(self._outbox, ProcessOutbox):
+        if stopped and isinstance(self._outbox, ProcessOutbox):
             self._outbox.release()
 
     def _what_remains(self) -> str:

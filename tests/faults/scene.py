@@ -108,7 +108,8 @@ class Driver:
             )
 
     def said(self) -> list[dict]:
-        return [json.loads(line) for line in self._out.read_text().splitlines()]
+        lines = self._out.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
     def wait_until(self, seen, seconds: float = 90.0) -> dict:
         """Until the driver has said something that ``seen`` says yes to."""
@@ -162,12 +163,14 @@ class Report:
 
     said: int
     lost: list
+    never_said: list
     doubled: list
     running: list[str]
     status: Counter
 
     def is_clean(self, in_flight: int = 0) -> bool:
-        return len(self.lost) <= in_flight and not self.doubled and not self.running
+        wrong = self.never_said or self.doubled or self.running
+        return len(self.lost) <= in_flight and not wrong
 
 
 def compare(store: Store, *drivers: Driver) -> Report:
@@ -197,7 +200,8 @@ def compare(store: Store, *drivers: Driver) -> Report:
     return Report(
         said=said.total(),
         lost=list((said - recorded).elements()),
-        doubled=doubled + list((recorded - said).elements()),
+        never_said=list((recorded - said).elements()),
+        doubled=doubled,
         running=[run.info.run_name for run in runs if run.info.status == "RUNNING"],
         status=Counter(run.info.status for run in runs),
     )

@@ -101,11 +101,11 @@ def redirect(scene: Scene, made: Scene) -> None:
 
 @pytest.mark.parametrize("in_one_run", [False, True])
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 1)]
+    ("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, -signal.SIGINT)]
 )
 def test_11_a_signal_in_the_middle_of_a_cell(scene, number, code, in_one_run, figures):
     """KILLED, complete to that moment, without a sync; SIGTERM still ends the process as such."""
-    driver = scene.driver(fit_seconds=0.02, stop_at_cell=15, in_one_run=in_one_run)
+    driver = scene.driver(fit_seconds=0.02, stop_at_cell=15, parallelism=1, in_one_run=in_one_run)
     driver.wait_until(lambda line: "stopped" in line)
     driver.signal(number, code)
     report = compare(scene.store, driver)

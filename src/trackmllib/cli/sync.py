@@ -51,15 +51,13 @@ def run(given: argparse.Namespace, home: Home) -> int:
     credentials = Credentials()
     server = None if given.server is None else credentials.strip(given.server)
     outbox = ProcessOutbox(home, _say)
-    try:
-        _take_over(home, outbox, given.host)
-        others = {s.search_id for s in look_at(home) if not _is_for(s, server)}
-        tracking = MlflowTracking(lambda _, sentence: _say(sentence), outbox, credentials)
-        delivery = Delivery(outbox, tracking, _refused, leave_alone=others)
-        delivery.start()
-        _wait(delivery, outbox, others, given.timeout)
-        delivery.stop()
-    finally:
+    _take_over(home, outbox, given.host)
+    others = {s.search_id for s in look_at(home) if not _is_for(s, server)}
+    tracking = MlflowTracking(lambda _, sentence: _say(sentence), outbox, credentials)
+    delivery = Delivery(outbox, tracking, _refused, leave_alone=others)
+    delivery.start()
+    _wait(delivery, outbox, others, given.timeout)
+    if delivery.stop():
         outbox.release()
     left = [search for search in look_at(home) if _is_for(search, server)]
     for search in left:

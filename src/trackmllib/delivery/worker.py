@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 MOST_ROWS = 1000
 IDLE_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 0.1
+STOP_SECONDS = 1.0
 
 
 class Target(Protocol):
@@ -104,9 +105,13 @@ class Delivery:
         for search_id in self._without_permission(None):
             self._paused.pop(search_id, None)
 
-    def stop(self) -> None:
-        """Ask the thread to end after the operation at hand."""
+    def stop(self) -> bool:
+        """Ask the thread to end after the operation at hand; whether it has, within a second."""
         self._stop.set()
+        thread = self._thread
+        if thread is not None:
+            thread.join(STOP_SECONDS)
+        return thread is None or not thread.is_alive()
 
     @contextmanager
     def _hurry(self) -> Iterator[None]:
@@ -132,7 +137,7 @@ class Delivery:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._outbox.tidy()
-            if self._outbox.wait_for_rows(IDLE_SECONDS):
+            if self._wait_for_rows():
                 if not self._deliver():
                     self._stop.wait(LOOK_AGAIN_SECONDS)
                 continue
@@ -141,6 +146,14 @@ class Delivery:
                 if not self._outbox.waiting():
                     self._thread = None
                     return
+
+    def _wait_for_rows(self) -> bool:
+        """As the outbox does it, in slices, so that ``stop`` need not wait for the end of it."""
+        deadline = time.monotonic() + IDLE_SECONDS
+        while not self._stop.is_set() and time.monotonic() < deadline:
+            if self._outbox.wait_for_rows(min(LOOK_AGAIN_SECONDS, IDLE_SECONDS)):
+                return True
+        return False
 
     def _deliver(self) -> bool:
         """Send what is ready of one run; False if all that waits is paused, or lingers."""

@@ -35,20 +35,21 @@ _STEPS = {
             body TEXT NOT NULL
         );
         CREATE TABLE rows (
-            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            number INTEGER PRIMARY KEY,
             search_id TEXT NOT NULL,
-            candidate INTEGER NOT NULL, -- -1 is the main run
+            candidate INTEGER, -- null is the main run
             put_ms INTEGER NOT NULL,
-            due_ms INTEGER NOT NULL,
+            batch INTEGER NOT NULL,
             sent INTEGER NOT NULL DEFAULT 0,
             body TEXT NOT NULL
         );
-        CREATE INDEX rows_of_run ON rows (search_id, candidate, number);
         CREATE TABLE refused (
             number INTEGER PRIMARY KEY,
             search_id TEXT NOT NULL,
-            candidate INTEGER NOT NULL,
+            candidate INTEGER,
             put_ms INTEGER NOT NULL,
+            batch INTEGER NOT NULL,
+            sent INTEGER NOT NULL,
             body TEXT NOT NULL,
             reason TEXT NOT NULL
         );

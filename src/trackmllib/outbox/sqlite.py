@@ -6,7 +6,6 @@ import logging
 import sqlite3
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,15 +21,19 @@ from trackmllib.operations import (
     ready,
 )
 from trackmllib.outbox import schema, wire
-from trackmllib.outbox.base import LINGER_SECONDS, Outbox
+from trackmllib.outbox.base import Outbox
+from trackmllib.outbox.order import Order
 
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5.0
-# How many changes may lie in the write-ahead log before the delivery thread moves them over.
-CHECKPOINT_EVERY = 2000
-
-_MAIN_RUN = -1
+# Each change writes whole pages, a few of them, and few rows are longer than one.
+PAGE_BYTES = 1024
+# How many changes may lie in the write-ahead log: a write waits while the disk takes older ones, so
+# that is left for moments in which nothing is put.
+CHECKPOINT_AFTER = 500
+CHECKPOINT_AT_LAST_AFTER = 10_000
+QUIET_SECONDS = 0.5
 
 
 class SqliteOutbox(Outbox):
@@ -47,86 +50,89 @@ class SqliteOutbox(Outbox):
         self._connection = sqlite3.connect(
             path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-        try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute("PRAGMA wal_autocheckpoint = 0")
-            schema.bring_up_to_date(self._connection)
-            self._waiting = self._counted()
-        except BaseException:
-            self._connection.close()
-            raise
         # Rows that have left and whose removal the disk has not taken yet, with their search.
         self._gone: dict[int, str] = {}
         self._sent: set[int] = set()
         self._changes = 0
+        self._last_put = time.monotonic()
+        try:
+            self._connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+            schema.bring_up_to_date(self._connection)
+            self._load()
+        except BaseException:
+            self._connection.close()
+            raise
 
     # Promises of the Outbox.
 
     def put(self, operations: Sequence[Operation], event: Event | None = None) -> None:
         now_ms = time.time_ns() // 1_000_000
-        later_ms = now_ms + int(LINGER_SECONDS * 1000)
-        rows = [
-            (
-                operation.search_id,
-                _MAIN_RUN if operation.candidate is None else operation.candidate,
-                now_ms,
-                later_ms if isinstance(operation, LogBatch) else 0,
-                wire.to_text(operation),
-            )
-            for operation in operations
-        ]
+        texts = [wire.to_text(operation) for operation in operations]
         fact = None if event is None else (event.search_id, wire.to_text(event))
         with self._changed:
+            numbers = range(self._next, self._next + len(operations))
             with self._transaction() as connection:
-                for operation in operations:
+                for number, operation, text in zip(numbers, operations, texts, strict=True):
                     if isinstance(operation, OpenMainRun):
                         self._open(operation)
-                connection.executemany(
-                    "INSERT INTO rows (search_id, candidate, put_ms, due_ms, body)"
-                    " VALUES (?, ?, ?, ?, ?)",
-                    rows,
-                )
+                    search_id, candidate = operation.run
+                    connection.execute(
+                        "INSERT INTO rows (number, search_id, candidate, put_ms, batch, body)"
+                        " VALUES (?, ?, ?, ?, ?, ?)",
+                        (
+                            number,
+                            search_id,
+                            candidate,
+                            now_ms,
+                            isinstance(operation, LogBatch),
+                            text,
+                        ),
+                    )
                 if isinstance(event, (SearchFinished, SearchFailed)):
                     self._close_search(event.search_id)
                 elif fact is not None:
                     connection.execute("INSERT INTO events (search_id, body) VALUES (?, ?)", fact)
-            self._waiting.update(operation.search_id for operation in operations)
+            self._next += len(operations)
+            for number, operation in zip(numbers, operations, strict=True):
+                self._order.add(number, operation.run, batch=isinstance(operation, LogBatch))
+            self._last_put = time.monotonic()
             self._changed.notify_all()
 
     def peek(self, limit: int, without: Container[str] = (), *, linger: bool = False) -> list[Row]:
         with self._changed:
-            paused = [search_id for search_id in self._waiting if search_id in without]
-            first = self._first(paused, linger)
-            found = [] if first is None else self._rows_of_run(first[0], first[1], limit)
-        rows, unreadable = [], []
+            numbers = list(self._order.rows_to_read(limit, without, linger))
+            found = self._connection.execute(
+                f"SELECT number, body, sent FROM rows WHERE number IN ({_list(numbers)})"
+                " ORDER BY number"
+            ).fetchall()
+        rows = []
         for number, body, sent in found:
             try:
-                again = bool(sent) or number in self._sent
-                rows.append(Row(number, wire.operation(body), again))
+                operation = wire.operation(body)
             except ValueError as error:
-                unreadable.append((number, str(error)))
-        for number, reason in unreadable:
-            self.set_aside([number], reason)
-        if unreadable and not rows:
+                self.set_aside([number], str(error))
+            else:
+                rows.append(Row(number, operation, bool(sent) or number in self._sent))
+        if found and not rows:
             return self.peek(limit, without, linger=linger)
         return list(ready(rows))
 
     def sending(self, numbers: Iterable[int]) -> None:
-        wanted = [(number,) for number in numbers]
-
         def mark(connection: sqlite3.Connection) -> None:
-            connection.executemany("UPDATE rows SET sent = 1 WHERE number = ?", wanted)
+            connection.execute(f"UPDATE rows SET sent = 1 WHERE number IN ({_list(new)})")
 
         with self._changed:
-            self._sent.update(number for (number,) in wanted)
-            self._note(mark)
+            new = [number for number in numbers if number not in self._sent]
+            self._sent.update(new)
+            if new:
+                self._note(mark)
 
     def acknowledge(self, numbers: Iterable[int]) -> None:
         def remove(connection: sqlite3.Connection) -> None:
-            connection.executemany(
-                "DELETE FROM rows WHERE number = ?", [(number,) for number in self._gone]
-            )
+            connection.execute(f"DELETE FROM rows WHERE number IN ({_list(self._gone)})")
             self._forget_those_over(set(self._gone.values()))
 
         with self._changed:
@@ -136,14 +142,9 @@ class SqliteOutbox(Outbox):
 
     def set_aside(self, numbers: Iterable[int], reason: str) -> None:
         def move(connection: sqlite3.Connection) -> None:
-            for number in taken:
-                connection.execute(
-                    "INSERT OR REPLACE INTO refused"
-                    " SELECT number, search_id, candidate, put_ms, body, ? FROM rows"
-                    " WHERE number = ?",
-                    (reason, number),
-                )
-                connection.execute("DELETE FROM rows WHERE number = ?", (number,))
+            which = f"FROM rows WHERE number IN ({_list(taken)})"
+            connection.execute(f"INSERT OR REPLACE INTO refused SELECT *, ? {which}", (reason,))
+            connection.execute(f"DELETE {which}")
 
         with self._changed:
             taken = self._take_out(numbers)
@@ -168,15 +169,15 @@ class SqliteOutbox(Outbox):
 
     def waiting(self, search_id: str | None = None) -> int:
         with self._changed:
-            return self._count(search_id)
+            return len(self._order) if search_id is None else self._order.waiting[search_id]
 
     def wait_for_rows(self, timeout: float | None) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: self._count(None) > 0, timeout)
+            return self._changed.wait_for(lambda: self.waiting() > 0, timeout)
 
     def wait_until_empty(self, search_id: str | None, timeout: float) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: self._count(search_id) == 0, timeout)
+            return self._changed.wait_for(lambda: self.waiting(search_id) == 0, timeout)
 
     # What only an outbox on disk has.
 
@@ -230,26 +231,24 @@ class SqliteOutbox(Outbox):
 
     def take_back_refused(self) -> None:
         """Put what was set aside into the order again: the server may have changed its mind."""
+        columns = "number, search_id, candidate, put_ms, batch, body"
         with self._changed:
             with self._transaction() as connection:
-                back = connection.execute("SELECT search_id FROM refused").fetchall()
                 connection.execute(
-                    "INSERT OR IGNORE INTO rows (number, search_id, candidate, put_ms, due_ms,"
-                    " sent, body) SELECT number, search_id, candidate, put_ms, put_ms, 1, body"
-                    " FROM refused"
+                    f"INSERT OR IGNORE INTO rows ({columns}, sent) SELECT {columns}, 1 FROM refused"
                 )
                 connection.execute("DELETE FROM refused")
-            self._waiting.update(search_id for (search_id,) in back)
+            self._load()
             self._changed.notify_all()
 
     def candidates(self, search_id: str) -> set[int]:
         """The candidates of a search that have a run on the server, or rows here."""
         with self._changed:
             found = self._connection.execute(
-                "SELECT candidate FROM rows WHERE search_id = ?1 AND candidate <> ?2 UNION"
+                "SELECT candidate FROM rows WHERE search_id = ?1 AND candidate NOT NULL UNION"
                 " SELECT CAST(substr(name, 7) AS INTEGER) FROM facts"
                 " WHERE search_id = ?1 AND name LIKE 'child/%'",
-                (search_id, _MAIN_RUN),
+                (search_id,),
             ).fetchall()
         return {candidate for (candidate,) in found}
 
@@ -269,9 +268,9 @@ class SqliteOutbox(Outbox):
                     for row in rows:
                         marks = ", ".join("?" * len(row))
                         connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
-            self._waiting = self._counted()
+            self._load()
             self._changed.notify_all()
-            return self._waiting.total()
+            return len(self._order)
 
     def drop(self, search_id: str) -> None:
         """Remove all there is of a search."""
@@ -279,7 +278,7 @@ class SqliteOutbox(Outbox):
             with self._transaction() as connection:
                 for table in ("rows", "refused", "events", "facts", "searches"):
                     connection.execute(f"DELETE FROM {table} WHERE search_id = ?", (search_id,))
-            self._waiting.pop(search_id, None)
+            self._order.remove_search(search_id)
             self._changed.notify_all()
 
     def is_empty(self) -> bool:
@@ -289,13 +288,15 @@ class SqliteOutbox(Outbox):
                 "SELECT (SELECT count(*) FROM searches WHERE closed = 0)"
                 " + (SELECT count(*) FROM refused)"
             ).fetchone()
-            return not self._waiting and left == (0,)
+            return not self._order and left == (0,)
 
     def tidy(self) -> None:
-        """Move the write-ahead log into the file, if it is long. On no Spark thread: it waits for
-        the disk.
+        """Move the write-ahead log into the file, in a quiet moment or when it is very long.
+
+        On no Spark thread: it waits for the disk.
         """
-        if self._changes < CHECKPOINT_EVERY:
+        quiet = time.monotonic() - self._last_put > QUIET_SECONDS
+        if self._changes < (CHECKPOINT_AFTER if quiet else CHECKPOINT_AT_LAST_AFTER):
             return
         self._changes = 0
         other = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
@@ -303,6 +304,9 @@ class SqliteOutbox(Outbox):
             other.execute("PRAGMA wal_checkpoint(PASSIVE)")
         finally:
             other.close()
+        with self._changed:
+            # The little that has come meanwhile; only then the log can begin anew.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close the file. Nothing else may be called afterwards."""
@@ -351,61 +355,28 @@ class SqliteOutbox(Outbox):
             if deleted.rowcount:
                 self._connection.execute("DELETE FROM facts WHERE search_id = ?", (search_id,))
 
-    def _first(self, paused: list[str], linger: bool) -> tuple[str, int] | None:
-        """Search and candidate of the run to be read from next."""
-        but = f"search_id NOT IN ({', '.join('?' * len(paused))})"
-        gone = self._gone_clause()
-        query = f"SELECT search_id, candidate, due_ms FROM rows WHERE {but}{gone}"
-        order = " ORDER BY number LIMIT 1"
-        oldest = self._connection.execute(query + order, paused).fetchone()
-        if oldest is None or not linger:
-            return None if oldest is None else oldest[:2]
-        now_ms = time.time_ns() // 1_000_000
-        # A clock that was set back must not keep rows waiting longer than they would have.
-        latest_ms = now_ms + int(LINGER_SECONDS * 1000)
+    def _load(self) -> None:
+        """Read which rows there are."""
+        self._order = Order()
         found = self._connection.execute(
-            f"{query} AND (due_ms <= ? OR due_ms > ?){order}", [*paused, now_ms, latest_ms]
+            "SELECT number, search_id, candidate, batch FROM rows ORDER BY number"
+        )
+        for number, search_id, candidate, batch in found.fetchall():
+            self._order.add(number, (search_id, candidate), batch=bool(batch), linger=False)
+        (highest,) = self._connection.execute(
+            "SELECT max((SELECT ifnull(max(number), 0) FROM rows),"
+            " (SELECT ifnull(max(number), 0) FROM refused))"
         ).fetchone()
-        if found is None:
-            return None
-        search_id, candidate, due_ms = found
-        waits_for_all = candidate == _MAIN_RUN and due_ms == 0
-        return oldest[:2] if waits_for_all else (search_id, candidate)
-
-    def _rows_of_run(
-        self, search_id: str, candidate: int, limit: int
-    ) -> list[tuple[int, str, int]]:
-        return self._connection.execute(
-            "SELECT number, body, sent FROM rows WHERE search_id = ? AND candidate = ?"
-            f"{self._gone_clause()} ORDER BY number LIMIT ?",
-            (search_id, candidate, limit),
-        ).fetchall()
-
-    def _gone_clause(self) -> str:
-        if not self._gone:
-            return ""
-        return f" AND number NOT IN ({', '.join(map(str, self._gone))})"
-
-    def _counted(self) -> Counter[str]:
-        found = self._connection.execute("SELECT search_id, count(*) FROM rows GROUP BY 1")
-        return Counter(dict(found.fetchall()))
-
-    def _count(self, search_id: str | None) -> int:
-        return self._waiting.total() if search_id is None else self._waiting[search_id]
+        self._next = highest + 1
 
     def _take_out(self, numbers: Iterable[int]) -> list[int]:
-        """Count rows as gone; those that are here, and were not gone before."""
+        """Count rows as gone; those that were here."""
         taken = []
         for number in numbers:
             self._sent.discard(number)
-            found = self._connection.execute(
-                "SELECT search_id FROM rows WHERE number = ?", (number,)
-            ).fetchone()
-            if found is not None and number not in self._gone:
-                self._gone[number] = found[0]
-                self._waiting[found[0]] -= 1
-                if not self._waiting[found[0]]:
-                    del self._waiting[found[0]]
+            search_id = self._order.remove(number)
+            if search_id is not None:
+                self._gone[number] = search_id
                 taken.append(number)
         self._changed.notify_all()
         return taken
@@ -423,3 +394,7 @@ class SqliteOutbox(Outbox):
             logger.debug("Not noted in %s: %s", self.path, error)
             return False
         return True
+
+
+def _list(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))

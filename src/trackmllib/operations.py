@@ -148,16 +148,22 @@ def waits_for_all(operation: Operation) -> bool:
 
 
 def coalesce(rows_of_run: Iterable[Row]) -> list[Sending]:
-    """Merge batches that follow each other, so that they cost one request."""
+    """Merge batches that follow each other, so that they cost one request.
+
+    What may have been sent before goes apart from what has not: then mostly all of it stands, or
+    nothing.
+    """
     merged: list[Sending] = []
-    for is_batch, group in groupby(rows_of_run, lambda row: isinstance(row.operation, LogBatch)):
+    for (is_batch, again), group in groupby(
+        rows_of_run, lambda row: (isinstance(row.operation, LogBatch), row.again)
+    ):
         rows = list(group)
         if is_batch:
             numbers = [row.number for row in rows]
             batches = [row.operation for row in rows if isinstance(row.operation, LogBatch)]
-            merged.append(Sending(numbers, _merge(batches), any(row.again for row in rows)))
+            merged.append(Sending(numbers, _merge(batches), again))
         else:
-            merged.extend(Sending([row.number], row.operation, row.again) for row in rows)
+            merged.extend(Sending([row.number], row.operation, again) for row in rows)
     return merged
 
 

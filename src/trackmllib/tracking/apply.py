@@ -31,6 +31,7 @@ from trackmllib.tracking.main_run import FOLDER, MainRun
 RUN = "run"
 EXPERIMENT = "experiment"
 SERVER = "server"
+FILES = "files"
 MADE = "made"
 REFUSED = "refused"
 DOUBTFUL = "doubtful"
@@ -104,6 +105,7 @@ class MlflowTracking:
                 RUN: run.info.run_id,
                 EXPERIMENT: run.info.experiment_id,
                 SERVER: destination.tracking_uri,
+                FILES: run.info.artifact_uri,
                 MADE: "" if destination.run_id else "yes",
             }
         )
@@ -111,11 +113,15 @@ class MlflowTracking:
     def _main_run(self, known: Known) -> MainRun:
         search_id = known.search_id
         if search_id not in self._main_runs:
-            run_id, server = known.get(RUN), known.get(SERVER)
-            if run_id is None or server is None:
+            run_id = known.get(RUN)
+            if run_id is None:
                 raise Refused(known.get(REFUSED) or "the main run was not opened")
             self._main_runs[search_id] = MainRun(
-                self._client(server), run_id, known, lambda text: self._note(search_id, text)
+                self._client(known.get(SERVER) or ""),
+                run_id,
+                known.get(FILES) or "",
+                known,
+                lambda text: self._note(search_id, text),
             )
         return self._main_runs[search_id]
 
@@ -156,7 +162,8 @@ class MlflowTracking:
                 calls.log_batch(main.client, run_id, operation, again)
             case LogArtifact():
                 path = f"{FOLDER}/{operation.file_name}"
-                artifacts.log_text(main.client, run_id, operation.text, path)
+                place = main.client.get_run(run_id).info.artifact_uri
+                artifacts.log_text(main.client, place, operation.text, path)
             case EndRun():
                 self._end(main.client, run_id, operation)
 

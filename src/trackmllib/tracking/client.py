@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from trackmllib.operations import Destination, LogBatch
 from trackmllib.tracking.failures import meaning
 
 Entity: TypeAlias = "Param | MlflowMetric | RunTag"
+# Step, milliseconds since the epoch, and the double to the last bit.
+Point: TypeAlias = "tuple[int, int, str]"
 
 SEARCH_ID = "trackmllib.search_id"
 CANDIDATE = "trackmllib.candidate"
@@ -115,17 +118,29 @@ def log_batch(client: MlflowClient, run_id: str, batch: LogBatch, again: bool = 
 
 
 def _without_standing_points(client: MlflowClient, run_id: str, batch: LogBatch) -> LogBatch:
-    """The batch without the metric points that the run has: file stores would double them."""
-    standing = client.get_run(run_id).data.metrics
-    points = {
-        (m.key, repr(m.value), m.timestamp, m.step)
-        for key in {metric.key for metric in batch.metrics if metric.key in standing}
-        for m in client.get_metric_history(run_id, key)
-    }
+    """The batch without the metric points that the run has: file stores would double them.
+
+    Mostly the whole batch stands, or nothing of it: then the latest point of each key tells, and
+    one request is enough. Requests that are many fail together where every third one is lost.
+    """
+    if not batch.metrics:
+        return batch
+    latest = {m.key: _point(m) for m in client.get_run(run_id).data._metric_objs}
+    points: dict[str, set[Point]] = defaultdict(set)
+    for metric in batch.metrics:
+        points[metric.key].add((metric.step, metric.time_ms, repr(float(metric.value))))
+    standing = {key for key, of_key in points.items() if latest.get(key) in of_key}
+    if all(latest.get(key) == max(points[key]) for key in points):
+        return replace(batch, metrics=())
+    there = {(key, _point(m)) for key in standing for m in client.get_metric_history(run_id, key)}
     new = tuple(
-        m for m in batch.metrics if (m.key, repr(float(m.value)), m.time_ms, m.step) not in points
+        m for m in batch.metrics if (m.key, (m.step, m.time_ms, repr(float(m.value)))) not in there
     )
     return replace(batch, metrics=new)
+
+
+def _point(metric: MlflowMetric) -> Point:
+    return (metric.step, metric.timestamp, repr(float(metric.value)))
 
 
 def _log(

@@ -23,10 +23,16 @@ class MainRun:
     """
 
     def __init__(
-        self, client: MlflowClient, run_id: str, known: Known, note: Callable[[str], None]
+        self,
+        client: MlflowClient,
+        run_id: str,
+        artifact_uri: str,
+        known: Known,
+        note: Callable[[str], None],
     ) -> None:
         self.client = client
         self.run_id = run_id
+        self._artifact_uri = artifact_uri
         self._known = known
         self._search_id = known.search_id
         self._note = note
@@ -55,7 +61,7 @@ class MainRun:
     def log_text(self, file_name: str, text: str) -> None:
         """Write a file into this search's folder."""
         path = f"{self._settled_folder()}/{file_name}"
-        artifacts.log_text(self.client, self.run_id, text, path)
+        artifacts.log_text(self.client, self._artifact_uri, text, path)
 
     def _named(self, batch: LogBatch) -> LogBatch:
         self._settle(batch)
@@ -99,7 +105,7 @@ class MainRun:
     def _settled_folder(self) -> str:
         folder = self._known.get("folder")
         if folder is None:
-            taken = artifacts.exists(self.client, self.run_id, FOLDER)
+            taken = artifacts.exists(self.client, self._artifact_uri, FOLDER)
             folder = conflicts.renamed(FOLDER, self._search_id) if taken else FOLDER
             self._known.keep({"folder": folder})
         return folder

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from urllib.parse import unquote
 
 HIDDEN = "***"
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _COLUMN = {"col", "cols", "column", "columns"}
-_SECRET_ANYWHERE = {
-    *("password", "passwords", "passwd", "passphrase", "pwd"),
-    *("secret", "secrets", "credential", "credentials"),
-}
+_SECRET_ANYWHERE = re.compile(r"passw(or)?d|passphrase|secret|credential")
+_SECRET_WORDS = {"pwd", "apikey", "accesskey", "authtoken", "accesstoken"}
 # Of these only the last word makes a secret: minTokenLength and keyCol are none, authToken is one.
 _SECRET_AT_THE_END = {"token", "key", "keys"}
-_SECRET_QUERY = {"sig", "signature", "auth", "apikey"}
+# A connection string of its own, with user and password in it.
+_SECRET_QUERY = {"sig", "signature", "auth", "odbc_connect"}
+# Their passwords may hold anything; in the path of any other URI there may be an "@".
+_DATABASES = {"postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle"}
 
 _USER_INFO = re.compile(r"(?<=://)[^/\s]+@")
 _QUERY = re.compile(r"(://[^\s'\")?]*)\?[^\s'\")]*")
@@ -41,7 +43,11 @@ def looks_secret(name: str) -> bool:
     words = [word.lower() for word in _WORD.findall(name)]
     if not words or words[-1] in _COLUMN:
         return False
-    return words[-1] in _SECRET_AT_THE_END or not _SECRET_ANYWHERE.isdisjoint(words)
+    return (
+        words[-1] in _SECRET_AT_THE_END
+        or not _SECRET_WORDS.isdisjoint(words)
+        or _SECRET_ANYWHERE.search(name.lower()) is not None
+    )
 
 
 def without_credentials(text: str) -> str:
@@ -61,19 +67,17 @@ def stripped(uri: str) -> str:
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return uri
-    authority, slash, path = rest.partition("/")
-    host = authority.rpartition("@")[2]
-    return f"{scheme}://{_strip_query(host + slash + path)}"
-
-
-def _strip_query(rest: str) -> str:
-    path, mark, query = rest.partition("?")
-    kept = [pair for pair in query.split("&") if pair and not _is_secret_pair(pair)]
-    return path + (mark + "&".join(kept) if kept else "")
+    if scheme.partition("+")[0] in _DATABASES:
+        rest = rest.rpartition("@")[2]
+    place, mark, query = rest.partition("#")[0].partition("?")
+    authority, slash, path = place.partition("/")
+    place = authority.rpartition("@")[2] + slash + path
+    kept = [pair for pair in re.split("[&;]", query) if pair and not _is_secret_pair(pair)]
+    return f"{scheme}://{place}" + (mark + "&".join(kept) if kept else "")
 
 
 def _is_secret_pair(pair: str) -> bool:
-    name = pair.partition("=")[0]
+    name = unquote(pair.partition("=")[0])
     return looks_secret(name) or name.lower() in _SECRET_QUERY
 
 

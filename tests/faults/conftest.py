@@ -1,4 +1,4 @@
-"""What the fault tests found, printed at the end."""
+"""What the fault tests found, printed at the end: a line for each fault, for docs/durability.md."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ _figures: dict[str, str] = {}
 
 @pytest.fixture
 def figures() -> dict[str, str]:
-    """A line for each fault, for docs/durability.md."""
+    """Where a test puts what it found, under a name that begins with the number of its fault."""
     return _figures
 
 
-@pytest.fixture(scope="session", autouse=True)
-def print_figures(request):
-    yield
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+def pytest_terminal_summary(terminalreporter):
+    if _figures:
+        terminalreporter.section("faults")
     for fault, found in sorted(_figures.items(), key=lambda item: int(item[0].split()[0])):
-        reporter.write_line(f"fault {fault}: {found}")
+        terminalreporter.write_line(f"{fault}: {found}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 
 import pytest
 
@@ -55,6 +56,10 @@ def left_behind(tmp_path_factory):
     driver = scene.driver(
         candidates=60, fit_seconds=0.0, autolog={"flush_timeout": 0}, in_one_run=False
     ).finish()
+    (path,) = (scene.home / "outbox").glob("*.db")
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.close()
     return scene, driver, port
 
 

@@ -55,6 +55,8 @@ def test_batches_are_not_merged_over_another_operation():
 
 def test_no_point_is_lost():
     merged = coalesce(rows(*(batch(0, n) for n in range(100))))
-    ((numbers, operation, again),) = merged
+    (numbers, operation, again) = merged[0]
+    assert len(merged) == 1
+    assert not again
     assert numbers == list(range(1, 101))
     assert [m.value for m in operation.metrics] == [float(n) for n in range(100)]

@@ -73,8 +73,11 @@ class Outbox(ABC):
         """
 
     @abstractmethod
-    def remember(self, search_id: str, facts: Mapping[str, str]) -> None:
-        """Keep what was learnt or decided while the rows of a search were applied."""
+    def remember(self, search_id: str, facts: Mapping[str, str], *, on_disk: bool = False) -> None:
+        """Keep what was learnt or decided while the rows of a search were applied.
+
+        ``on_disk``: it is to survive a crash of the machine too, if anything here does.
+        """
 
     @abstractmethod
     def recall(self, search_id: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ import os
 import stat
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,9 +32,9 @@ class HeldOutbox(NamedTuple):
     lock: Lock
     warning: str = ""
 
-    def release(self) -> None:
-        """Give it up; where nothing is left in it, the files go too."""
-        empty = self.outbox.is_empty()
+    def release(self, over: Collection[str] = ()) -> None:
+        """Give it up. Where nothing is left in it but what is ``over``, the files go too."""
+        empty = self.outbox.is_empty(over)
         self.outbox.close()
         if empty:
             for suffix in ("", "-wal", "-shm"):
@@ -135,7 +135,10 @@ class Home:
                 lock.path.unlink(missing_ok=True)
                 lock.release()
                 return None
-            _check(entry.path)
+            for suffix in ("", "-wal", "-shm"):
+                file = Path(f"{entry.path}{suffix}")
+                if file.is_symlink() or file.exists():
+                    _check(file)
             outbox, warning = open_or_salvage(entry.path, changed)
             if entry.owner is None or not entry.owner.is_of_this_boot():
                 outbox.mark_all_as_sent()

@@ -57,7 +57,7 @@ class MemoryOutbox(Outbox):
     def set_aside(self, numbers: Iterable[int], reason: str) -> None:
         self.acknowledge(numbers)
 
-    def remember(self, search_id: str, facts: Mapping[str, str]) -> None:
+    def remember(self, search_id: str, facts: Mapping[str, str], *, on_disk: bool = False) -> None:
         with self._changed:
             self._facts[search_id].update(facts)
 

@@ -45,6 +45,8 @@ class ProcessOutbox(Outbox):
         self._members: dict[int, _Member] = {0: _Member(self._memory, None)}
         self._next_place = 1
         self._in_memory: set[str] = set()
+        # Searches that the disk takes for open, although they are over.
+        self._over: set[str] = set()
         self._adopted: dict[str, Outbox] = {}
 
     def put(self, operations: Sequence[Operation], event: Event | None = None) -> None:
@@ -53,7 +55,8 @@ class ProcessOutbox(Outbox):
         search_id = operations[0].search_id if event is None else event.search_id
         if search_id not in self._in_memory:
             try:
-                self._own_outbox().put(operations, event)
+                with self.changed:
+                    self._own_outbox().put(operations, event)
             except DISK_ERRORS as error:
                 self._in_memory.add(search_id)
                 self._warn_of_disk(error)
@@ -109,9 +112,9 @@ class ProcessOutbox(Outbox):
         for outbox, own_numbers in self._apart(numbers):
             outbox.set_aside(own_numbers, reason)
 
-    def remember(self, search_id: str, facts: Mapping[str, str]) -> None:
+    def remember(self, search_id: str, facts: Mapping[str, str], *, on_disk: bool = False) -> None:
         try:
-            self._outbox_of(search_id).remember(search_id, facts)
+            self._outbox_of(search_id).remember(search_id, facts, on_disk=on_disk)
         except sqlite3.Error:
             self._memory.remember(search_id, facts)
 
@@ -144,12 +147,22 @@ class ProcessOutbox(Outbox):
         for place, member in self._in_order():
             try:
                 member.outbox.tidy()
-                if member.held not in (None, self._own) and member.held.outbox.is_empty():
-                    with self.changed:
+                with self.changed:
+                    if member.held is not None and self._is_done(member.held):
                         del self._members[place]
-                    self._release(member.held)
+                        if member.held is self._own:
+                            self._own = None
+                        self._release(member.held)
             except sqlite3.Error as error:
                 self._leave_alone(place, error)
+
+    def _is_done(self, held: HeldOutbox) -> bool:
+        """Whether files are to go now: of a dead process as soon as nothing is left in them, of
+        this one at its end, or when they say of a search that it is open, and it is not.
+        """
+        if held is self._own and not self._over:
+            return False
+        return held.outbox.is_empty(self._over)
 
     def is_on_disk(self, search_id: str | None = None) -> bool:
         """Whether what waits, of one search or of all, outlives the process."""
@@ -194,8 +207,8 @@ class ProcessOutbox(Outbox):
             return
         try:
             self._own.outbox.put([], event)
-        except sqlite3.Error as error:
-            self._warn_of_disk(error)
+        except sqlite3.Error:
+            self._over.add(event.search_id)
 
     def _leave_alone(self, place: int, error: Exception) -> None:
         """A file that cannot be read any more: it stays where it is, and is salvaged later."""
@@ -208,7 +221,7 @@ class ProcessOutbox(Outbox):
 
     def _release(self, held: HeldOutbox) -> None:
         try:
-            held.release()
+            held.release(self._over)
         except DISK_ERRORS as error:
             self._warn_of_disk(error)
 

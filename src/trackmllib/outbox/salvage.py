@@ -41,6 +41,9 @@ def open_or_salvage(
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o600))
     outbox = SqliteOutbox(path, changed)
     rows = outbox.fill(found)
+    # How far its delivery was may have been on the page that is lost.
+    outbox.open_main_runs_again()
+    outbox.mark_all_as_sent()
     return outbox, (
         f"The outbox {path} is damaged ({reason}). {rows} operations could be read and are "
         f"delivered; the file is kept as {aside}"
@@ -62,6 +65,8 @@ def _readable(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     found: dict[str, list[tuple[Any, ...]]] = {}
     connection = sqlite3.connect(path)
     try:
+        # Without this SQLite reads nothing of a file that is shorter than it says of itself.
+        connection.execute("PRAGMA writable_schema = ON")
         if not 0 < schema.version_of(connection) <= schema.VERSION:
             return found
         for table in _NAMED:

@@ -63,23 +63,23 @@ _STEPS = {
 }
 
 
-def bring_up_to_date(connection: sqlite3.Connection) -> None:
-    """Make the tables, or those of an older version into ours; all of it or nothing.
-
-    Raises OutboxError for the file of a newer version.
-    """
+def check_version(connection: sqlite3.Connection) -> None:
+    """Raise OutboxError for the file of a newer version; it is not changed."""
     version = version_of(connection)
     if version > VERSION:
         raise OutboxError(
             f"it was written by a newer trackmllib (schema {version}, this one knows {VERSION}); "
             "it is left as it is. Update trackmllib to have it delivered."
         )
-    while version < VERSION:
+
+
+def bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Make the tables, or those of an older version into ours; all of it or nothing."""
+    for version in range(version_of(connection), VERSION):
         connection.executescript(
             f"BEGIN IMMEDIATE; {_STEPS[version]}; PRAGMA application_id = {APPLICATION_ID};"
             f"PRAGMA user_version = {version + 1}; COMMIT;"
         )
-        version = version_of(connection)
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -27,12 +27,10 @@ from trackmllib.outbox.order import Order
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5.0
-# Each change writes whole pages, a few of them, and few rows are longer than one.
-PAGE_BYTES = 1024
 # How many changes may lie in the write-ahead log: a write waits while the disk takes older ones, so
 # that is left for moments in which nothing is put.
 CHECKPOINT_AFTER = 500
-CHECKPOINT_AT_LAST_AFTER = 10_000
+CHECKPOINT_AT_LAST_AFTER = 5_000
 QUIET_SECONDS = 0.5
 
 
@@ -56,7 +54,7 @@ class SqliteOutbox(Outbox):
         self._changes = 0
         self._last_put = time.monotonic()
         try:
-            self._connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+            schema.check_version(self._connection)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute("PRAGMA wal_autocheckpoint = 0")
@@ -152,12 +150,14 @@ class SqliteOutbox(Outbox):
                 for number in taken:
                     del self._gone[number]
 
-    def remember(self, search_id: str, facts: Mapping[str, str]) -> None:
+    def remember(self, search_id: str, facts: Mapping[str, str], *, on_disk: bool = False) -> None:
         with self._transaction() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO facts (search_id, name, value) VALUES (?, ?, ?)",
                 [(search_id, name, value) for name, value in facts.items()],
             )
+        if on_disk:
+            self._checkpoint()
 
     def recall(self, search_id: str) -> dict[str, str]:
         with self._changed:
@@ -272,6 +272,32 @@ class SqliteOutbox(Outbox):
             self._changed.notify_all()
             return len(self._order)
 
+    def open_main_runs_again(self) -> None:
+        """Have the main run looked for of each search of which it is not known any more."""
+        with self._changed:
+            with self._transaction() as connection:
+                lost = connection.execute(
+                    "SELECT search_id, destination, name, started_ms FROM searches WHERE NOT EXISTS"
+                    " (SELECT 1 FROM facts WHERE facts.search_id = searches.search_id"
+                    "  AND facts.name = 'run') AND NOT EXISTS"
+                    " (SELECT 1 FROM rows WHERE rows.search_id = searches.search_id"
+                    '  AND body LIKE \'%"$":"OpenMainRun"%\')'
+                ).fetchall()
+                for search_id, destination, name, started_ms in lost:
+                    operation = OpenMainRun(
+                        search_id=search_id,
+                        destination=wire.destination(destination),
+                        name=name,
+                        start_ms=started_ms,
+                    )
+                    connection.execute(
+                        "INSERT INTO rows (number, search_id, put_ms, batch, sent, body)"
+                        " SELECT min(0, ifnull(min(number), 0)) - 1, ?, ?, 0, 1, ? FROM rows",
+                        (search_id, started_ms, wire.to_text(operation)),
+                    )
+            self._load()
+            self._changed.notify_all()
+
     def drop(self, search_id: str) -> None:
         """Remove all there is of a search."""
         with self._changed:
@@ -281,14 +307,13 @@ class SqliteOutbox(Outbox):
             self._order.remove_search(search_id)
             self._changed.notify_all()
 
-    def is_empty(self) -> bool:
-        """Whether nothing is left here of any search."""
+    def is_empty(self, over: Collection[str] = ()) -> bool:
+        """Whether nothing is left here of any search. ``over``: searches of which somebody knows
+        that they are closed, although the disk did not take it.
+        """
         with self._changed:
-            left = self._connection.execute(
-                "SELECT (SELECT count(*) FROM searches WHERE closed = 0)"
-                " + (SELECT count(*) FROM refused)"
-            ).fetchone()
-            return not self._order and left == (0,)
+            (refused,) = self._connection.execute("SELECT count(*) FROM refused").fetchone()
+            return not self._order and not refused and set(self.open_searches()) <= set(over)
 
     def tidy(self) -> None:
         """Move the write-ahead log into the file, in a quiet moment or when it is very long.
@@ -299,14 +324,18 @@ class SqliteOutbox(Outbox):
         if self._changes < (CHECKPOINT_AFTER if quiet else CHECKPOINT_AT_LAST_AFTER):
             return
         self._changes = 0
+        self._checkpoint()
+        with self._changed:
+            # The little that has come meanwhile; only then the log can begin anew.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _checkpoint(self) -> None:
+        """Have the disk take what lies in the log, while others go on to write there."""
         other = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
         try:
             other.execute("PRAGMA wal_checkpoint(PASSIVE)")
         finally:
             other.close()
-        with self._changed:
-            # The little that has come meanwhile; only then the log can begin anew.
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close the file. Nothing else may be called afterwards."""
@@ -390,7 +419,7 @@ class SqliteOutbox(Outbox):
         try:
             with self._transaction() as connection:
                 change(connection)
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             logger.debug("Not noted in %s: %s", self.path, error)
             return False
         return True

@@ -49,7 +49,7 @@ def destination(text: str) -> Destination:
 def _of_type(text: str, kind: type[T]) -> T:
     try:
         item = json.loads(text, object_hook=_object)
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"not readable: {error}") from error
     if not isinstance(item, kind):
         raise ValueError(f"not readable: {type(item).__name__} is no {kind.__name__}")

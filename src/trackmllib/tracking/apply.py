@@ -24,17 +24,20 @@ from trackmllib.tracking import client as calls
 from trackmllib.tracking.credentials import Credentials
 from trackmllib.tracking.failures import translate
 from trackmllib.tracking.http import tried_once
-from trackmllib.tracking.known import Known, Memory, child
+from trackmllib.tracking.known import (
+    DOUBTFUL,
+    EXPERIMENT,
+    FILES,
+    MADE,
+    REFUSED,
+    RUN,
+    SERVER,
+    Known,
+    Memory,
+    child,
+)
 from trackmllib.tracking.main_run import FOLDER, MainRun
-
-# Names of facts. DOUBTFUL: a run was looked for before it was made, so it may be there twice.
-RUN = "run"
-EXPERIMENT = "experiment"
-SERVER = "server"
-FILES = "files"
-MADE = "made"
-REFUSED = "refused"
-DOUBTFUL = "doubtful"
+from trackmllib.tracking.points import StandingPoints
 
 
 class MlflowTracking:
@@ -55,6 +58,7 @@ class MlflowTracking:
         self._clients: dict[str, MlflowClient] = {}
         self._main_runs: dict[str, MainRun] = {}
         self._known: dict[str, Known] = {}
+        self._points = StandingPoints()
         self._context_tags: dict[str, str] | None = None
 
     def apply(self, operation: Operation, again: bool = False) -> None:
@@ -113,14 +117,12 @@ class MlflowTracking:
     def _main_run(self, known: Known) -> MainRun:
         search_id = known.search_id
         if search_id not in self._main_runs:
-            run_id = known.get(RUN)
-            if run_id is None:
+            if not known.get(RUN):
                 raise Refused(known.get(REFUSED) or "the main run was not opened")
             self._main_runs[search_id] = MainRun(
                 self._client(known.get(SERVER) or ""),
-                run_id,
-                known.get(FILES) or "",
                 known,
+                self._points,
                 lambda text: self._note(search_id, text),
             )
         return self._main_runs[search_id]
@@ -156,10 +158,18 @@ class MlflowTracking:
                 known.keep({child(candidate): run.info.run_id})
             return
         if run_id is None:
-            raise Refused("a child run could not be made")
+            # The disk lost what was known, or the run was refused.
+            found = calls.find_run(main.client, known.get(EXPERIMENT) or "", *operation.run)
+            if found is None:
+                raise Refused("a child run could not be made")
+            run_id = found.info.run_id
+            known.keep({child(candidate): run_id})
         match operation:
             case LogBatch():
-                calls.log_batch(main.client, run_id, operation, again)
+                if again:
+                    operation = self._points.without_them(main.client, run_id, operation)
+                self._points.forget(run_id)
+                calls.log_batch(main.client, run_id, operation)
             case LogArtifact():
                 path = f"{FOLDER}/{operation.file_name}"
                 place = main.client.get_run(run_id).info.artifact_uri

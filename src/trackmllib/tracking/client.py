@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,8 +17,6 @@ from trackmllib.operations import Destination, LogBatch
 from trackmllib.tracking.failures import meaning
 
 Entity: TypeAlias = "Param | MlflowMetric | RunTag"
-# Step, milliseconds since the epoch, and the double to the last bit.
-Point: TypeAlias = "tuple[int, int, str]"
 
 SEARCH_ID = "trackmllib.search_id"
 CANDIDATE = "trackmllib.candidate"
@@ -50,7 +46,9 @@ def find_run(
     clauses = [f"tags.`{SEARCH_ID}` = '{search_id}'"]
     if wanted is not None:
         clauses.append(f"tags.`{CANDIDATE}` = '{wanted}'")
-    found = client.search_runs([experiment_id], " AND ".join(clauses))
+    # A main run is older than its children, so it is on the first page.
+    oldest_first = ["attributes.start_time ASC"]
+    found = client.search_runs([experiment_id], " AND ".join(clauses), order_by=oldest_first)
     return next((run for run in found if run.data.tags.get(CANDIDATE) == wanted), None)
 
 
@@ -82,6 +80,7 @@ def delete_doubles(
     ``keep`` names the run to keep of a candidate, or of None for the main run; no run is deleted
     where it names none.
     """
+    doubles = []
     page = None
     while page is None or page.token:
         page = client.search_runs(
@@ -94,17 +93,17 @@ def delete_doubles(
             candidate = run.data.tags.get(CANDIDATE)
             kept = keep(None if candidate is None else int(candidate))
             if kept not in (None, run.info.run_id):
-                client.delete_run(run.info.run_id)
+                doubles.append(run.info.run_id)
+    for run_id in doubles:
+        client.delete_run(run_id)
 
 
-def log_batch(client: MlflowClient, run_id: str, batch: LogBatch, again: bool = False) -> None:
-    """Add params, metrics and tags to a run; ``again`` if they may be there already.
+def log_batch(client: MlflowClient, run_id: str, batch: LogBatch) -> None:
+    """Add params, metrics and tags to a run.
 
     Of a batch that MLflow does not take whole, everything is logged that it takes; Refused names
     the rest.
     """
-    if again:
-        batch = _without_standing_points(client, run_id, batch)
     entities: list[Entity] = [
         *(Param(key, value) for key, value in batch.params),
         *(RunTag(key, value) for key, value in batch.tags),
@@ -115,32 +114,6 @@ def log_batch(client: MlflowClient, run_id: str, batch: LogBatch, again: bool = 
     if refused:
         names = ", ".join(refused)
         raise Refused(f"{names} not logged: {next(iter(refused.values()))}")
-
-
-def _without_standing_points(client: MlflowClient, run_id: str, batch: LogBatch) -> LogBatch:
-    """The batch without the metric points that the run has: file stores would double them.
-
-    Mostly the whole batch stands, or nothing of it: then the latest point of each key tells, and
-    one request is enough. Requests that are many fail together where every third one is lost.
-    """
-    if not batch.metrics:
-        return batch
-    latest = {m.key: _point(m) for m in client.get_run(run_id).data._metric_objs}
-    points: dict[str, set[Point]] = defaultdict(set)
-    for metric in batch.metrics:
-        points[metric.key].add((metric.step, metric.time_ms, repr(float(metric.value))))
-    standing = {key for key, of_key in points.items() if latest.get(key) in of_key}
-    if all(latest.get(key) == max(points[key]) for key in points):
-        return replace(batch, metrics=())
-    there = {(key, _point(m)) for key in standing for m in client.get_metric_history(run_id, key)}
-    new = tuple(
-        m for m in batch.metrics if (m.key, (m.step, m.time_ms, repr(float(m.value)))) not in there
-    )
-    return replace(batch, metrics=new)
-
-
-def _point(metric: MlflowMetric) -> Point:
-    return (metric.step, metric.timestamp, repr(float(metric.value)))
 
 
 def _log(

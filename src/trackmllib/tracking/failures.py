@@ -25,6 +25,12 @@ _OTHER_CREDENTIALS = {401, 403}
 # What MLflow makes of an error of requests, and of an answer that is no JSON.
 _NO_ANSWER = re.compile(r"failed with (timeout )?exception|max retries exceeded", re.IGNORECASE)
 _ANSWER = re.compile(r"failed with error code (\d{3})")
+# The part that means something to people, out of the exceptions that urllib3 packs in each other.
+_CORE = re.compile(
+    r"Connection refused|Connection reset by peer|Remote end closed connection|timed out"
+    r"|Name or service not known|Network is unreachable|too many \d+ error responses"
+)
+LONGEST_REASON = 300
 
 
 def translate(error: Exception, tracking_uri: str) -> DeliveryError:
@@ -32,11 +38,19 @@ def translate(error: Exception, tracking_uri: str) -> DeliveryError:
     if isinstance(error, DeliveryError):
         return error
     text = str(error).strip() or type(error).__name__
-    reason = f"{redacted(tracking_uri)}: {redacted(text.splitlines()[0])}"
+    reason = f"{redacted(tracking_uri)}: {redacted(_in_short(text))}"
     kind = meaning(error)
     if kind is Unauthorized:
         reason = f"{reason}. Set {VARIABLES}"
     return kind(reason)
+
+
+def _in_short(text: str) -> str:
+    """The first line; of a connection that failed, what the system said of it."""
+    core = _CORE.search(text)
+    if core and _NO_ANSWER.search(text):
+        return core.group(0).lower()
+    return text.splitlines()[0][:LONGEST_REASON]
 
 
 def meaning(error: Exception) -> type[DeliveryError]:

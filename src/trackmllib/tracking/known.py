@@ -12,7 +12,9 @@ from typing import Protocol
 class Memory(Protocol):
     """Where it is kept; an Outbox is one."""
 
-    def remember(self, search_id: str, facts: Mapping[str, str]) -> None: ...
+    def remember(
+        self, search_id: str, facts: Mapping[str, str], *, on_disk: bool = False
+    ) -> None: ...
 
     def recall(self, search_id: str) -> dict[str, str]: ...
 
@@ -28,11 +30,25 @@ class Known:
     def get(self, name: str) -> str | None:
         return self._facts.get(name)
 
-    def keep(self, facts: Mapping[str, str]) -> None:
-        """Add facts, on the disk before anything is done that follows from them."""
+    def keep(self, facts: Mapping[str, str], *, on_disk: bool = False) -> None:
+        """Add facts before anything is done that follows from them; ``on_disk`` for those that
+        cannot be found out again after a crash of the machine.
+        """
         if facts:
-            self._memory.remember(self.search_id, facts)
+            self._memory.remember(self.search_id, facts, on_disk=on_disk)
             self._facts.update(facts)
+
+
+# Names of facts: the main run and where its files are, its experiment and server; whether it was
+# MADE by us, and so holds nothing of anybody else's; why it could not be opened; whether a run was
+# looked for before it was made, and so may be there twice.
+RUN = "run"
+FILES = "files"
+EXPERIMENT = "experiment"
+SERVER = "server"
+MADE = "made"
+REFUSED = "refused"
+DOUBTFUL = "doubtful"
 
 
 def child(candidate: int) -> str:

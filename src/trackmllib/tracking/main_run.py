@@ -11,7 +11,8 @@ from trackmllib.errors import Refused
 from trackmllib.operations import LogBatch
 from trackmllib.tracking import artifacts, conflicts
 from trackmllib.tracking.client import log_batch
-from trackmllib.tracking.known import Known
+from trackmllib.tracking.known import FILES, MADE, RUN, Known
+from trackmllib.tracking.points import StandingPoints
 
 FOLDER = "trackmllib"
 
@@ -25,14 +26,14 @@ class MainRun:
     def __init__(
         self,
         client: MlflowClient,
-        run_id: str,
-        artifact_uri: str,
         known: Known,
+        points: StandingPoints,
         note: Callable[[str], None],
     ) -> None:
         self.client = client
-        self.run_id = run_id
-        self._artifact_uri = artifact_uri
+        self.run_id = known.get(RUN) or ""
+        self._artifact_uri = known.get(FILES) or ""
+        self._points = points
         self._known = known
         self._search_id = known.search_id
         self._note = note
@@ -43,20 +44,30 @@ class MainRun:
         The user may log the same name in the moment between our look and our write; then the names
         are settled once more.
         """
-        batch_named = self._named(batch)
+        if self._known.get(MADE):
+            # Nobody else has logged on it, not even we before a crash: those are our own names.
+            self._send(batch, again)
+            return
+        named = self._named(batch)
         try:
-            log_batch(self.client, self.run_id, batch_named, again)
+            self._send(named, again)
         except Refused:
             run = self.client.get_run(self.run_id)
             resettled = {
                 _fact("param", key): conflicts.settle(key, value, run.data.params, self._search_id)
                 for key, value in batch.params
             }
-            self._known.keep(resettled)
-            batch_renamed = self._named(batch)
-            if batch_renamed == batch_named:
+            self._known.keep(resettled, on_disk=True)
+            renamed = self._named(batch)
+            if renamed == named:
                 raise
-            log_batch(self.client, self.run_id, batch_renamed, again=True)
+            self._send(renamed, again=True)
+
+    def _send(self, batch: LogBatch, again: bool) -> None:
+        if again:
+            batch = self._points.without_them(self.client, self.run_id, batch)
+        self._points.forget(self.run_id)
+        log_batch(self.client, self.run_id, batch)
 
     def log_text(self, file_name: str, text: str) -> None:
         """Write a file into this search's folder."""
@@ -100,14 +111,14 @@ class MainRun:
             names[_fact("metric", m.key)] = conflicts.settle_metric(
                 m.key, m.value, m.series, data.metrics, search_id
             )
-        self._known.keep(names)
+        self._known.keep(names, on_disk=True)
 
     def _settled_folder(self) -> str:
-        folder = self._known.get("folder")
+        folder = FOLDER if self._known.get(MADE) else self._known.get("folder")
         if folder is None:
             taken = artifacts.exists(self.client, self._artifact_uri, FOLDER)
             folder = conflicts.renamed(FOLDER, self._search_id) if taken else FOLDER
-            self._known.keep({"folder": folder})
+            self._known.keep({"folder": folder}, on_disk=True)
         return folder
 
     def _notice_early_end(self, run: Any, batch: LogBatch) -> None:

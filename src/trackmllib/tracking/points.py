@@ -1,0 +1,73 @@
+"""Which metric points of a batch stand on a run already: file stores would double them.
+
+SQL stores drop a point that they have. A file store appends it once more, and which of the two is
+behind a server, the server does not say.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from mlflow import MlflowClient
+
+from trackmllib.operations import LogBatch, Metric
+
+# Step, milliseconds since the epoch, and the double to the last bit.
+Point: TypeAlias = "tuple[int, int, str]"
+
+
+class StandingPoints:
+    """What was seen on runs since something was last sent to them.
+
+    Kept between two tries, because requests that are many never get through together where every
+    third one is lost.
+    """
+
+    def __init__(self) -> None:
+        self._latest: dict[str, dict[str, Point]] = {}
+        self._histories: defaultdict[str, dict[str, set[Point]]] = defaultdict(dict)
+
+    def without_them(self, client: MlflowClient, run_id: str, batch: LogBatch) -> LogBatch:
+        """The batch, less the points that stand.
+
+        Points are sent in their order, so where the last one stands, all do: then, mostly, one
+        request is enough. Else the history of each key that the run has is compared.
+        """
+        if not batch.metrics:
+            return batch
+        if run_id not in self._latest:
+            found = client.get_run(run_id).data._metric_objs
+            self._latest[run_id] = {m.key: _point_of_mlflow(m) for m in found}
+        latest = self._latest[run_id]
+        last = batch.metrics[-1]
+        if latest.get(last.key) == _point(last):
+            return replace(batch, metrics=())
+        new = (m for m in batch.metrics if not self._stands(client, run_id, m, latest))
+        return replace(batch, metrics=tuple(new))
+
+    def forget(self, run_id: str) -> None:
+        """Something is sent to this run now."""
+        self._latest.pop(run_id, None)
+        self._histories.pop(run_id, None)
+
+    def _stands(
+        self, client: MlflowClient, run_id: str, metric: Metric, latest: dict[str, Point]
+    ) -> bool:
+        key, point = metric.key, _point(metric)
+        if key not in latest or latest[key] == point:
+            return key in latest
+        histories = self._histories[run_id]
+        if key not in histories:
+            found = client.get_metric_history(run_id, key)
+            histories[key] = {_point_of_mlflow(m) for m in found}
+        return point in histories[key]
+
+
+def _point(metric: Metric) -> Point:
+    return (metric.step, metric.time_ms, repr(float(metric.value)))
+
+
+def _point_of_mlflow(metric: Any) -> Point:
+    return (metric.step, metric.timestamp, repr(float(metric.value)))

@@ -1,0 +1,196 @@
+"""What must not be written down: secret params, and credentials in URIs."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trackmllib.redaction import (
+    HIDDEN,
+    Redaction,
+    looks_secret,
+    redacted,
+    stripped,
+    without_credentials,
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("password", "Password", "PASSWORD", "passwd", "pwd", "passphrase", "userPassword"),
+        *("dbPassword", "db_password", "db-password", "db.password", "DB_PASSWORD", "password2"),
+        *("passwordHash", "spark.ssl.keyPassword", "dbPASSWORD", "dbPwd"),
+        *("api_key", "apiKey", "APIKey", "API_KEY", "api-key", "ApiKey", "apiKeys", "key"),
+        *("accessToken", "access_token", "authToken", "token", "bearerToken", "OAuthToken"),
+        *("AWS_SECRET_ACCESS_KEY", "aws_secret_access_key", "secretKey", "secret_key", "secret"),
+        *("clientSecret", "client_secret", "secrets", "secretName", "mySecretValue"),
+        *("credential", "credentials", "awsCredentials", "credentialsFile", "gcp_credentials"),
+        *("fs.azure.account.key", "spark.hadoop.fs.s3a.access.key", "privateKey", "encryptionKey"),
+        *("token1", "apiKey2"),
+    ],
+)
+def test_this_name_looks_secret(name):
+    assert looks_secret(name)
+    assert Redaction().hides(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["apikey", "authtoken", "accesskey", "secretkey", "dbpassword", "mypassword"]
+)
+def test_words_that_run_together_look_secret_too(name):
+    assert looks_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("keyCol", "keyColumn", "key_col", "tokenCol", "tokensCol", "tokenColumns", "passwordCol"),
+        *("minTokenLength", "numTokens", "tokenizer", "Tokenizer", "toLowercase", "tokens"),
+        *("maxDepth", "featuresCol", "labelCol", "regParam", "seed", "numFolds", "parallelism"),
+        *("monkey", "turkey", "keyframes", "keyword", "keywords", "donkey", "keyboard", "hockey"),
+        *("foreignKeyCol", "keyspace", "keyType", "tokenPattern", "secretaryCol", "compass"),
+        *("passes", "numPasses", "bypass", "passThrough", "keep", "estimator", "", "_", "123"),
+    ],
+)
+def test_this_name_looks_harmless(name):
+    assert not looks_secret(name)
+    assert not Redaction().hides(name)
+
+
+def test_patterns_of_the_user_hide_more_names():
+    redaction = Redaction(["^internal", "Url$", "(?i)host"])
+    for name in ("internalId", "serviceUrl", "dbHOST", "password"):
+        assert redaction.hides(name)
+    for name in ("myinternal", "urlService", "maxDepth"):
+        assert not redaction.hides(name)
+
+
+def test_patterns_take_nothing_away():
+    assert Redaction(["^$"]).hides("password")
+    assert not Redaction([]).hides("maxDepth")
+
+
+@pytest.mark.parametrize(
+    ("uri", "short"),
+    [
+        ("https://user:pass@server", "https://server"),
+        ("https://user:pass@server:8080/path", "https://server:8080/path"),
+        ("https://token@server/path", "https://server/path"),
+        ("http://user:@server/", "http://server/"),
+        ("postgresql://user:p@ss:w@rd@db:5432/mlflow", "postgresql://db:5432/mlflow"),
+        (
+            "postgresql+psycopg2://user:pass@db/mlflow?sslmode=require",
+            "postgresql+psycopg2://db/mlflow?sslmode=require",
+        ),
+        (
+            "postgresql://db/mlflow?user=me&password=secret&sslmode=require",
+            "postgresql://db/mlflow?user=me&sslmode=require",
+        ),
+        ("mysql://u:p@db/m?ssl_key=x", "mysql://db/m"),
+        ("https://server/?token=abc", "https://server/"),
+        ("https://server/p?access_token=abc&a=1&apikey=x", "https://server/p?a=1"),
+        ("https://server/p?sig=abc&sv=2", "https://server/p?sv=2"),
+        ("https://server/p?a=1&b=2", "https://server/p?a=1&b=2"),
+        ("https://server?password=x", "https://server"),
+        ("https://user:pass@server?password=x", "https://server"),
+        ("https://[::1]:5000/x", "https://[::1]:5000/x"),
+        ("https://u:p@[::1]:5000/x", "https://[::1]:5000/x"),
+    ],
+)
+def test_what_is_stored_of_a_uri_has_no_credentials(uri, short):
+    assert stripped(uri) == short
+    assert stripped(short) == short
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("sqlite:////home/me/mlflow.db", "sqlite:///C:/me/mlflow.db", "sqlite:///rel.db"),
+        *("sqlite:////home/me@work/mlflow.db", "file:///home/me@work/mlruns"),
+        *("databricks", "databricks://profile", "databricks-uc", "databricks://scope:prefix"),
+        *("file:///home/me/mlruns", "/home/me/mlruns", "mlruns", "./mlruns", "", "C:\\mlruns"),
+        *("http://localhost:5000", "https://server/a@b", "uc:https://server"),
+        "postgresql://db/mlflow?sslmode=require",
+    ],
+)
+def test_a_uri_without_credentials_stays_as_it_is(uri):
+    assert stripped(uri) == uri
+
+
+def test_a_password_with_a_slash_is_not_stored():
+    """Not escaped it makes no valid URI, but people write it, and SQLAlchemy takes it."""
+    assert "s3cr3t" not in stripped("postgresql://user:a/s3cr3t@db:5432/mlflow")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://user:a?s3cr3t@db:5432/mlflow",
+        "postgresql://user:a#s3cr3t@db:5432/mlflow",
+        "https://server/p#access_token=s3cr3t",
+        "https://server/p?a=1;password=s3cr3t",
+        "https://server/p?PASSWORD=s3cr3t",
+        "https://server/p?pass%77ord=s3cr3t",
+        "https://server/p?a=1&amp;password=s3cr3t",
+        "mssql+pyodbc:///?odbc_connect=DRIVER%3Dx%3BUID%3Dsa%3BPWD%3Ds3cr3t",
+    ],
+)
+def test_a_secret_in_an_odd_place_is_not_stored(uri):
+    assert "s3cr3t" not in stripped(uri)
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("no URI here: user:pass@server", "no URI here: user:pass@server"),
+        (
+            "cannot reach https://me:s3cr3t@server/x, try later",
+            f"cannot reach https://{HIDDEN}@server/x, try later",
+        ),
+        (
+            "https://a:b@one and postgresql://c:d@two/m failed",
+            f"https://{HIDDEN}@one and postgresql://{HIDDEN}@two/m failed",
+        ),
+        ("(postgresql://u:p@ss@db/m)", f"(postgresql://{HIDDEN}@db/m)"),
+        (
+            "GET https://server/p?token=s3cr3t&a=1 gave 401",
+            f"GET https://server/p?token={HIDDEN}&a=1 gave 401",
+        ),
+        ("see https://server/p?a=1.", "see https://server/p?a=1."),
+        ("https://server/docs and me@example.org", "https://server/docs and me@example.org"),
+        ("'https://u:p@server/p?sig=x'", f"'https://{HIDDEN}@server/p?sig={HIDDEN}'"),
+    ],
+)
+def test_a_sentence_keeps_its_words_and_loses_its_credentials(text, clean):
+    assert without_credentials(text) == clean
+    assert without_credentials(clean) == clean
+
+
+def test_what_people_are_shown_has_no_query_at_all():
+    text = "https://u:p@server/p?a=1&b=2 failed, and https://server/q?x=1"
+    assert redacted(text) == (
+        f"https://{HIDDEN}@server/p?{HIDDEN} failed, and https://server/q?{HIDDEN}"
+    )
+    assert redacted("sqlite:////tmp/x.db") == "sqlite:////tmp/x.db"
+
+
+PLAIN = st.text("abcXYZ019._~-:@!$&'()*+,;=", min_size=1, max_size=12)
+HOSTS = st.sampled_from(["server", "db:5432", "[::1]:80", "a.b.c"])
+
+
+@settings(deadline=None, database=None, derandomize=True, print_blob=True, max_examples=300)
+@given(PLAIN, PLAIN, HOSTS, st.sampled_from(["", "/", "/mlflow", "/a/b?x=1"]))
+def test_no_user_info_is_ever_stored(user, password, host, path):
+    short = f"https://{host}{path}"
+    assert stripped(f"https://{user}:s3cr3t{password}@{host}{path}") == short
+
+
+@settings(deadline=None, database=None, derandomize=True, print_blob=True, max_examples=300)
+@given(st.text(max_size=60))
+def test_stripping_is_done_once_for_all_and_never_fails(text):
+    for uri in (text, f"https://{text}", f"https://u:p@{text}?token={text}"):
+        assert stripped(stripped(uri)) == stripped(uri)
+        assert isinstance(without_credentials(uri), str)
+        assert isinstance(redacted(uri), str)

@@ -20,14 +20,14 @@ from trackmllib.guard import Guard, attempt
 from trackmllib.operations import Destination, Operation
 from trackmllib.outbox.home import Home
 from trackmllib.outbox.memory import MemoryOutbox
-from trackmllib.outbox.process import DISK_ERRORS, ProcessOutbox
+from trackmllib.outbox.process import ProcessOutbox
 from trackmllib.recorder.record import Recorder
 from trackmllib.redaction import redacted
 from trackmllib.results import SearchResult
 from trackmllib.settings import Settings, is_enabled
 from trackmllib.signals import TerminationHandler
 from trackmllib.spark.seam import Seam
-from trackmllib.takeover import end_dead_searches
+from trackmllib.takeover import take_over
 from trackmllib.tracking.active import current_destination
 from trackmllib.tracking.apply import MlflowTracking
 from trackmllib.tracking.credentials import Credentials
@@ -267,22 +267,13 @@ class Session:
 
     def _take_over(self) -> None:
         """Take over what processes have left that died; in a thread of its own."""
-        assert self._home is not None
-        assert isinstance(self._outbox, ProcessOutbox)
-        try:
-            entries = self._home.entries()
-        except DISK_ERRORS as error:
-            logger.debug("Nothing was taken over: %s", error)
-            return
-        for entry in entries:
-            try:
-                held = self._home.take(entry, changed=self._outbox.changed)
-                if held is not None:
-                    end_dead_searches(held.outbox)
-                    self._outbox.adopt(held)
-                    self._delivery.start()
-            except DISK_ERRORS as error:
-                self._say(f"{entry.path} was left by another process and is not delivered: {error}")
+        if self._home is not None and isinstance(self._outbox, ProcessOutbox):
+            with Guard("taking over what was left behind", self._not_taken_over):
+                take_over(self._home, self._outbox, self._say)
+            self._delivery.start()
+
+    def _not_taken_over(self, doing: str, error: Exception) -> None:
+        self._say(f"{doing} failed: {error}. It stays on disk; `trackmllib sync` tries again")
 
     def _at_exit(self) -> None:
         """End what still runs in threads that die with the process, and send what waits."""

@@ -6,17 +6,47 @@ the record gets the end that a Ctrl-C would have given it, at the last sign of l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timezone
 
 from trackmllib.events import Event, Failure, SearchFailed, SearchStarted
 from trackmllib.operations import CloseSearch, EndRun, Operation
-from trackmllib.outbox.sqlite import SqliteOutbox
+from trackmllib.outbox.home import Home
+from trackmllib.outbox.left_behind import LeftBehind
+from trackmllib.outbox.process import DISK_ERRORS, ProcessOutbox
 from trackmllib.recorder.record import Recorder
 from trackmllib.results import SearchResult
 
 
-def end_dead_searches(outbox: SqliteOutbox) -> list[str]:
+def take_over(
+    home: Home,
+    outbox: ProcessOutbox,
+    say: Callable[[str], None],
+    *,
+    also_host: str | None = None,
+    and_refused: bool = False,
+) -> None:
+    """Take over every outbox in ``home`` whose process has died, end its searches, and have
+    ``outbox`` deliver it.
+
+    ``say`` is told what users should know. ``and_refused``: what servers refused is put into the
+    order again. ``also_host`` names another machine of which no process lives any more.
+    """
+    for entry in home.entries():
+        try:
+            held = home.take(entry, also_host=also_host, changed=outbox.changed)
+            if held is not None:
+                for search_id in end_dead_searches(held.outbox):
+                    say(f"Search {search_id} died with its process; it ends as KILLED")
+                if and_refused:
+                    held.outbox.take_back_refused()
+                outbox.adopt(held)
+        except DISK_ERRORS as error:
+            say(f"{entry.path} was left by another process, and is left alone: {error}")
+
+
+def end_dead_searches(outbox: LeftBehind) -> list[str]:
     """End the searches that are open in the outbox of a dead process; returns their ids."""
     dead = outbox.open_searches()
     for search_id in dead:
@@ -25,7 +55,7 @@ def end_dead_searches(outbox: SqliteOutbox) -> list[str]:
     return dead
 
 
-def _end(outbox: SqliteOutbox, search_id: str) -> tuple[list[Operation], SearchFailed]:
+def _end(outbox: LeftBehind, search_id: str) -> tuple[list[Operation], SearchFailed]:
     events = outbox.events(search_id)
     last_ms = max((event.time_ms for event in events), default=outbox.started_ms(search_id))
     when = datetime.fromtimestamp(last_ms / 1000, tz=timezone.utc).isoformat(" ", "milliseconds")
@@ -55,7 +85,7 @@ def _result(started: SearchStarted, events: list[Event]) -> SearchResult:
     return result
 
 
-def _least(outbox: SqliteOutbox, search_id: str, last_ms: int) -> list[Operation]:
+def _least(outbox: LeftBehind, search_id: str, last_ms: int) -> list[Operation]:
     """What can be said of a search whose beginning could not be read: that its runs have ended."""
     of_runs = (None, *sorted(outbox.candidates(search_id)))
     ends = [

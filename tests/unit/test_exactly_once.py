@@ -52,7 +52,7 @@ from trackmllib.events import (
     Value,
 )
 from trackmllib.operations import Destination, LogBatch, Metric, coalesce
-from trackmllib.outbox.sqlite import SqliteOutbox
+from trackmllib.outbox.left_behind import LeftBehind
 from trackmllib.recorder.record import Recorder
 from trackmllib.results import SearchResult
 from trackmllib.takeover import end_dead_searches
@@ -313,7 +313,7 @@ class NoWait(Backoff):
         return 0.0005
 
 
-class MortalOutbox(SqliteOutbox):
+class MortalOutbox(LeftBehind):
     """Whoever waits for the delivery of a process that is dead does not wait in vain."""
 
     def __init__(self, path: Path) -> None:

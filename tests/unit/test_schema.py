@@ -18,7 +18,7 @@ from trackmllib.errors import OutboxError
 from trackmllib.operations import Metric
 from trackmllib.outbox import schema
 from trackmllib.outbox.home import Home
-from trackmllib.outbox.sqlite import SqliteOutbox
+from trackmllib.outbox.left_behind import LeftBehind
 from trackmllib.takeover import end_dead_searches
 from trackmllib.testing import InMemoryStore
 
@@ -37,7 +37,7 @@ def path(request, tmp_path) -> Path:
     return Path(shutil.copy(FILES[request.param], tmp_path / "outbox.db"))
 
 
-def deliver(outbox: SqliteOutbox, store: InMemoryStore) -> list[str]:
+def deliver(outbox: LeftBehind, store: InMemoryStore) -> list[str]:
     """Deliver all; what was refused."""
     refused = []
     delivery = Delivery(outbox, store, lambda o, e: refused.append(f"{o}: {e}"))
@@ -52,7 +52,7 @@ def test_there_is_a_file_for_each_released_version():
 
 
 def test_an_old_file_is_brought_up_to_date(path):
-    outbox = SqliteOutbox(path)
+    outbox = LeftBehind(path)
     outbox.close()
     connection = sqlite3.connect(path)
     assert schema.version_of(connection) == schema.VERSION
@@ -62,7 +62,7 @@ def test_an_old_file_is_brought_up_to_date(path):
 
 
 def test_an_old_file_has_all_that_was_put_into_it(path):
-    outbox = SqliteOutbox(path)
+    outbox = LeftBehind(path)
     assert sorted(outbox.searches()) == sorted([FINISHED, OPEN])
     assert outbox.open_searches() == [OPEN]
     assert outbox.waiting(FINISHED) > 10
@@ -78,7 +78,7 @@ def test_an_old_file_has_all_that_was_put_into_it(path):
 
 
 def test_an_old_file_is_delivered(path):
-    outbox, store = SqliteOutbox(path), InMemoryStore()
+    outbox, store = LeftBehind(path), InMemoryStore()
     assert end_dead_searches(outbox) == [OPEN]
     assert deliver(outbox, store) == []
     finished, died = store.main_runs()
@@ -158,12 +158,12 @@ def assert_died(run, store) -> None:
 
 
 def test_an_old_file_that_was_delivered_once_is_empty(path):
-    outbox, store = SqliteOutbox(path), InMemoryStore()
+    outbox, store = LeftBehind(path), InMemoryStore()
     outbox.take_back_refused()
     end_dead_searches(outbox)
     assert deliver(outbox, store) == []
     outbox.close()
-    outbox = SqliteOutbox(path)
+    outbox = LeftBehind(path)
     assert outbox.is_empty()
     assert end_dead_searches(outbox) == []
     outbox.close()
@@ -184,7 +184,7 @@ def newer(path: Path) -> bytes:
 def test_a_file_of_a_newer_version_is_refused_and_left_as_it_is(path):
     before = newer(path)
     with pytest.raises(OutboxError, match=r"newer trackmllib \(schema 99, .*Update trackmllib"):
-        SqliteOutbox(path)
+        LeftBehind(path)
     assert path.read_bytes() == before
     assert [found.name for found in path.parent.glob("outbox.db*")] == ["outbox.db"]
 
@@ -206,7 +206,7 @@ def test_a_newer_file_in_the_folder_is_refused_and_left_as_it_is(path, tmp_path)
 
 
 def test_a_new_file_is_of_this_version(tmp_path):
-    SqliteOutbox(tmp_path / "new.db").close()
+    LeftBehind(tmp_path / "new.db").close()
     connection = sqlite3.connect(tmp_path / "new.db")
     assert schema.version_of(connection) == schema.VERSION
     connection.close()
@@ -214,7 +214,7 @@ def test_a_new_file_is_of_this_version(tmp_path):
 
 def test_a_file_opened_twice_is_changed_once(tmp_path):
     for _ in range(2):
-        SqliteOutbox(tmp_path / "new.db").close()
+        LeftBehind(tmp_path / "new.db").close()
     connection = sqlite3.connect(tmp_path / "new.db")
     assert schema.version_of(connection) == schema.VERSION
     connection.close()

@@ -15,8 +15,8 @@ from trackmllib.errors import Unauthorized
 from trackmllib.operations import Operation
 from trackmllib.outbox.home import Home
 from trackmllib.outbox.look import SearchOnDisk, look_at
-from trackmllib.outbox.process import DISK_ERRORS, ProcessOutbox
-from trackmllib.takeover import end_dead_searches
+from trackmllib.outbox.process import ProcessOutbox
+from trackmllib.takeover import take_over
 
 
 def add_to(verbs: Any) -> None:
@@ -51,7 +51,7 @@ def run(given: argparse.Namespace, home: Home) -> int:
     credentials = Credentials()
     server = None if given.server is None else credentials.strip(given.server)
     outbox = ProcessOutbox(home, _say)
-    _take_over(home, outbox, given.host)
+    take_over(home, outbox, _say, also_host=given.host, and_refused=True)
     others = {s.search_id for s in look_at(home) if not _is_for(s, server)}
     tracking = MlflowTracking(lambda _, sentence: _say(sentence), outbox, credentials)
     delivery = Delivery(outbox, tracking, _refused, leave_alone=others)
@@ -65,20 +65,6 @@ def run(given: argparse.Namespace, home: Home) -> int:
     if not left:
         print("Nothing is left on disk: every search is on its server.")
     return 1 if left else 0
-
-
-def _take_over(home: Home, outbox: ProcessOutbox, also_host: str | None) -> None:
-    for entry in home.entries():
-        try:
-            held = home.take(entry, also_host=also_host, changed=outbox.changed)
-        except DISK_ERRORS as error:
-            _say(f"{entry.path} is left alone: {error}")
-            continue
-        if held is not None:
-            for search_id in end_dead_searches(held.outbox):
-                _say(f"Search {search_id} died with its process; it ends as KILLED")
-            held.outbox.take_back_refused()
-            outbox.adopt(held)
 
 
 def _is_for(search: SearchOnDisk, server: str | None) -> bool:

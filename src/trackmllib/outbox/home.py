@@ -11,12 +11,14 @@ import stat
 import threading
 import uuid
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import platformdirs
 
 from trackmllib.errors import OutboxError
+from trackmllib.outbox.left_behind import LeftBehind
 from trackmllib.outbox.owner import Lock, Owner, read_owner, this_process
 from trackmllib.outbox.salvage import open_or_salvage
 from trackmllib.outbox.sqlite import SqliteOutbox
@@ -24,11 +26,14 @@ from trackmllib.outbox.sqlite import SqliteOutbox
 VARIABLE = "TRACKMLLIB_HOME"
 _SUFFIX = ".db"
 
+B = TypeVar("B", bound=SqliteOutbox, covariant=True)
 
-class HeldOutbox(NamedTuple):
+
+@dataclass(frozen=True)
+class HeldOutbox(Generic[B]):
     """An outbox that this process holds. ``warning`` says what became of a damaged file."""
 
-    outbox: SqliteOutbox
+    outbox: B
     lock: Lock
     warning: str = ""
 
@@ -68,7 +73,7 @@ class Home:
         home = Path(named).expanduser() if named else platformdirs.user_state_path("trackmllib")
         return cls(home.absolute() / "outbox")
 
-    def create(self, changed: threading.Condition | None = None) -> HeldOutbox:
+    def create(self, changed: threading.Condition | None = None) -> HeldOutbox[SqliteOutbox]:
         """A new outbox for this process."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -116,7 +121,7 @@ class Home:
         *,
         also_host: str | None = None,
         changed: threading.Condition | None = None,
-    ) -> HeldOutbox | None:
+    ) -> HeldOutbox[LeftBehind] | None:
         """The outbox of a process that has died; None if it has not, or if it is not for us.
 
         Of another machine nobody here can tell whether its process lives: it is taken only if the

@@ -14,7 +14,9 @@ from trackmllib.events import Event, SearchFailed, SearchFinished
 from trackmllib.operations import Operation, Row
 from trackmllib.outbox.base import Outbox
 from trackmllib.outbox.home import HeldOutbox, Home
+from trackmllib.outbox.left_behind import LeftBehind
 from trackmllib.outbox.memory import MemoryOutbox
+from trackmllib.outbox.sqlite import SqliteOutbox
 
 # What a full, broken or forbidden disk raises.
 DISK_ERRORS = (sqlite3.Error, OSError, OutboxError)
@@ -25,7 +27,7 @@ _PLACES = 1 << 20
 
 class _Member(NamedTuple):
     outbox: Outbox
-    held: HeldOutbox | None
+    held: HeldOutbox[SqliteOutbox] | None
 
 
 class ProcessOutbox(Outbox):
@@ -41,7 +43,7 @@ class ProcessOutbox(Outbox):
         self._warn = warn
         self._warned: set[str] = set()
         self._memory = MemoryOutbox(self.changed)
-        self._own: HeldOutbox | None = None
+        self._own: HeldOutbox[SqliteOutbox] | None = None
         self._members: dict[int, _Member] = {0: _Member(self._memory, None)}
         self._next_place = 1
         self._in_memory: set[str] = set()
@@ -66,7 +68,7 @@ class ProcessOutbox(Outbox):
         if isinstance(event, (SearchFinished, SearchFailed)):
             self._close_on_disk(event)
 
-    def adopt(self, held: HeldOutbox) -> None:
+    def adopt(self, held: HeldOutbox[LeftBehind]) -> None:
         """Deliver what a process has left behind, and remove its files when that is done."""
         if held.warning:
             self._warn(held.warning)
@@ -156,7 +158,7 @@ class ProcessOutbox(Outbox):
             except sqlite3.Error as error:
                 self._leave_alone(place, error)
 
-    def _is_done(self, held: HeldOutbox) -> bool:
+    def _is_done(self, held: HeldOutbox[SqliteOutbox]) -> bool:
         """Whether files are to go now: of a dead process as soon as nothing is left in them, of
         this one at its end, or when they say of a search that it is open, and it is not.
         """
@@ -180,7 +182,7 @@ class ProcessOutbox(Outbox):
             return self._adopted[search_id]
         return self._memory if self._own is None else self._own.outbox
 
-    def _add(self, held: HeldOutbox) -> None:
+    def _add(self, held: HeldOutbox[SqliteOutbox]) -> None:
         self._members[self._next_place] = _Member(held.outbox, held)
         self._next_place += 1
 
@@ -219,7 +221,7 @@ class ProcessOutbox(Outbox):
             self.changed.notify_all()
         self._warn_of_disk(error)
 
-    def _release(self, held: HeldOutbox) -> None:
+    def _release(self, held: HeldOutbox[SqliteOutbox]) -> None:
         try:
             held.release(self._over)
         except DISK_ERRORS as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trackmllib.outbox import schema
-from trackmllib.outbox.sqlite import SqliteOutbox
+from trackmllib.outbox.left_behind import LeftBehind
 
 # A row takes more bytes than this, so a file has no row with a higher number than its size tells.
 _LEAST_BYTES_OF_A_ROW = 20
@@ -24,11 +24,11 @@ _NAMED = ("searches", "facts")
 
 def open_or_salvage(
     path: Path, changed: threading.Condition | None = None
-) -> tuple[SqliteOutbox, str]:
+) -> tuple[LeftBehind, str]:
     """The outbox of a file, and a warning if the file was damaged."""
     try:
         _check(path)
-        return SqliteOutbox(path, changed), ""
+        return LeftBehind(path, changed), ""
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
             raise
@@ -39,7 +39,7 @@ def open_or_salvage(
             os.rename(f"{path}{suffix}", f"{aside}{suffix}")
     found = _readable(aside)
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o600))
-    outbox = SqliteOutbox(path, changed)
+    outbox = LeftBehind(path, changed)
     rows = outbox.fill(found)
     # How far its delivery was may have been on the page that is lost.
     outbox.open_main_runs_again()

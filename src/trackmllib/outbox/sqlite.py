@@ -7,13 +7,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from trackmllib.events import Event, SearchFailed, SearchFinished
 from trackmllib.operations import (
-    Destination,
     LogBatch,
     OpenMainRun,
     Operation,
@@ -27,10 +25,10 @@ from trackmllib.outbox.order import Order
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5.0
-# How many changes may lie in the write-ahead log: a write waits while the disk takes older ones, so
-# that is left for moments in which nothing is put.
-CHECKPOINT_AFTER = 500
-CHECKPOINT_AT_LAST_AFTER = 5_000
+# A write waits while the disk takes older ones, so that is left for quiet moments, or for when very
+# many changes lie in the write-ahead log.
+CHECKPOINT_SECONDS = 5.0
+MOST_CHANGES = 5_000
 QUIET_SECONDS = 0.5
 
 
@@ -52,7 +50,7 @@ class SqliteOutbox(Outbox):
         self._gone: dict[int, str] = {}
         self._sent: set[int] = set()
         self._changes = 0
-        self._last_put = time.monotonic()
+        self._last_put = self._last_checkpoint = time.monotonic()
         try:
             schema.check_version(self._connection)
             self._connection.execute("PRAGMA journal_mode = WAL")
@@ -181,14 +179,6 @@ class SqliteOutbox(Outbox):
 
     # What only an outbox on disk has.
 
-    def searches(self) -> list[str]:
-        """The searches of which there is something here."""
-        with self._changed:
-            found = self._connection.execute(
-                "SELECT search_id FROM searches UNION SELECT search_id FROM rows"
-            ).fetchall()
-        return [search_id for (search_id,) in found]
-
     def open_searches(self) -> list[str]:
         """The searches that have not been closed, oldest first."""
         with self._changed:
@@ -197,115 +187,12 @@ class SqliteOutbox(Outbox):
             ).fetchall()
         return [search_id for (search_id,) in found]
 
-    def events(self, search_id: str) -> list[Event]:
-        """The facts of a search that is not closed, in order, without those not readable."""
-        with self._changed:
-            found = self._connection.execute(
-                "SELECT body FROM events WHERE search_id = ? ORDER BY number", (search_id,)
-            ).fetchall()
-        events = []
-        for (body,) in found:
-            with suppress(ValueError):
-                events.append(wire.event(body))
-        return events
-
-    def destination(self, search_id: str) -> Destination | None:
-        """Where a search goes; None if there is nothing of it here."""
-        with self._changed:
-            found = self._connection.execute(
-                "SELECT destination FROM searches WHERE search_id = ?", (search_id,)
-            ).fetchone()
-        return None if found is None else wire.destination(found[0])
-
     def note_error(self, search_id: str, error: str | None) -> None:
         """Keep why the rows of a search could not be sent the last time, for ``status``."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE searches SET error = ? WHERE search_id = ?", (error, search_id)
             )
-
-    def mark_all_as_sent(self) -> None:
-        """After a crash of the machine: what had been noted last may be missing here."""
-        with self._transaction() as connection:
-            connection.execute("UPDATE rows SET sent = 1")
-
-    def take_back_refused(self) -> None:
-        """Put what was set aside into the order again: the server may have changed its mind."""
-        columns = "number, search_id, candidate, put_ms, batch, body"
-        with self._changed:
-            with self._transaction() as connection:
-                connection.execute(
-                    f"INSERT OR IGNORE INTO rows ({columns}, sent) SELECT {columns}, 1 FROM refused"
-                )
-                connection.execute("DELETE FROM refused")
-            self._load()
-            self._changed.notify_all()
-
-    def candidates(self, search_id: str) -> set[int]:
-        """The candidates of a search that have a run on the server, or rows here."""
-        with self._changed:
-            found = self._connection.execute(
-                "SELECT candidate FROM rows WHERE search_id = ?1 AND candidate NOT NULL UNION"
-                " SELECT CAST(substr(name, 7) AS INTEGER) FROM facts"
-                " WHERE search_id = ?1 AND name LIKE 'child/%'",
-                (search_id,),
-            ).fetchall()
-        return {candidate for (candidate,) in found}
-
-    def started_ms(self, search_id: str) -> int:
-        """When a search began, in milliseconds since the epoch; 0 if that is not known."""
-        with self._changed:
-            found = self._connection.execute(
-                "SELECT started_ms FROM searches WHERE search_id = ?", (search_id,)
-            ).fetchone()
-        return 0 if found is None else int(found[0])
-
-    def fill(self, tables: Mapping[str, Sequence[tuple[Any, ...]]]) -> int:
-        """Take in rows of another file, as they lay there; how many operations were among them."""
-        with self._changed:
-            with self._transaction() as connection:
-                for table, rows in tables.items():
-                    for row in rows:
-                        marks = ", ".join("?" * len(row))
-                        connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
-            self._load()
-            self._changed.notify_all()
-            return len(self._order)
-
-    def open_main_runs_again(self) -> None:
-        """Have the main run looked for of each search of which it is not known any more."""
-        with self._changed:
-            with self._transaction() as connection:
-                lost = connection.execute(
-                    "SELECT search_id, destination, name, started_ms FROM searches WHERE NOT EXISTS"
-                    " (SELECT 1 FROM facts WHERE facts.search_id = searches.search_id"
-                    "  AND facts.name = 'run') AND NOT EXISTS"
-                    " (SELECT 1 FROM rows WHERE rows.search_id = searches.search_id"
-                    '  AND body LIKE \'%"$":"OpenMainRun"%\')'
-                ).fetchall()
-                for search_id, destination, name, started_ms in lost:
-                    operation = OpenMainRun(
-                        search_id=search_id,
-                        destination=wire.destination(destination),
-                        name=name,
-                        start_ms=started_ms,
-                    )
-                    connection.execute(
-                        "INSERT INTO rows (number, search_id, put_ms, batch, sent, body)"
-                        " SELECT min(0, ifnull(min(number), 0)) - 1, ?, ?, 0, 1, ? FROM rows",
-                        (search_id, started_ms, wire.to_text(operation)),
-                    )
-            self._load()
-            self._changed.notify_all()
-
-    def drop(self, search_id: str) -> None:
-        """Remove all there is of a search."""
-        with self._changed:
-            with self._transaction() as connection:
-                for table in ("rows", "refused", "events", "facts", "searches"):
-                    connection.execute(f"DELETE FROM {table} WHERE search_id = ?", (search_id,))
-            self._order.remove_search(search_id)
-            self._changed.notify_all()
 
     def is_empty(self, over: Collection[str] = ()) -> bool:
         """Whether nothing is left here of any search. ``over``: searches of which somebody knows
@@ -320,10 +207,12 @@ class SqliteOutbox(Outbox):
 
         On no Spark thread: it waits for the disk.
         """
-        quiet = time.monotonic() - self._last_put > QUIET_SECONDS
-        if self._changes < (CHECKPOINT_AFTER if quiet else CHECKPOINT_AT_LAST_AFTER):
+        now = time.monotonic()
+        is_quiet = self._changes and now - self._last_put > QUIET_SECONDS
+        is_time = is_quiet and now - self._last_checkpoint > CHECKPOINT_SECONDS
+        if not is_time and self._changes < MOST_CHANGES:
             return
-        self._changes = 0
+        self._changes, self._last_checkpoint = 0, now
         self._checkpoint()
         with self._changed:
             # The little that has come meanwhile; only then the log can begin anew.

@@ -1,0 +1,127 @@
+"""What a process has left behind that died, or that ended before its server had everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from trackmllib.events import Event
+from trackmllib.operations import Destination, OpenMainRun
+from trackmllib.outbox import wire
+from trackmllib.outbox.sqlite import SqliteOutbox
+
+
+class LeftBehind(SqliteOutbox):
+    """An outbox that its heir reads, mends and empties; nobody else puts anything into it."""
+
+    def searches(self) -> list[str]:
+        """The searches of which there is something here."""
+        with self._changed:
+            found = self._connection.execute(
+                "SELECT search_id FROM searches UNION SELECT search_id FROM rows"
+            ).fetchall()
+        return [search_id for (search_id,) in found]
+
+    def events(self, search_id: str) -> list[Event]:
+        """The facts of a search that is not closed, in order, without those not readable."""
+        with self._changed:
+            found = self._connection.execute(
+                "SELECT body FROM events WHERE search_id = ? ORDER BY number", (search_id,)
+            ).fetchall()
+        events = []
+        for (body,) in found:
+            with suppress(ValueError):
+                events.append(wire.event(body))
+        return events
+
+    def destination(self, search_id: str) -> Destination | None:
+        """Where a search goes; None if there is nothing of it here."""
+        with self._changed:
+            found = self._connection.execute(
+                "SELECT destination FROM searches WHERE search_id = ?", (search_id,)
+            ).fetchone()
+        return None if found is None else wire.destination(found[0])
+
+    def mark_all_as_sent(self) -> None:
+        """After a crash of the machine: what had been noted last may be missing here."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE rows SET sent = 1")
+
+    def take_back_refused(self) -> None:
+        """Put what was set aside into the order again: the server may have changed its mind."""
+        columns = "number, search_id, candidate, put_ms, batch, body"
+        with self._changed:
+            with self._transaction() as connection:
+                connection.execute(
+                    f"INSERT OR IGNORE INTO rows ({columns}, sent) SELECT {columns}, 1 FROM refused"
+                )
+                connection.execute("DELETE FROM refused")
+            self._load()
+            self._changed.notify_all()
+
+    def candidates(self, search_id: str) -> set[int]:
+        """The candidates of a search that have a run on the server, or rows here."""
+        with self._changed:
+            found = self._connection.execute(
+                "SELECT candidate FROM rows WHERE search_id = ?1 AND candidate NOT NULL UNION"
+                " SELECT CAST(substr(name, 7) AS INTEGER) FROM facts"
+                " WHERE search_id = ?1 AND name LIKE 'child/%'",
+                (search_id,),
+            ).fetchall()
+        return {candidate for (candidate,) in found}
+
+    def started_ms(self, search_id: str) -> int:
+        """When a search began, in milliseconds since the epoch; 0 if that is not known."""
+        with self._changed:
+            found = self._connection.execute(
+                "SELECT started_ms FROM searches WHERE search_id = ?", (search_id,)
+            ).fetchone()
+        return 0 if found is None else int(found[0])
+
+    def fill(self, tables: Mapping[str, Sequence[tuple[Any, ...]]]) -> int:
+        """Take in rows of another file, as they lay there; how many operations were among them."""
+        with self._changed:
+            with self._transaction() as connection:
+                for table, rows in tables.items():
+                    for row in rows:
+                        marks = ", ".join("?" * len(row))
+                        connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
+            self._load()
+            self._changed.notify_all()
+            return len(self._order)
+
+    def open_main_runs_again(self) -> None:
+        """Have the main run looked for of each search of which it is not known any more."""
+        with self._changed:
+            with self._transaction() as connection:
+                lost = connection.execute(
+                    "SELECT search_id, destination, name, started_ms FROM searches WHERE NOT EXISTS"
+                    " (SELECT 1 FROM facts WHERE facts.search_id = searches.search_id"
+                    "  AND facts.name = 'run') AND NOT EXISTS"
+                    " (SELECT 1 FROM rows WHERE rows.search_id = searches.search_id"
+                    '  AND body LIKE \'%"$":"OpenMainRun"%\')'
+                ).fetchall()
+                for search_id, destination, name, started_ms in lost:
+                    operation = OpenMainRun(
+                        search_id=search_id,
+                        destination=wire.destination(destination),
+                        name=name,
+                        start_ms=started_ms,
+                    )
+                    connection.execute(
+                        "INSERT INTO rows (number, search_id, put_ms, batch, sent, body)"
+                        " SELECT min(0, ifnull(min(number), 0)) - 1, ?, ?, 0, 1, ? FROM rows",
+                        (search_id, started_ms, wire.to_text(operation)),
+                    )
+            self._load()
+            self._changed.notify_all()
+
+    def drop(self, search_id: str) -> None:
+        """Remove all there is of a search."""
+        with self._changed:
+            with self._transaction() as connection:
+                for table in ("rows", "refused", "events", "facts", "searches"):
+                    connection.execute(f"DELETE FROM {table} WHERE search_id = ?", (search_id,))
+            self._order.remove_search(search_id)
+            self._changed.notify_all()

@@ -4,6 +4,7 @@
 #   make ui           open MLflow's page on the demo's runs
 #   make test         run the tests; make test ARGS="-k folds" runs some
 #   make test-oldest  the same with the oldest versions of pyspark and mlflow (Python 3.10 or 3.11)
+#   make soak         the fault tests, with twenty rounds of the random ones
 #   make lint         ruff, mypy and import-linter
 #   make screenshots  make the pictures in docs/images from the demo's runs
 #   make lock         bring requirements/*.lock up to date
@@ -14,7 +15,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 ARGS =
 
-.PHONY: help venv java demo ui test test-oldest lint screenshots lock clean
+.PHONY: help venv java demo ui test test-oldest soak lint screenshots lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -40,7 +41,10 @@ test: java venv
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-oldest: java $(VENV)-oldest/.done
-	@$(VENV)-oldest/bin/python -m pytest $(ARGS)
+	@$(VENV)-oldest/bin/python -m pytest --ignore tests/faults/test_notebook.py $(ARGS)
+
+soak: java venv
+	@TRACKMLLIB_ROUNDS=20 $(BIN)/python -m pytest tests/faults -o timeout=1800 $(ARGS)
 
 lint: venv
 	$(BIN)/ruff check .

@@ -47,17 +47,22 @@ def take_over(
 
 
 def end_dead_searches(outbox: LeftBehind) -> list[str]:
-    """End the searches that are open in the outbox of a dead process; returns their ids."""
-    dead = outbox.open_searches()
-    for search_id in dead:
+    """End the searches that are open in the outbox of a dead process; the ids of those that died.
+
+    Of a damaged file every search counts as open; one whose facts are gone may have ended well.
+    """
+    died = []
+    for search_id in outbox.open_searches():
         operations, end = _end(outbox, search_id)
+        if outbox.events(search_id):
+            died.append(search_id)
         outbox.put(operations, end)
-    return dead
+    return died
 
 
 def _end(outbox: LeftBehind, search_id: str) -> tuple[list[Operation], SearchFailed]:
     events = outbox.events(search_id)
-    last_ms = max((event.time_ms for event in events), default=outbox.started_ms(search_id))
+    last_ms = max((event.time_ms for event in events), default=outbox.last_ms(search_id))
     when = datetime.fromtimestamp(last_ms / 1000, tz=timezone.utc).isoformat(" ", "milliseconds")
     message = (
         "the process ended without a word (kill -9, out of memory, or a crash of the machine); its "
@@ -86,7 +91,9 @@ def _result(started: SearchStarted, events: list[Event]) -> SearchResult:
 
 
 def _least(outbox: LeftBehind, search_id: str, last_ms: int) -> list[Operation]:
-    """What can be said of a search whose beginning could not be read: that its runs have ended."""
+    """What can be said of a search whose facts are gone with a part of its file: that its runs have
+    ended, those of which the end itself could be read as it says, the others KILLED.
+    """
     of_runs = (None, *sorted(outbox.candidates(search_id)))
     ends = [
         EndRun(

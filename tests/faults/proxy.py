@@ -28,12 +28,14 @@ class Proxy:
     * ``"cut"``: the server answers, and the connection is cut before the client has the answer;
     * ``"vanish"``: the connection is accepted, and nothing ever comes back.
 
-    ``delay`` is how many seconds each request takes longer.
+    ``delay`` is how many seconds each request takes longer; ``authorization`` what it must say of
+    itself, or else it is answered with 401.
     """
 
     def __init__(self, server: str, rule: Callable[[int], int | str | None] = lambda _: None):
         self.rule = rule
         self.delay = 0.0
+        self.authorization = ""
         self.answered: list[Request] = []
         self.closed = threading.Event()
         self._numbers = itertools.count(1)
@@ -46,6 +48,9 @@ class Proxy:
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 action = proxy.rule(next(proxy._numbers))
+                wanted = proxy.authorization
+                if action is None and wanted and self.headers.get("Authorization") != wanted:
+                    action = 401
                 if action == "vanish":
                     proxy.closed.wait(120)
                     self.close_connection = True

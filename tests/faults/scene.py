@@ -31,6 +31,7 @@ class Scene:
     uri: str
     experiment: str = field(default_factory=lambda: f"faults-{os.getpid()}-{next(_numbers)}")
     real_uri: str = ""
+    more_environ: dict[str, str] = field(default_factory=dict)
 
     @property
     def home(self) -> Path:
@@ -50,6 +51,7 @@ class Scene:
             "MLFLOW_EXPERIMENT_NAME": self.experiment,
             "SPARK_LOCAL_IP": "127.0.0.1",
             "PYSPARK_PYTHON": sys.executable,
+            **self.more_environ,
         }
 
     def driver(self, limit_bytes: int | None = None, **settings) -> Driver:

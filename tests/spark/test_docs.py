@@ -31,7 +31,7 @@ def test_examples_run(points, store, file):
 
 
 def test_readme_links_to_files_that_exist():
-    for file in ("README.md", "docs/architecture.md", "docs/what-is-recorded.md"):
+    for file in ("README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))):
         text = (ROOT / file).read_text()
         for link in re.findall(r"\]\(([^)#]+)\)", text):
             if not link.startswith("http"):
@@ -44,6 +44,27 @@ def test_architecture_names_files_that_exist():
     assert len(sources) > 20
     for source in sources:
         assert any((ROOT / base / source).exists() for base in ("src/trackmllib", ".")), source
+
+
+def test_the_commands_in_the_docs_are_commands(monkeypatch, capsys, tmp_path):
+    """Each line of a console block that begins with ``trackmllib`` is understood."""
+    from trackmllib.cli import main
+
+    lines = {
+        line.partition("#")[0].strip()
+        for file in ("README.md", "docs/durability.md")
+        for block in re.findall(r"```console\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
+        for line in block.splitlines()
+        if line.startswith("trackmllib ")
+    }
+    assert len(lines) >= 6
+    for line in lines:
+        code = main(line.split()[1:])
+        said = capsys.readouterr().out
+        assert code == (1 if " drop " in line else 0), line
+        assert said, line
+    for verb in ("status", "sync", "drop"):
+        assert any(line.startswith(f"trackmllib {verb}") for line in lines)
 
 
 def documented(section: str) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +10,27 @@ from trackmllib.events import Event
 from trackmllib.operations import Destination, OpenMainRun
 from trackmllib.outbox import wire
 from trackmllib.outbox.sqlite import SqliteOutbox
+
+
+def _readable(read: Callable[[str], object], column: int) -> Callable[[tuple[Any, ...]], bool]:
+    def is_readable(row: tuple[Any, ...]) -> bool:
+        try:
+            read(row[column])
+        except (ValueError, TypeError):
+            return False
+        return True
+
+    return is_readable
+
+
+# Whether the text in a row of a table is whole, by the place of its column in outbox/schema.py.
+_READABLE: dict[str, Callable[[tuple[Any, ...]], bool]] = {
+    "searches": _readable(wire.destination, 1),
+    "events": _readable(wire.event, 2),
+    "rows": _readable(wire.operation, 6),
+    "refused": _readable(wire.operation, 6),
+    "facts": lambda _: True,
+}
 
 
 class LeftBehind(SqliteOutbox):
@@ -71,22 +92,30 @@ class LeftBehind(SqliteOutbox):
             ).fetchall()
         return {candidate for (candidate,) in found}
 
-    def started_ms(self, search_id: str) -> int:
-        """When a search began, in milliseconds since the epoch; 0 if that is not known."""
+    def last_ms(self, search_id: str) -> int:
+        """When the last row of a search was put, or else when it began, in milliseconds since the
+        epoch; 0 if that is not known.
+        """
         with self._changed:
             found = self._connection.execute(
-                "SELECT started_ms FROM searches WHERE search_id = ?", (search_id,)
+                "SELECT ifnull(max(put_ms), (SELECT started_ms FROM searches WHERE search_id = ?1))"
+                " FROM rows WHERE search_id = ?1",
+                (search_id,),
             ).fetchone()
-        return 0 if found is None else int(found[0])
+        return int(found[0] or 0)
 
     def fill(self, tables: Mapping[str, Sequence[tuple[Any, ...]]]) -> int:
-        """Take in rows of another file, as they lay there; how many operations were among them."""
+        """Take in rows of another file, as they lay there, less those whose text is damaged; how
+        many operations were among them.
+        """
         with self._changed:
             with self._transaction() as connection:
                 for table, rows in tables.items():
-                    for row in rows:
+                    for row in filter(_READABLE[table], rows):
                         marks = ", ".join("?" * len(row))
                         connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
+                # The end of a search may be among what could not be read.
+                connection.execute("UPDATE searches SET closed = 0")
             self._load()
             self._changed.notify_all()
             return len(self._order)

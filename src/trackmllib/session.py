@@ -109,9 +109,8 @@ class Session:
         self._delivery = Delivery(self._outbox, self._target, self._refused)
         self._seam = Seam(self, new_id, self._enabled)
         self._mute = MlflowMute(self._seam.inside_search)
-        self._threads_in_emit: set[int] = set()
         self._termination = TerminationHandler(
-            self._terminate, lambda: threading.main_thread().ident in self._threads_in_emit
+            self._terminate, lambda: self.settings.flush_timeout + 2.0
         )
 
     def start(self) -> None:
@@ -143,12 +142,7 @@ class Session:
     def emit(self, event: Event) -> None:
         if os.getpid() != self.process:
             return
-        thread = threading.get_ident()
-        self._threads_in_emit.add(thread)
-        try:
-            search = self._take_up(event)
-        finally:
-            self._threads_in_emit.discard(thread)
+        search = self._take_up(event)
         if search is not None and isinstance(event, (SearchFinished, SearchFailed)):
             self._close(search, interrupted=_interrupted(event))
 

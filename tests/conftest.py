@@ -66,15 +66,20 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def start_server(folder: Path, port: int) -> subprocess.Popen:
-    """A real MLflow server on loopback, in front of SQLite; returns when it answers."""
+def start_server(folder: Path, port: int, *, files: bool = False) -> subprocess.Popen:
+    """A real MLflow server on loopback, in front of SQLite, or of a file store; returns when it
+    answers.
+    """
+    backend = (folder / "mlruns").as_uri() if files else f"sqlite:///{folder}/server.db"
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
             *("--host", "127.0.0.1", "--port", str(port)),
-            *("--backend-store-uri", f"sqlite:///{folder}/server.db"),
+            *("--backend-store-uri", backend),
             *("--artifacts-destination", str(folder / "artifacts")),
         ],
+        # MLflow 3 wants to be told that a file store is meant.
+        env={**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -83,17 +83,26 @@ def test_4_a_server_that_is_killed_and_restarted_five_times(tmp_path, figures):
     )
 
 
-def test_5_every_third_connection_is_cut_before_the_answer(scene, proxy, figures):
-    proxy.rule = lambda number: "cut" if number % 3 == 0 else None
-    driver = scene.driver(autolog={"flush_timeout": 120}, in_one_run=False).finish()
-    report = compare(scene.store, driver)
-    assert report.is_clean(), report
-    assert report.status == {"FINISHED": 11}
-    main = scene.store.only_main_run()
-    counts = scene.store.history(main, "cells_finished")
-    assert [step for step, _ in counts] == sorted({step for step, _ in counts})
-    assert scene.files() == []
-    figures["5 every third answer lost"] = (
+@pytest.mark.parametrize("files", [False, True])
+def test_5_every_third_connection_is_cut_before_the_answer(tmp_path, files, figures):
+    """In front of SQLite, and of a file store, which keeps a point as often as it is sent."""
+    port = free_port()
+    server = start_server(tmp_path, port, files=files)
+    proxy = Proxy(f"http://127.0.0.1:{port}", lambda number: "cut" if number % 3 == 0 else None)
+    try:
+        scene = Scene(tmp_path, proxy.uri, real_uri=f"http://127.0.0.1:{port}")
+        driver = scene.driver(autolog={"flush_timeout": 150}).finish()
+        report = compare(scene.store, driver)
+        assert report.is_clean(), report
+        assert report.status == {"FINISHED": 11}
+        main = scene.store.only_main_run()
+        counts = scene.store.history(main, "cells_finished")
+        assert [step for step, _ in counts] == sorted({step for step, _ in counts})
+        assert scene.files() == []
+    finally:
+        proxy.close()
+        stop_server(server)
+    figures[f"5 every third answer lost, {'file store' if files else 'SQLite'}"] = (
         f"{len(proxy.answered)} requests, {report.said} scores, 0 lost, 0 doubled"
     )
 

@@ -96,14 +96,20 @@ class LogArtifact(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class EndRun(Operation):
-    """Give a run its final status and its measured end time.
+    """Give a run its final status and its measured end time, and tags that say more about it.
 
-    ``if_running``: only a run that still says RUNNING; for a run of the user's whose process died.
+    ``if_running``: only a run that still says RUNNING, for it may have been ended already.
     """
 
     status: RunStatus
     end_ms: int
     if_running: bool = False
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakeOver(Operation):
+    """What follows is of an heir, and is left out if the end of the search is on the server."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from urllib.parse import unquote
 
 HIDDEN = "***"
@@ -12,12 +13,22 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _COLUMN = {"col", "cols", "column", "columns"}
 _SECRET_ANYWHERE = re.compile(r"passw(or)?d|passphrase|secret|credential")
 _SECRET_WORDS = {"pwd", "apikey", "accesskey", "authtoken", "accesstoken"}
-# Of these only the last word makes a secret: minTokenLength and keyCol are none, authToken is one.
+# Of these only the last word makes a secret, or one that follows a word that says of what it is the
+# key: minTokenLength, numTokens and keyCol are none; authToken and api_key_prod are.
 _SECRET_AT_THE_END = {"token", "key", "keys"}
+_TOKENS_AND_KEYS = {"token", "tokens", "key", "keys"}
+_OF_A_SECRET = {
+    *("access", "api", "auth", "aws", "azure", "bearer", "client", "encryption", "gcp", "hf"),
+    *("oauth", "private", "refresh", "secret", "service", "session", "signing"),
+}
 # A connection string of its own, with user and password in it.
 _SECRET_QUERY = {"sig", "signature", "auth", "odbc_connect"}
-# Their passwords may hold anything; in the path of any other URI there may be an "@".
-_DATABASES = {"postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle"}
+# In the path of these there may be an "@"; of any other, a database's, all before the last one is
+# user and password, which may hold anything.
+_WITH_PATHS = {
+    *("http", "https", "file", "sqlite", "databricks", "databricks-uc", "uc", "s3", "s3a", "gs"),
+    *("dbfs", "hdfs", "viewfs", "abfss", "wasbs", "ftp", "sftp", "mlflow-artifacts", "r2", "b2"),
+}
 
 _USER_INFO = re.compile(r"(?<=://)[^/\s]+@")
 _QUERY = re.compile(r"(://[^\s'\")?]*)\?[^\s'\")]*")
@@ -45,6 +56,8 @@ def looks_secret(name: str) -> bool:
         return False
     return (
         words[-1] in _SECRET_AT_THE_END
+        or words[-2:] == ["token", "value"]
+        or any(a in _OF_A_SECRET and b in _TOKENS_AND_KEYS for a, b in pairwise(words))
         or not _SECRET_WORDS.isdisjoint(words)
         or _SECRET_ANYWHERE.search(name.lower()) is not None
     )
@@ -67,11 +80,12 @@ def stripped(uri: str) -> str:
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return uri
-    if scheme.partition("+")[0] in _DATABASES:
+    before, slash, after = rest.partition("/")
+    if scheme.partition("+")[0] in _WITH_PATHS:
+        rest = before.rpartition("@")[2] + slash + after
+    else:
         rest = rest.rpartition("@")[2]
     place, mark, query = rest.partition("#")[0].partition("?")
-    authority, slash, path = place.partition("/")
-    place = authority.rpartition("@")[2] + slash + path
     kept = [pair for pair in re.split("[&;]", query) if pair and not _is_secret_pair(pair)]
     return f"{scheme}://{place}" + (mark + "&".join(kept) if kept else "")
 

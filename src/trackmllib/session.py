@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import threading
-import time
+import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +18,7 @@ from trackmllib.errors import IncompleteRecord, Unauthorized
 from trackmllib.events import Event, Failure, SearchFailed, SearchFinished, SearchStarted
 from trackmllib.guard import Guard, attempt
 from trackmllib.operations import Destination, Operation
+from trackmllib.outbox.estate import Estate
 from trackmllib.outbox.home import Home
 from trackmllib.outbox.memory import MemoryOutbox
 from trackmllib.outbox.process import ProcessOutbox
@@ -107,6 +108,10 @@ class Session:
         self._outbox = MemoryOutbox() if home is None else ProcessOutbox(home, self._say)
         self._target = target or MlflowTracking(self._problem, self._outbox, credentials)
         self._delivery = Delivery(self._outbox, self._target, self._refused)
+        # What others have left has a thread of its own: nobody here waits for their servers.
+        self._estate = Estate(self._say)
+        heir = MlflowTracking(self._problem, self._estate, credentials)
+        self._inheritance = Delivery(self._estate, heir, self._refused)
         self._seam = Seam(self, new_id, self._enabled)
         self._mute = MlflowMute(self._seam.inside_search)
         self._termination = TerminationHandler(
@@ -134,7 +139,7 @@ class Session:
         self._termination.uninstall()
 
     def flush(self, timeout: float | None) -> bool:
-        """Wait until all is delivered; whether it is."""
+        """Wait until all that this process has recorded is delivered; whether it is."""
         return self._delivery.flush(None, timeout) == 0
 
     # What the seam calls, on Spark's threads.
@@ -154,6 +159,7 @@ class Session:
         if isinstance(event, SearchStarted):
             self._searches[event.search_id] = _Search(self._destination(), event)
             self._delivery.try_again()
+            self._inheritance.try_again()
         search = self._searches.get(event.search_id)
         if search is None:
             return None
@@ -185,7 +191,8 @@ class Session:
 
     def guard(self, search_id: str, doing: str) -> Guard:
         def report(what: str, error: Exception) -> None:
-            logger.debug("trackmllib failed at %s", what, exc_info=error)
+            trace = "".join(traceback.format_exception(error))
+            logger.debug("trackmllib failed at %s: %s", what, redacted(trace))
             self._problem(search_id, f"{what} failed: {type(error).__name__}: {error}")
 
         return Guard(doing, report, strict=self.settings.strict)
@@ -201,7 +208,7 @@ class Session:
     # What the delivery thread calls.
 
     def _refused(self, operation: Operation, error: Exception) -> None:
-        logger.debug("Refused: %r", operation, exc_info=error)
+        logger.debug("Refused: %s", error)
         self._problem(operation.search_id, str(error))
 
     # The end of a search, and of the process.
@@ -261,10 +268,10 @@ class Session:
 
     def _take_over(self) -> None:
         """Take over what processes have left that died; in a thread of its own."""
-        if self._home is not None and isinstance(self._outbox, ProcessOutbox):
-            with Guard("taking over what was left behind", self._not_taken_over):
-                take_over(self._home, self._outbox, self._say)
-            self._delivery.start()
+        assert self._home is not None
+        with Guard("taking over what was left behind", self._not_taken_over):
+            take_over(self._home, self._estate, self._say)
+            self._inheritance.start()
 
     def _not_taken_over(self, doing: str, error: Exception) -> None:
         self._say(f"{doing} failed: {error}. It stays on disk; `trackmllib sync` tries again")
@@ -294,10 +301,7 @@ class Session:
 
     def _leave(self) -> None:
         """Send what waits of this process's searches, and say where the rest is."""
-        deadline = time.monotonic() + self.settings.flush_timeout
-        waiting = 0
-        for search_id in list(self._searches):
-            waiting += self._delivery.flush(search_id, max(0.0, deadline - time.monotonic()))
+        waiting = self._delivery.flush(None, self.settings.flush_timeout)
         stopped = self._delivery.stop()
         if waiting and not isinstance(self._outbox, ProcessOutbox):
             self._warn(
@@ -312,6 +316,8 @@ class Session:
             )
         if stopped and isinstance(self._outbox, ProcessOutbox):
             self._outbox.release()
+        if self._inheritance.stop():
+            self._estate.release()
 
     def _what_remains(self) -> str:
         if isinstance(self._outbox, ProcessOutbox) and not self._outbox.is_on_disk():

@@ -11,39 +11,44 @@ from contextlib import suppress
 from datetime import datetime, timezone
 
 from trackmllib.events import Event, Failure, SearchFailed, SearchStarted
+from trackmllib.guard import attempt
 from trackmllib.operations import CloseSearch, EndRun, Operation
+from trackmllib.outbox.estate import Estate
 from trackmllib.outbox.home import Home
 from trackmllib.outbox.left_behind import LeftBehind
-from trackmllib.outbox.process import DISK_ERRORS, ProcessOutbox
 from trackmllib.recorder.record import Recorder
 from trackmllib.results import SearchResult
 
 
 def take_over(
     home: Home,
-    outbox: ProcessOutbox,
+    estate: Estate,
     say: Callable[[str], None],
     *,
     also_host: str | None = None,
     and_refused: bool = False,
 ) -> None:
-    """Take over every outbox in ``home`` whose process has died, end its searches, and have
-    ``outbox`` deliver it.
+    """Take over every outbox in ``home`` whose process has died, end its searches, and add it to
+    ``estate``, to be delivered.
 
     ``say`` is told what users should know. ``and_refused``: what servers refused is put into the
     order again. ``also_host`` names another machine of which no process lives any more.
     """
     for entry in home.entries():
+        held = None
         try:
-            held = home.take(entry, also_host=also_host, changed=outbox.changed)
+            held = home.take(entry, also_host=also_host, changed=estate.changed)
+            if held is None:
+                continue
+            for search_id in end_dead_searches(held.outbox):
+                say(f"Search {search_id} died with its process; it ends as KILLED")
+            if and_refused:
+                held.outbox.take_back_refused()
+            estate.adopt(held)
+        except Exception as error:  # noqa: BLE001 - one file must not keep others from their heir
             if held is not None:
-                for search_id in end_dead_searches(held.outbox):
-                    say(f"Search {search_id} died with its process; it ends as KILLED")
-                if and_refused:
-                    held.outbox.take_back_refused()
-                outbox.adopt(held)
-        except DISK_ERRORS as error:
-            say(f"{entry.path} was left by another process, and is left alone: {error}")
+                held.lock.release()
+            say(f"{entry.path} was left by another process, and stays as it is: {error}")
 
 
 def end_dead_searches(outbox: LeftBehind) -> list[str]:
@@ -73,12 +78,12 @@ def _end(outbox: LeftBehind, search_id: str) -> tuple[list[Operation], SearchFai
         time_ms=last_ms,
         failure=Failure(type="ProcessDied", message=message, traceback=message, interrupted=True),
     )
-    destination = outbox.destination(search_id)
+    destination = attempt(lambda: outbox.destination(search_id), None)
     if destination is None or not events or not isinstance(events[0], SearchStarted):
         return _least(outbox, search_id, last_ms), end
     result = _result(events[0], [*events[1:], end])
     recorder = Recorder(destination, result)
-    return list(recorder.process_ended(end, result, last_sign_ms=last_ms)), end
+    return list(recorder.process_died(end, result)), end
 
 
 def _result(started: SearchStarted, events: list[Event]) -> SearchResult:

@@ -27,6 +27,7 @@ from trackmllib.operations import (
     Metric,
     OpenMainRun,
     Operation,
+    TakeOver,
 )
 from trackmllib.settings import Settings
 
@@ -91,6 +92,7 @@ class InMemoryStore:
 
     def __init__(self) -> None:
         self._runs: dict[tuple[str, int | None], RecordedRun] = {}
+        self._ended: set[str] = set()
         self._lock = threading.Lock()
 
     def main_runs(self) -> list[RecordedRun]:
@@ -110,6 +112,8 @@ class InMemoryStore:
         """Carry out one operation; Refused for a run that was never made."""
         key = (operation.search_id, operation.candidate)
         with self._lock:
+            if operation.search_id in self._ended:
+                return
             if isinstance(operation, (OpenMainRun, CreateChildRun)):
                 run = RecordedRun(*key, name=operation.name, start_ms=operation.start_ms)
                 if isinstance(operation, CreateChildRun):
@@ -129,8 +133,11 @@ class InMemoryStore:
                             points.append(metric)
                 case LogArtifact():
                     run.artifacts[operation.file_name] = operation.text
-                case EndRun():
+                case EndRun() if run.status == "RUNNING" or not operation.if_running:
                     run.status, run.end_ms = operation.status, operation.end_ms
+                    run.tags.update(operation.tags)
+                case TakeOver() if "results.csv" in run.artifacts:
+                    self._ended.add(operation.search_id)
 
     def forget(self, search_id: str) -> None:
         """Nothing more will come of this search; its runs stay."""

@@ -24,8 +24,8 @@ import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mlflow.entities import FileInfo, Param, RunData, RunInfo, RunStatus, RunTag
 from mlflow.entities import Metric as MlflowMetric
-from mlflow.entities import Param, RunData, RunInfo, RunStatus, RunTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
@@ -274,7 +274,8 @@ class FakeFiles:
 
     def list_artifacts(self, path=None):
         with self._server.call():
-            return [name for name in self._files if name.startswith(f"{path}/")]
+            names = [name for name in self._files if name.startswith(f"{path}/")]
+            return [FileInfo(name, False, 0) for name in names]
 
     def log_artifact(self, local_file, artifact_path=None):
         file = Path(local_file)

@@ -198,12 +198,14 @@ def test_a_lock_that_is_not_safe_is_refused(home, monkeypatch):
     refuses_to_take(home, r"\.lock can be written by others")
 
 
-def test_a_lock_that_is_a_link_is_no_entry(home, tmp_path):
+def test_a_lock_that_is_a_link_is_refused(home, tmp_path):
     path = left_behind(home)
     elsewhere = tmp_path / "lock"
     lock_of(path).rename(elsewhere)
     lock_of(path).symlink_to(elsewhere)
-    assert home.entries() == []
+    (entry,) = home.entries()
+    with pytest.raises(OutboxError, match="is a link"):
+        home.take(entry)
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm"])
@@ -288,13 +290,22 @@ def test_after_a_crash_of_the_machine_rows_may_have_been_sent(home):
     held = home.take(entry)
     assert not any(row.again for row in held.outbox.peek(10))
     give_up(held)
-    rewrite_owner(path, boot_id="another start")
+    rewrite_owner(path, boot_id="another start", since_ms=1_000_000)
     (entry,) = home.entries()
     assert entry.is_of_this_machine
     held = home.take(entry)
     assert len(held.outbox.peek(10)) == 3
     assert all(row.again for row in held.outbox.peek(10))
     give_up(held)
+
+
+def test_a_machine_of_the_same_name_is_another_one(home):
+    """Its boot id is not ours, and we have not been started since: it may be alive."""
+    path = left_behind(home)
+    rewrite_owner(path, boot_id="another machine")
+    (entry,) = home.entries()
+    assert not entry.is_of_this_machine
+    assert home.take(entry) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', "null"])
@@ -401,13 +412,13 @@ child = os.fork()
 if child == 0:
     if sys.argv[2] == "exits":
         sys.exit(0)
-    print("child", os.getpid(), flush=True)
+    os.write(1, (" ".join(map(str, ["child", os.getpid()])) + "\\n").encode())
     time.sleep(300)
 if sys.argv[2] == "exits":
     os.waitpid(child, 0)
 for n in range(50):
     put(f"after{n}")
-print("ready", flush=True)
+os.write(1, (" ".join(map(str, ["ready"])) + "\\n").encode())
 time.sleep(300)
 """
 

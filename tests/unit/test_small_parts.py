@@ -9,6 +9,7 @@ import types
 
 import pytest
 import requests
+import sqlalchemy.exc
 from mlflow.exceptions import MlflowException, RestException, get_error_code
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
@@ -188,6 +189,16 @@ def database(text):
         (answer(502), Unavailable),
         (answer(500), Unavailable),
         (database("(psycopg2.OperationalError) server closed the connection"), Unavailable),
+        (database("(sqlite3.OperationalError) disk I/O error"), Unavailable),
+        (sqlalchemy.exc.OperationalError("", {}, Exception("connection refused")), Unavailable),
+        (sqlalchemy.exc.InterfaceError("", {}, Exception("closed")), Unavailable),
+        (
+            sqlalchemy.exc.OperationalError(
+                "", {}, Exception('FATAL: password authentication failed for user "me"')
+            ),
+            Unauthorized,
+        ),
+        (sqlalchemy.exc.ProgrammingError("", {}, Exception("no such table")), Refused),
         (database("(sqlite3.OperationalError) attempt to write a readonly database"), Refused),
         (sqlite3.OperationalError("database is locked"), Unavailable),
         (sqlite3.OperationalError("unable to open database file"), Refused),

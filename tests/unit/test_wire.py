@@ -35,6 +35,7 @@ from trackmllib.operations import (
     Metric,
     OpenMainRun,
     Operation,
+    TakeOver,
 )
 from trackmllib.outbox import wire
 
@@ -162,8 +163,10 @@ OPERATIONS = {
         status=st.sampled_from(["FINISHED", "FAILED", "KILLED"]),
         end_ms=TIMES,
         if_running=st.booleans(),
+        tags=PAIRS,
     ),
     CloseSearch: st.builds(CloseSearch, **OF_RUN),
+    TakeOver: st.builds(TakeOver, **OF_RUN),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sqlite3
 import sys
 from collections.abc import Sequence
 
@@ -28,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         return int(given.run(given, Home.of_user()))
-    except TrackmllibError as error:
-        print(f"trackmllib: {error}", file=sys.stderr)
+    except (TrackmllibError, OSError, sqlite3.Error) as error:
+        print(f"trackmllib: {error}. Nothing is lost by that.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ntrackmllib: stopped; nothing is lost.", file=sys.stderr)

@@ -11,11 +11,11 @@ from typing import Any
 
 from trackmllib.cli.status import sentence
 from trackmllib.delivery.worker import Delivery
-from trackmllib.errors import Unauthorized
 from trackmllib.operations import Operation
+from trackmllib.outbox.estate import Estate
 from trackmllib.outbox.home import Home
 from trackmllib.outbox.look import SearchOnDisk, look_at
-from trackmllib.outbox.process import ProcessOutbox
+from trackmllib.redaction import redacted
 from trackmllib.takeover import take_over
 
 
@@ -45,45 +45,50 @@ def add_to(verbs: Any) -> None:
 def run(given: argparse.Namespace, home: Home) -> int:
     """0 when nothing is left on disk, 1 when something is."""
     # Not before: the other verbs need no mlflow, which takes a second to load.
+    from trackmllib.tracking.active import absolute
     from trackmllib.tracking.apply import MlflowTracking
     from trackmllib.tracking.credentials import Credentials
 
     credentials = Credentials()
-    server = None if given.server is None else credentials.strip(given.server)
-    outbox = ProcessOutbox(home, _say)
-    take_over(home, outbox, _say, also_host=given.host, and_refused=True)
+    server = None if given.server is None else credentials.strip(absolute(given.server).rstrip("/"))
+    estate = Estate(_say)
+    take_over(home, estate, _say, also_host=given.host, and_refused=True)
     others = {s.search_id for s in look_at(home) if not _is_for(s, server)}
-    tracking = MlflowTracking(lambda _, sentence: _say(sentence), outbox, credentials)
-    delivery = Delivery(outbox, tracking, _refused, leave_alone=others)
+    tracking = MlflowTracking(lambda _, sentence: _say(sentence), estate, credentials)
+    delivery = Delivery(estate, tracking, _refused, leave_alone=others)
     delivery.start()
-    _wait(delivery, outbox, others, given.timeout)
+    _wait(delivery, estate, others, given.timeout)
     if delivery.stop():
-        outbox.release()
-    left = [search for search in look_at(home) if _is_for(search, server)]
-    for search in left:
+        estate.release()
+    left = look_at(home)
+    ours = [search for search in left if _is_for(search, server)]
+    for search in ours:
         print(sentence(search))
-    if not left:
+    others_left = sorted({redacted(s.tracking_uri) for s in left if not _is_for(s, server)})
+    if others_left:
+        print(f"Left alone, because it is for another server: {', '.join(others_left)}")
+    elif not left:
         print("Nothing is left on disk: every search is on its server.")
-    return 1 if left else 0
+    return 1 if ours else 0
 
 
 def _is_for(search: SearchOnDisk, server: str | None) -> bool:
-    return server is None or search.tracking_uri in (server, "")
+    return server is None or search.tracking_uri.rstrip("/") in (server, "")
 
 
 def _wait(
-    delivery: Delivery, outbox: ProcessOutbox, others: Collection[str], timeout: float | None
+    delivery: Delivery, estate: Estate, others: Collection[str], timeout: float | None
 ) -> None:
     """Until all is delivered, or refused, or time is up; with a line of progress on a terminal."""
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     shows = sys.stderr.isatty()
-    not_for_us = sum(map(outbox.waiting, others))
+    not_for_us = sum(map(estate.waiting, others))
     said = ""
     while time.monotonic() < deadline:
         left = delivery.flush(None, min(0.25, deadline - time.monotonic())) - not_for_us
-        trouble = delivery.trouble()
-        if left <= 0 or isinstance(trouble, Unauthorized):
+        if left <= delivery.stuck():
             break
+        trouble = delivery.trouble()
         if trouble is not None and str(trouble) != said:
             said = str(trouble)
             _say(f"{said}. It is tried again until it answers; Ctrl-C loses nothing")

@@ -67,6 +67,7 @@ class Delivery:
         self._thread: threading.Thread | None = None
         self._paused: dict[str, _Pause] = {}
         self._flushes = 0
+        self._thread_refused = False
 
     def trouble(self, search_id: str | None = None) -> Unavailable | None:
         """Why the operations of a search, or of any, could not be sent the last time, if so."""
@@ -79,10 +80,14 @@ class Delivery:
         """Start the thread if it does not run. Call it after each ``put``."""
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(
-                    target=self._run, name="trackmllib-delivery", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="trackmllib-delivery", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    # Python starts no thread any more at its end: whoever flushes then, delivers.
+                    self._thread_refused = True
+                else:
+                    self._thread = thread
 
     def flush(self, search_id: str | None, timeout: float | None) -> int:
         """Wait for one search or all, ``timeout`` seconds at most; how many operations are left.
@@ -95,10 +100,15 @@ class Delivery:
                 rest = min(0.25, deadline - time.monotonic())
                 if self._outbox.wait_until_empty(search_id, max(0.0, rest)):
                     return 0
+                if self._thread_refused:
+                    self._deliver()
                 left = self._outbox.waiting(search_id)
-                stuck = sum(map(self._outbox.waiting, self._without_permission(search_id)))
-                if rest <= 0.0 or left <= stuck:
+                if rest <= 0.0 or left <= self.stuck(search_id):
                     return left
+
+    def stuck(self, search_id: str | None = None) -> int:
+        """How many operations, of one search or of all, wait for other credentials."""
+        return sum(map(self._outbox.waiting, self._without_permission(search_id)))
 
     def try_again(self) -> None:
         """Try again now what waits for other credentials: a new search may have brought them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Mapping, Sequence
 
@@ -40,6 +41,10 @@ class Outbox(ABC):
                                                      disk. Never a part of a ``put``.
     ==============================  ===============  ==============================================
     """
+
+    def __init__(self, changed: threading.Condition | None = None) -> None:
+        # Held while rows come and go, and told of it; outboxes that are one for others share it.
+        self.changed = changed or threading.Condition()
 
     @abstractmethod
     def put(self, operations: Sequence[Operation], event: Event | None = None) -> None:
@@ -87,13 +92,15 @@ class Outbox(ABC):
     def waiting(self, search_id: str | None = None) -> int:
         """How many rows wait, of one search or of all; those set aside do not wait."""
 
-    @abstractmethod
     def wait_for_rows(self, timeout: float | None) -> bool:
         """Wait until there is a row to peek at; False if there is none after ``timeout``."""
+        with self.changed:
+            return self.changed.wait_for(lambda: self.waiting() > 0, timeout)
 
-    @abstractmethod
     def wait_until_empty(self, search_id: str | None, timeout: float) -> bool:
         """Wait until no row waits, of one search or of all; False if some do after ``timeout``."""
+        with self.changed:
+            return self.changed.wait_for(lambda: self.waiting(search_id) == 0, timeout)
 
     @abstractmethod
     def note_error(self, search_id: str, error: str | None) -> None:

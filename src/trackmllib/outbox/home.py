@@ -21,7 +21,7 @@ from trackmllib.errors import OutboxError
 from trackmllib.outbox.left_behind import LeftBehind
 from trackmllib.outbox.owner import Lock, Owner, read_owner, this_process
 from trackmllib.outbox.salvage import open_or_salvage
-from trackmllib.outbox.sqlite import SqliteOutbox
+from trackmllib.outbox.sqlite import DOUBTFUL_MODE, SqliteOutbox
 
 VARIABLE = "TRACKMLLIB_HOME"
 _SUFFIX = ".db"
@@ -76,10 +76,12 @@ class Home:
     def create(self, changed: threading.Condition | None = None) -> HeldOutbox[SqliteOutbox]:
         """A new outbox for this process."""
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # The mode of mkdir is for the last folder only.
+            self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise OutboxError(f"{self.folder} cannot be made: {error.strerror}") from error
-        _check(self.folder, is_folder=True)
+        check(self.folder, is_folder=True)
         path = self.folder / f"{uuid.uuid4()}{_SUFFIX}"
         lock = Lock.take(_lock_of(path), create=True)
         if lock is None:
@@ -103,13 +105,9 @@ class Home:
         """All outboxes that are here, also those of other machines, oldest first."""
         if not self.folder.exists():
             return []
-        _check(self.folder, is_folder=True)
+        check(self.folder, is_folder=True)
         found = sorted(self.folder.glob(f"*{_SUFFIX}.lock"), key=lambda p: (_mtime(p), p.name))
-        return [
-            Entry(path.with_suffix(""), read_owner(path), Lock.is_held(path))
-            for path in found
-            if not path.is_symlink()
-        ]
+        return [Entry(path.with_suffix(""), read_owner(path), Lock.is_held(path)) for path in found]
 
     def damaged(self) -> list[Path]:
         """The files that were set aside because they could not be read whole."""
@@ -130,7 +128,7 @@ class Home:
         of_host = entry.is_of_this_machine or (entry.owner and entry.owner.host == also_host)
         if entry.lives or not of_host:
             return None
-        _check(_lock_of(entry.path))
+        check(_lock_of(entry.path))
         lock = Lock.take(_lock_of(entry.path))
         if lock is None:
             return None
@@ -143,9 +141,10 @@ class Home:
             for suffix in ("", "-wal", "-shm"):
                 file = Path(f"{entry.path}{suffix}")
                 if file.is_symlink() or file.exists():
-                    _check(file)
+                    check(file)
+            is_doubtful = stat.S_IMODE(entry.path.stat().st_mode) == DOUBTFUL_MODE
             outbox, warning = open_or_salvage(entry.path, changed)
-            if entry.owner is None or not entry.owner.is_of_this_boot():
+            if entry.owner is None or not entry.owner.is_of_this_boot() or is_doubtful:
                 outbox.mark_all_as_sent()
             lock.sign(this_process())
             return HeldOutbox(outbox, lock, warning)
@@ -165,7 +164,7 @@ def _mtime(path: Path) -> float:
         return 0.0
 
 
-def _check(path: Path, *, is_folder: bool = False) -> None:
+def check(path: Path, *, is_folder: bool = False) -> None:
     """Refuse what somebody else could have put here, or could change."""
     found = path.lstat()
     if stat.S_ISLNK(found.st_mode):

@@ -38,7 +38,7 @@ class LeftBehind(SqliteOutbox):
 
     def searches(self) -> list[str]:
         """The searches of which there is something here."""
-        with self._changed:
+        with self.changed:
             found = self._connection.execute(
                 "SELECT search_id FROM searches UNION SELECT search_id FROM rows"
             ).fetchall()
@@ -46,7 +46,7 @@ class LeftBehind(SqliteOutbox):
 
     def events(self, search_id: str) -> list[Event]:
         """The facts of a search that is not closed, in order, without those not readable."""
-        with self._changed:
+        with self.changed:
             found = self._connection.execute(
                 "SELECT body FROM events WHERE search_id = ? ORDER BY number", (search_id,)
             ).fetchall()
@@ -58,7 +58,7 @@ class LeftBehind(SqliteOutbox):
 
     def destination(self, search_id: str) -> Destination | None:
         """Where a search goes; None if there is nothing of it here."""
-        with self._changed:
+        with self.changed:
             found = self._connection.execute(
                 "SELECT destination FROM searches WHERE search_id = ?", (search_id,)
             ).fetchone()
@@ -72,18 +72,18 @@ class LeftBehind(SqliteOutbox):
     def take_back_refused(self) -> None:
         """Put what was set aside into the order again: the server may have changed its mind."""
         columns = "number, search_id, candidate, put_ms, batch, body"
-        with self._changed:
+        with self.changed:
             with self._transaction() as connection:
                 connection.execute(
                     f"INSERT OR IGNORE INTO rows ({columns}, sent) SELECT {columns}, 1 FROM refused"
                 )
                 connection.execute("DELETE FROM refused")
             self._load()
-            self._changed.notify_all()
+            self.changed.notify_all()
 
     def candidates(self, search_id: str) -> set[int]:
         """The candidates of a search that have a run on the server, or rows here."""
-        with self._changed:
+        with self.changed:
             found = self._connection.execute(
                 "SELECT candidate FROM rows WHERE search_id = ?1 AND candidate NOT NULL UNION"
                 " SELECT CAST(substr(name, 7) AS INTEGER) FROM facts"
@@ -96,7 +96,7 @@ class LeftBehind(SqliteOutbox):
         """When the last row of a search was put, or else when it began, in milliseconds since the
         epoch; 0 if that is not known.
         """
-        with self._changed:
+        with self.changed:
             found = self._connection.execute(
                 "SELECT ifnull(max(put_ms), (SELECT started_ms FROM searches WHERE search_id = ?1))"
                 " FROM rows WHERE search_id = ?1",
@@ -108,21 +108,49 @@ class LeftBehind(SqliteOutbox):
         """Take in rows of another file, as they lay there, less those whose text is damaged; how
         many operations were among them.
         """
-        with self._changed:
+        with self.changed:
             with self._transaction() as connection:
                 for table, rows in tables.items():
                     for row in filter(_READABLE[table], rows):
                         marks = ", ".join("?" * len(row))
                         connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
+                self._know_searches_again()
                 # The end of a search may be among what could not be read.
                 connection.execute("UPDATE searches SET closed = 0")
             self._load()
-            self._changed.notify_all()
+            self.changed.notify_all()
             return len(self._order)
+
+    def _know_searches_again(self) -> None:
+        """Where the row of a search was lost, make it from its first operation, or from what is
+        known of its runs.
+        """
+        for (body,) in self._connection.execute("SELECT body FROM rows ORDER BY number").fetchall():
+            operation = wire.operation(body)
+            if isinstance(operation, OpenMainRun):
+                self._insert_search(operation.search_id, operation.destination, operation.name)
+        for (search_id,) in self._connection.execute(
+            "SELECT DISTINCT search_id FROM facts WHERE name = 'run'"
+        ).fetchall():
+            facts = self.recall(search_id)
+            destination = Destination(
+                tracking_uri=facts.get("server", ""),
+                run_id=facts["run"],
+                experiment_id=facts.get("experiment"),
+                owned=bool(facts.get("made")),
+            )
+            self._insert_search(search_id, destination, "")
+
+    def _insert_search(self, search_id: str, destination: Destination, name: str) -> None:
+        self._connection.execute(
+            "INSERT OR IGNORE INTO searches (search_id, destination, name, started_ms)"
+            " SELECT ?1, ?2, ?3, ifnull(min(put_ms), 0) FROM rows WHERE search_id = ?1",
+            (search_id, wire.to_text(destination), name),
+        )
 
     def open_main_runs_again(self) -> None:
         """Have the main run looked for of each search of which it is not known any more."""
-        with self._changed:
+        with self.changed:
             with self._transaction() as connection:
                 lost = connection.execute(
                     "SELECT search_id, destination, name, started_ms FROM searches WHERE NOT EXISTS"
@@ -144,13 +172,13 @@ class LeftBehind(SqliteOutbox):
                         (search_id, started_ms, wire.to_text(operation)),
                     )
             self._load()
-            self._changed.notify_all()
+            self.changed.notify_all()
 
     def drop(self, search_id: str) -> None:
         """Remove all there is of a search."""
-        with self._changed:
+        with self.changed:
             with self._transaction() as connection:
                 for table in ("rows", "refused", "events", "facts", "searches"):
                     connection.execute(f"DELETE FROM {table} WHERE search_id = ?", (search_id,))
             self._order.remove_search(search_id)
-            self._changed.notify_all()
+            self.changed.notify_all()

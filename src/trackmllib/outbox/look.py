@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from trackmllib.errors import OutboxError
 from trackmllib.outbox import schema, wire
-from trackmllib.outbox.home import Entry, Home
+from trackmllib.outbox.home import Entry, Home, check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +47,24 @@ def _searches(entry: Entry) -> Iterator[SearchOnDisk]:
     pid = entry.owner.pid if entry.owner else None
     if not entry.is_of_this_machine:
         # Its write-ahead log is not for readers on other machines.
-        yield _unknown(entry, f"on the machine {host}, where it can be looked at and synced", host)
+        state = (
+            f"left by the machine {host}: look at it and sync it there. If that machine is gone: "
+            f"trackmllib sync --host {host}"
+        )
+        yield _unknown(entry, state, host)
         return
     if not entry.path.exists():
         return
     try:
+        check(entry.path)
+    except OutboxError as refusal:
+        yield _unknown(entry, str(refusal), host)
+        return
+    try:
         connection = sqlite3.connect(f"file:{quote(str(entry.path))}?mode=ro", uri=True, timeout=5)
         try:
+            if schema.version_of(connection) == 0:
+                return
             if schema.version_of(connection) > schema.VERSION:
                 yield _unknown(entry, "written by a newer trackmllib", host)
                 return
@@ -60,8 +72,10 @@ def _searches(entry: Entry) -> Iterator[SearchOnDisk]:
         finally:
             connection.close()
     except sqlite3.DatabaseError as damage:
-        state = f"not readable as it is ({damage}); sync takes what can be read"
-        yield _unknown(entry, state, host)
+        # A file that comes or goes at this moment holds nothing yet, or nothing any more.
+        if entry.path.exists() and not entry.lives:
+            state = f"not readable as it is ({damage}); sync takes what can be read"
+            yield _unknown(entry, state, host)
         return
     for search_id, destination, name, started, closed, error, waiting, oldest, *refused in found:
         if entry.lives:
@@ -71,7 +85,7 @@ def _searches(entry: Entry) -> Iterator[SearchOnDisk]:
         yield SearchOnDisk(
             search_id=search_id,
             name=name,
-            tracking_uri=wire.destination(destination).tracking_uri,
+            tracking_uri=_tracking_uri(destination),
             state=state,
             lives=entry.lives,
             host=host,
@@ -84,6 +98,13 @@ def _searches(entry: Entry) -> Iterator[SearchOnDisk]:
             reason=refused[1],
             entry=entry,
         )
+
+
+def _tracking_uri(destination: str) -> str:
+    try:
+        return wire.destination(destination).tracking_uri
+    except ValueError:
+        return ""
 
 
 def _unknown(entry: Entry, state: str, host: str) -> SearchOnDisk:

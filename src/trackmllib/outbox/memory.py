@@ -25,57 +25,49 @@ class MemoryOutbox(Outbox):
         self._sent: set[int] = set()
         self._facts: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._numbers = count(1)
-        self._changed = changed or threading.Condition()
+        super().__init__(changed)
 
     def put(self, operations: Sequence[Operation], event: Event | None = None) -> None:
-        with self._changed:
+        with self.changed:
             for operation in operations:
                 number = next(self._numbers)
                 self._rows[number] = operation
                 self._order.add(number, operation.run, batch=isinstance(operation, LogBatch))
-            self._changed.notify_all()
+            self.changed.notify_all()
 
     def peek(self, limit: int, without: Container[str] = (), *, linger: bool = False) -> list[Row]:
-        with self._changed:
+        with self.changed:
             numbers = self._order.rows_to_read(limit, without, linger)
             return list(ready(Row(n, self._rows[n], n in self._sent) for n in numbers))
 
     def sending(self, numbers: Iterable[int]) -> None:
-        with self._changed:
+        with self.changed:
             self._sent.update(number for number in numbers if number in self._rows)
 
     def acknowledge(self, numbers: Iterable[int]) -> None:
-        with self._changed:
+        with self.changed:
             for number in numbers:
                 self._sent.discard(number)
                 operation = self._rows.pop(number, None)
                 self._order.remove(number)
                 if isinstance(operation, CloseSearch):
                     self._facts.pop(operation.search_id, None)
-            self._changed.notify_all()
+            self.changed.notify_all()
 
     def set_aside(self, numbers: Iterable[int], reason: str) -> None:
         self.acknowledge(numbers)
 
     def remember(self, search_id: str, facts: Mapping[str, str], *, on_disk: bool = False) -> None:
-        with self._changed:
+        with self.changed:
             self._facts[search_id].update(facts)
 
     def recall(self, search_id: str) -> dict[str, str]:
-        with self._changed:
+        with self.changed:
             return dict(self._facts.get(search_id, {}))
 
     def waiting(self, search_id: str | None = None) -> int:
-        with self._changed:
-            return len(self._order) if search_id is None else self._order.waiting[search_id]
-
-    def wait_for_rows(self, timeout: float | None) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: self.waiting() > 0, timeout)
-
-    def wait_until_empty(self, search_id: str | None, timeout: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: self.waiting(search_id) == 0, timeout)
+        with self.changed:
+            return len(self._order) if search_id is None else self._order.waiting(search_id)
 
     def note_error(self, search_id: str, error: str | None) -> None:
         """Nobody can look from outside."""

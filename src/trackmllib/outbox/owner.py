@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import socket
 import time
+import weakref
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +28,12 @@ class Owner:
     since_ms: int
 
     def is_of_this_machine(self) -> bool:
-        return self.host == socket.gethostname()
+        """By the host name; where the boot id is another one, the machine must have been started
+        since, or else it is another machine of the same name.
+        """
+        if self.host != socket.gethostname():
+            return False
+        return self.boot_id == boot_id() or self.since_ms < _started_ms()
 
     def is_of_this_boot(self) -> bool:
         return self.is_of_this_machine() and self.boot_id == boot_id()
@@ -50,6 +57,16 @@ def boot_id() -> str:
         return ""
 
 
+@lru_cache(maxsize=1)
+def _started_ms() -> float:
+    """When this machine was started; infinity where that cannot be told."""
+    try:
+        lines = Path("/proc/stat").read_text().splitlines()
+        return next(int(line.split()[1]) * 1000.0 for line in lines if line.startswith("btime "))
+    except (OSError, StopIteration, ValueError):
+        return math.inf
+
+
 def read_owner(path: Path) -> Owner | None:
     """Who is written in a lock file; None if that cannot be read."""
     try:
@@ -64,9 +81,7 @@ class Lock:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
-        # A forked child must not keep it alive; closing here does not free it for the parent.
-        self._process = os.getpid()
-        os.register_at_fork(after_in_child=self._close_in_child)
+        _held.add(self)
 
     @classmethod
     def take(cls, path: Path, *, create: bool = False) -> Lock | None:
@@ -94,7 +109,8 @@ class Lock:
         """Whether a process lives that holds it."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except OSError:
+            # Gone, or a link, which whoever wants to take it is told of.
             return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -116,6 +132,14 @@ class Lock:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _close_in_child(self) -> None:
-        if os.getpid() != self._process:
-            self.release()
+
+_held: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
+def _release_all() -> None:
+    for lock in list(_held):
+        lock.release()
+
+
+# A forked child must not keep a lock alive; closing there does not free it for the parent.
+os.register_at_fork(after_in_child=_release_all)

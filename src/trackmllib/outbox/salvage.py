@@ -16,7 +16,7 @@ from typing import Any
 from trackmllib.outbox import schema
 from trackmllib.outbox.left_behind import LeftBehind
 
-# A row takes more bytes than this, so a file has no row with a higher number than its size tells.
+# A row takes more bytes than this, so a file has no more rows than its size tells.
 _LEAST_BYTES_OF_A_ROW = 20
 _NUMBERED = ("events", "rows", "refused")
 _NAMED = ("searches", "facts")
@@ -88,12 +88,13 @@ def _until_unreadable(connection: sqlite3.Connection, query: str) -> Iterator[tu
 
 
 def _numbered(connection: sqlite3.Connection, table: str, size: int) -> Iterator[tuple[Any, ...]]:
-    last = 0
+    first = next(_until_unreadable(connection, f"SELECT min(number) FROM {table}"), (None,))[0]
+    last = (first or 1) - 1
     for row in _until_unreadable(connection, f"SELECT * FROM {table} ORDER BY number"):
         last = row[0]
         yield row
     highest = next(_until_unreadable(connection, f"SELECT max(number) FROM {table}"), (None,))[0]
     if highest is None:
-        highest = size // _LEAST_BYTES_OF_A_ROW
+        highest = last + size // _LEAST_BYTES_OF_A_ROW
     for number in range(last + 1, highest + 1):
         yield from _until_unreadable(connection, f"SELECT * FROM {table} WHERE number = {number}")

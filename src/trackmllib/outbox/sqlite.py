@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -29,6 +30,7 @@ BUSY_SECONDS = 5.0
 # many changes lie in the write-ahead log.
 CHECKPOINT_SECONDS = 5.0
 MOST_CHANGES = 5_000
+DOUBTFUL_MODE = 0o700
 QUIET_SECONDS = 0.5
 
 
@@ -42,13 +44,14 @@ class SqliteOutbox(Outbox):
 
     def __init__(self, path: Path, changed: threading.Condition | None = None) -> None:
         self.path = path
-        self._changed = changed or threading.Condition()
+        super().__init__(changed)
         self._connection = sqlite3.connect(
             path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         # Rows that have left and whose removal the disk has not taken yet, with their search.
         self._gone: dict[int, str] = {}
         self._sent: set[int] = set()
+        self._next = 1
         self._changes = 0
         self._last_put = self._last_checkpoint = time.monotonic()
         try:
@@ -68,8 +71,10 @@ class SqliteOutbox(Outbox):
         now_ms = time.time_ns() // 1_000_000
         texts = [wire.to_text(operation) for operation in operations]
         fact = None if event is None else (event.search_id, wire.to_text(event))
-        with self._changed:
+        with self.changed:
+            # First, so that a number is never given twice, whatever interrupts us here.
             numbers = range(self._next, self._next + len(operations))
+            self._next = numbers.stop
             with self._transaction() as connection:
                 for number, operation, text in zip(numbers, operations, texts, strict=True):
                     if isinstance(operation, OpenMainRun):
@@ -91,14 +96,13 @@ class SqliteOutbox(Outbox):
                     self._close_search(event.search_id)
                 elif fact is not None:
                     connection.execute("INSERT INTO events (search_id, body) VALUES (?, ?)", fact)
-            self._next += len(operations)
             for number, operation in zip(numbers, operations, strict=True):
                 self._order.add(number, operation.run, batch=isinstance(operation, LogBatch))
             self._last_put = time.monotonic()
-            self._changed.notify_all()
+            self.changed.notify_all()
 
     def peek(self, limit: int, without: Container[str] = (), *, linger: bool = False) -> list[Row]:
-        with self._changed:
+        with self.changed:
             numbers = list(self._order.rows_to_read(limit, without, linger))
             found = self._connection.execute(
                 f"SELECT number, body, sent FROM rows WHERE number IN ({_list(numbers)})"
@@ -120,18 +124,19 @@ class SqliteOutbox(Outbox):
         def mark(connection: sqlite3.Connection) -> None:
             connection.execute(f"UPDATE rows SET sent = 1 WHERE number IN ({_list(new)})")
 
-        with self._changed:
+        with self.changed:
             new = [number for number in numbers if number not in self._sent]
             self._sent.update(new)
-            if new:
-                self._note(mark)
+            if new and not self._note(mark):
+                # Costs no room on the disk, and tells the heir that the marks cannot be trusted.
+                os.chmod(self.path, DOUBTFUL_MODE)
 
     def acknowledge(self, numbers: Iterable[int]) -> None:
         def remove(connection: sqlite3.Connection) -> None:
             connection.execute(f"DELETE FROM rows WHERE number IN ({_list(self._gone)})")
             self._forget_those_over(set(self._gone.values()))
 
-        with self._changed:
+        with self.changed:
             self._take_out(numbers)
             if self._note(remove):
                 self._gone.clear()
@@ -142,11 +147,12 @@ class SqliteOutbox(Outbox):
             connection.execute(f"INSERT OR REPLACE INTO refused SELECT *, ? {which}", (reason,))
             connection.execute(f"DELETE {which}")
 
-        with self._changed:
+        with self.changed:
             taken = self._take_out(numbers)
-            if self._note(move):
-                for number in taken:
-                    del self._gone[number]
+            # Where the disk does not take it, the rows stay on it as they are, for the heir.
+            self._note(move)
+            for number in taken:
+                del self._gone[number]
 
     def remember(self, search_id: str, facts: Mapping[str, str], *, on_disk: bool = False) -> None:
         with self._transaction() as connection:
@@ -158,7 +164,7 @@ class SqliteOutbox(Outbox):
             self._checkpoint()
 
     def recall(self, search_id: str) -> dict[str, str]:
-        with self._changed:
+        with self.changed:
             return dict(
                 self._connection.execute(
                     "SELECT name, value FROM facts WHERE search_id = ?", (search_id,)
@@ -166,22 +172,14 @@ class SqliteOutbox(Outbox):
             )
 
     def waiting(self, search_id: str | None = None) -> int:
-        with self._changed:
-            return len(self._order) if search_id is None else self._order.waiting[search_id]
-
-    def wait_for_rows(self, timeout: float | None) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: self.waiting() > 0, timeout)
-
-    def wait_until_empty(self, search_id: str | None, timeout: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: self.waiting(search_id) == 0, timeout)
+        with self.changed:
+            return len(self._order) if search_id is None else self._order.waiting(search_id)
 
     # What only an outbox on disk has.
 
     def open_searches(self) -> list[str]:
         """The searches that have not been closed, oldest first."""
-        with self._changed:
+        with self.changed:
             found = self._connection.execute(
                 "SELECT search_id FROM searches WHERE closed = 0 ORDER BY started_ms"
             ).fetchall()
@@ -198,9 +196,11 @@ class SqliteOutbox(Outbox):
         """Whether nothing is left here of any search. ``over``: searches of which somebody knows
         that they are closed, although the disk did not take it.
         """
-        with self._changed:
-            (refused,) = self._connection.execute("SELECT count(*) FROM refused").fetchone()
-            return not self._order and not refused and set(self.open_searches()) <= set(over)
+        with self.changed:
+            (left,) = self._connection.execute(
+                "SELECT (SELECT count(*) FROM rows) + (SELECT count(*) FROM refused)"
+            ).fetchone()
+            return left <= len(self._gone) and set(self.open_searches()) <= set(over)
 
     def tidy(self) -> None:
         """Move the write-ahead log into the file, in a quiet moment or when it is very long.
@@ -214,9 +214,9 @@ class SqliteOutbox(Outbox):
             return
         self._changes, self._last_checkpoint = 0, now
         self._checkpoint()
-        with self._changed:
+        with self.changed:
             # The little that has come meanwhile; only then the log can begin anew.
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _checkpoint(self) -> None:
         """Have the disk take what lies in the log, while others go on to write there."""
@@ -228,12 +228,12 @@ class SqliteOutbox(Outbox):
 
     def close(self) -> None:
         """Close the file. Nothing else may be called afterwards."""
-        with self._changed:
+        with self.changed:
             self._connection.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._changed:
+        with self.changed:
             self._changes += 1
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -296,7 +296,7 @@ class SqliteOutbox(Outbox):
             if search_id is not None:
                 self._gone[number] = search_id
                 taken.append(number)
-        self._changed.notify_all()
+        self.changed.notify_all()
         return taken
 
     def _note(self, change: Callable[[sqlite3.Connection], None]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 
 from trackmllib.events import (
@@ -23,6 +24,7 @@ from trackmllib.operations import (
     LogBatch,
     Operation,
     RunStatus,
+    TakeOver,
 )
 from trackmllib.recorder import child_runs, main_run
 from trackmllib.recorder.names import GridNames
@@ -93,26 +95,33 @@ class Recorder:
             yield child_runs.end(result, index)
         yield from main_run.failed(result, self._grid, self._destination)
 
-    def process_ended(
-        self, event: SearchFailed, result: SearchResult, *, last_sign_ms: int | None = None
-    ) -> Iterator[Operation]:
-        """The end of a search whose process is killed, or was: nobody will end its runs but we.
+    def process_ended(self, event: SearchFailed, result: SearchResult) -> Iterator[Operation]:
+        """The end of a search whose process is about to be ended: nobody will end its runs but we.
 
-        The active run of the user is ended too, unless it has been. ``last_sign_ms`` is given where
-        the true end is not known, and goes on each run that was open.
+        The active run of the user is ended too, unless it has been.
         """
-        search_id = event.search_id
-        if last_sign_ms is not None:
-            when = datetime.fromtimestamp(last_sign_ms / 1000, tz=timezone.utc)
-            tags = ((LAST_SIGN_OF_LIFE, when.isoformat(timespec="milliseconds")),)
-            for index in (*result.closed_at_end, None):
-                yield LogBatch(search_id=search_id, candidate=index, tags=tags)
         yield from self._failed(result)
         if not self._destination.owned:
             yield EndRun(
-                search_id=search_id, status="KILLED", end_ms=event.time_ms, if_running=True
+                search_id=event.search_id, status="KILLED", end_ms=event.time_ms, if_running=True
             )
-        yield CloseSearch(search_id=search_id)
+        yield CloseSearch(search_id=event.search_id)
+
+    def process_died(self, event: SearchFailed, result: SearchResult) -> Iterator[Operation]:
+        """As ``process_ended``, by an heir, who knows no more than the last sign of life: that is
+        the time of the event, and stands on each run that was open.
+        """
+        when = datetime.fromtimestamp(event.time_ms / 1000, tz=timezone.utc)
+        tags = ((LAST_SIGN_OF_LIFE, when.isoformat(timespec="milliseconds")),)
+        yield TakeOver(search_id=event.search_id)
+        # On a run that several searches share, each has a tag, of another name if need be.
+        yield LogBatch(search_id=event.search_id, tags=tags)
+        for operation in self.process_ended(event, result):
+            if isinstance(operation, EndRun):
+                of_child = operation.candidate is not None
+                yield replace(operation, if_running=True, tags=tags if of_child else ())
+            else:
+                yield operation
 
     def abandon(
         self, event: SearchFinished | SearchFailed, result: SearchResult

@@ -18,7 +18,9 @@ from trackmllib.operations import (
     LogBatch,
     OpenMainRun,
     Operation,
+    TakeOver,
 )
+from trackmllib.redaction import stripped
 from trackmllib.tracking import artifacts
 from trackmllib.tracking import client as calls
 from trackmllib.tracking.credentials import Credentials
@@ -26,6 +28,7 @@ from trackmllib.tracking.failures import translate
 from trackmllib.tracking.http import tried_once
 from trackmllib.tracking.known import (
     DOUBTFUL,
+    ENDED,
     EXPERIMENT,
     FILES,
     MADE,
@@ -56,7 +59,6 @@ class MlflowTracking:
         self._memory = memory
         self._credentials = credentials or Credentials()
         self._clients: dict[str, MlflowClient] = {}
-        self._main_runs: dict[str, MainRun] = {}
         self._known: dict[str, Known] = {}
         self._points = StandingPoints()
         self._context_tags: dict[str, str] | None = None
@@ -76,6 +78,8 @@ class MlflowTracking:
                 if isinstance(operation, OpenMainRun):
                     server = operation.destination.tracking_uri
                     self._open(operation, known, again)
+                elif known.get(ENDED) and not isinstance(operation, CloseSearch):
+                    return
                 elif operation.candidate is None:
                     self._apply_to_main(operation, self._main_run(known), again)
                 else:
@@ -88,7 +92,6 @@ class MlflowTracking:
 
     def forget(self, search_id: str) -> None:
         """Drop what is kept in memory of a search of which nothing more will come."""
-        self._main_runs.pop(search_id, None)
         self._known.pop(search_id, None)
 
     def _open(self, operation: OpenMainRun, known: Known, again: bool) -> None:
@@ -109,23 +112,18 @@ class MlflowTracking:
                 RUN: run.info.run_id,
                 EXPERIMENT: run.info.experiment_id,
                 SERVER: destination.tracking_uri,
-                FILES: run.info.artifact_uri,
+                FILES: _without_secrets(run.info.artifact_uri),
                 MADE: "" if destination.run_id else "yes",
             }
         )
 
     def _main_run(self, known: Known) -> MainRun:
         search_id = known.search_id
-        if search_id not in self._main_runs:
-            if not known.get(RUN):
-                raise Refused(known.get(REFUSED) or "the main run was not opened")
-            self._main_runs[search_id] = MainRun(
-                self._client(known.get(SERVER) or ""),
-                known,
-                self._points,
-                lambda text: self._note(search_id, text),
-            )
-        return self._main_runs[search_id]
+        if not known.get(RUN):
+            raise Refused(known.get(REFUSED) or "the main run was not opened")
+        # Another client than the last time where the user has given other credentials meanwhile.
+        client = self._client(known.get(SERVER) or "")
+        return MainRun(client, known, self._points, lambda text: self._note(search_id, text))
 
     def _apply_to_main(self, operation: Operation, main: MainRun, again: bool) -> None:
         match operation:
@@ -135,6 +133,9 @@ class MlflowTracking:
                 main.log_text(operation.file_name, operation.text)
             case EndRun():
                 self._end(main.client, main.run_id, operation)
+            case TakeOver():
+                if main.has_results():
+                    self._known[operation.search_id].keep({ENDED: "yes"})
             case CloseSearch():
                 known = self._known[operation.search_id]
                 if known.get(DOUBTFUL):
@@ -180,6 +181,9 @@ class MlflowTracking:
     def _end(self, client: MlflowClient, run_id: str, operation: EndRun) -> None:
         if operation.if_running and client.get_run(run_id).info.status != "RUNNING":
             return
+        if operation.tags:
+            tags = LogBatch(search_id=operation.search_id, tags=operation.tags)
+            calls.log_batch(client, run_id, tags)
         calls.set_status(client, run_id, operation.status, operation.end_ms)
 
     def _create(
@@ -214,6 +218,12 @@ class MlflowTracking:
         return self._context_tags
 
     def _client(self, uri: str) -> MlflowClient:
-        if uri not in self._clients:
-            self._clients[uri] = calls.connect(self._credentials.whole(uri))
-        return self._clients[uri]
+        whole = self._credentials.whole(uri)
+        if whole not in self._clients:
+            self._clients[whole] = calls.connect(whole)
+        return self._clients[whole]
+
+
+def _without_secrets(artifact_uri: str) -> str:
+    """Where files go, as it may be kept on disk: nothing where it holds credentials."""
+    return artifact_uri if stripped(artifact_uri) == artifact_uri else ""

@@ -30,9 +30,9 @@ def log_text(client: MlflowClient, artifact_uri: str, text: str, path: str) -> N
         _repository(client, artifact_uri).log_artifact(str(file), folder)
 
 
-def exists(client: MlflowClient, artifact_uri: str, folder: str) -> bool:
-    """Whether there are files in a folder below the place of a run's files."""
-    return bool(_repository(client, artifact_uri).list_artifacts(folder))
+def names(client: MlflowClient, artifact_uri: str, folder: str) -> list[str]:
+    """The paths of what is in a folder below the place of a run's files."""
+    return [found.path for found in _repository(client, artifact_uri).list_artifacts(folder)]
 
 
 def _repository(client: MlflowClient, artifact_uri: str) -> Any:

@@ -14,7 +14,8 @@ from mlflow.exceptions import MlflowException
 
 from trackmllib.errors import Refused
 from trackmllib.operations import Destination, LogBatch
-from trackmllib.tracking.failures import meaning
+from trackmllib.redaction import redacted
+from trackmllib.tracking.failures import LONGEST_REASON, meaning
 
 Entity: TypeAlias = "Param | MlflowMetric | RunTag"
 
@@ -113,7 +114,8 @@ def log_batch(client: MlflowClient, run_id: str, batch: LogBatch) -> None:
     _log(client, run_id, entities, refused)
     if refused:
         names = ", ".join(refused)
-        raise Refused(f"{names} not logged: {next(iter(refused.values()))}")
+        reason = redacted(next(iter(refused.values())).splitlines()[0])[:LONGEST_REASON]
+        raise Refused(f"{names} not logged: {reason}")
 
 
 def _log(

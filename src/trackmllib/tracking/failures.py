@@ -31,6 +31,11 @@ _CORE = re.compile(
     r"|Name or service not known|Network is unreachable|too many \d+ error responses"
 )
 LONGEST_REASON = 300
+_SQLITE_LATER = re.compile(r"locked|disk I/O error|database or disk is full")
+# What PostgreSQL and MySQL say to a wrong password, or to none.
+_NOT_LET_IN = re.compile(
+    r"password authentication failed|no password supplied|Access denied for user"
+)
 
 
 def translate(error: Exception, tracking_uri: str) -> DeliveryError:
@@ -57,7 +62,7 @@ def meaning(error: Exception) -> type[DeliveryError]:
     """Refused, Unavailable or Unauthorized."""
     if isinstance(error, DeliveryError):
         return type(error)
-    if _status(error) in _OTHER_CREDENTIALS:
+    if _status(error) in _OTHER_CREDENTIALS or _NOT_LET_IN.search(str(error)):
         return Unauthorized
     return Unavailable if _is_passing(error) else Refused
 
@@ -67,14 +72,23 @@ def _is_passing(error: Exception) -> bool:
     if isinstance(error, (requests.ConnectionError, requests.Timeout, ConnectionError)):
         return True
     if isinstance(error, sqlite3.OperationalError):
-        return "locked" in str(error)
+        return _SQLITE_LATER.search(str(error)) is not None
+    if _is_of_a_database(error):
+        return "sqlite3." not in str(error) or _SQLITE_LATER.search(str(error)) is not None
     return isinstance(error, MlflowException) and _mlflow_says_later(error)
+
+
+def _is_of_a_database(error: Exception) -> bool:
+    """SQLAlchemy's name for a database that is away; MLflow lets it through when it connects."""
+    cls = type(error)
+    names = ("OperationalError", "InterfaceError", "TimeoutError")
+    return cls.__module__.startswith("sqlalchemy.") and cls.__name__ in names
 
 
 def _mlflow_says_later(error: MlflowException) -> bool:
     text = str(error)
     if "sqlite3." in text:
-        return "locked" in text
+        return _SQLITE_LATER.search(text) is not None
     if _NO_ANSWER.search(text):
         return True
     status = _status(error)

@@ -41,7 +41,7 @@ class Known:
 
 # Names of facts: the main run and where its files are, its experiment and server; whether it was
 # MADE by us, and so holds nothing of anybody else's; why it could not be opened; whether a run was
-# looked for before it was made, and so may be there twice.
+# looked for before it was made, and so may be there twice; whether an heir found the end there.
 RUN = "run"
 FILES = "files"
 EXPERIMENT = "experiment"
@@ -49,6 +49,7 @@ SERVER = "server"
 MADE = "made"
 REFUSED = "refused"
 DOUBTFUL = "doubtful"
+ENDED = "ended"
 
 
 def child(candidate: int) -> str:

@@ -32,7 +32,6 @@ class MainRun:
     ) -> None:
         self.client = client
         self.run_id = known.get(RUN) or ""
-        self._artifact_uri = known.get(FILES) or ""
         self._points = points
         self._known = known
         self._search_id = known.search_id
@@ -69,10 +68,20 @@ class MainRun:
         self._points.forget(self.run_id)
         log_batch(self.client, self.run_id, batch)
 
+    def has_results(self) -> bool:
+        """Whether this search has written its ``results.csv``, which comes with its end."""
+        folder = self._settled_folder()
+        return f"{folder}/results.csv" in artifacts.names(self.client, self._files(), folder)
+
+    def _files(self) -> str:
+        """Where the files of the run are; not known beforehand where there are secrets in it."""
+        known = self._known.get(FILES)
+        return known or str(self.client.get_run(self.run_id).info.artifact_uri)
+
     def log_text(self, file_name: str, text: str) -> None:
         """Write a file into this search's folder."""
         path = f"{self._settled_folder()}/{file_name}"
-        artifacts.log_text(self.client, self._artifact_uri, text, path)
+        artifacts.log_text(self.client, self._files(), text, path)
 
     def _named(self, batch: LogBatch) -> LogBatch:
         self._settle(batch)
@@ -116,7 +125,7 @@ class MainRun:
     def _settled_folder(self) -> str:
         folder = FOLDER if self._known.get(MADE) else self._known.get("folder")
         if folder is None:
-            taken = artifacts.exists(self.client, self._artifact_uri, FOLDER)
+            taken = bool(artifacts.names(self.client, self._files(), FOLDER))
             folder = conflicts.renamed(FOLDER, self._search_id) if taken else FOLDER
             self._known.keep({"folder": folder}, on_disk=True)
         return folder

@@ -96,6 +96,28 @@ def test_an_old_file_is_delivered(path):
     outbox.close()
 
 
+def test_searches_whose_own_rows_are_lost_are_known_again(path, tmp_path):
+    """From their first operation, or from what is known of their runs; none is left RUNNING."""
+    whole = LeftBehind(path)
+    whole.close()
+    connection = sqlite3.connect(path)
+    tables = {
+        table: connection.execute(f"SELECT * FROM {table}").fetchall()
+        for table in ("events", "rows", "refused", "facts")
+    }
+    connection.close()
+    outbox, store = LeftBehind(tmp_path / "new.db"), InMemoryStore()
+    outbox.fill(tables)
+    assert sorted(outbox.open_searches()) == sorted([FINISHED, OPEN])
+    assert outbox.destination(FINISHED).tracking_uri == "http://server:5000"
+    assert end_dead_searches(outbox) == [OPEN]
+    deliver(outbox, store)
+    runs = [*store.main_runs(), *store.children()]
+    assert {run.search_id for run in runs} == {FINISHED, OPEN}
+    assert "RUNNING" not in {run.status for run in runs}
+    outbox.close()
+
+
 def assert_finished(run, store) -> None:
     assert run.search_id == FINISHED
     assert run.name == "CrossValidator: Pipeline(Tokenizer, LinearSVC)"

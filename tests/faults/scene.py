@@ -145,7 +145,9 @@ class Driver:
         return self
 
     def warnings(self) -> list[str]:
-        return [line["warning"] for line in self.said() if "warning" in line]
+        """What trackmllib said, without the line that fit() waits, which a busy machine may bring."""
+        said = [line["warning"] for line in self.said() if "warning" in line]
+        return [text for text in said if not text.startswith("Waiting for ")]
 
     def seconds(self, search: int = 0) -> float:
         return self.wait_until(lambda line: line.get("fitted") == search)["seconds"]

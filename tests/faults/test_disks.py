@@ -41,7 +41,7 @@ def test_8_the_home_cannot_be_written(tmp_path, server_uri, figures):
     (tmp_path / "home").write_text("a file, where a folder should be")
     driver = scene.driver(autolog={"flush_timeout": 60}).finish()
     (warning,) = driver.warnings()
-    assert "cannot be made: Not a directory" in warning
+    assert "cannot be made: File exists" in warning
     report = compare(scene.store, driver)
     assert report.is_clean(), report
     assert report.status == {"FINISHED": 11}

@@ -145,7 +145,7 @@ class Driver:
         return self
 
     def warnings(self) -> list[str]:
-        """What trackmllib said, without the line that fit() waits, which a busy machine may bring."""
+        """What trackmllib said, but for the line that fit() waits: a busy machine may bring it."""
         said = [line["warning"] for line in self.said() if "warning" in line]
         return [text for text in said if not text.startswith("Waiting for ")]
 

@@ -38,8 +38,8 @@ class SqliteOutbox(Outbox):
     """Rows survive the end of the process, whatever ends it.
 
     Write-ahead log, ``synchronous=NORMAL``: a transaction that has returned is with the operating
-    system. A put waits for no disk, but for a lock that others hold for microseconds. One connection
-    for all threads. All methods raise ``sqlite3.Error`` where the disk fails.
+    system. A put waits for no disk, only for a lock that others hold for microseconds. There is one
+    connection for all threads. All methods raise ``sqlite3.Error`` where the disk fails.
     """
 
     def __init__(self, path: Path, changed: threading.Condition | None = None) -> None:

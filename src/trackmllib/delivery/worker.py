@@ -146,10 +146,16 @@ class Delivery:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._outbox.tidy()
-            if self._wait_for_rows():
-                if not self._deliver():
-                    self._stop.wait(LOOK_AGAIN_SECONDS)
+            try:
+                self._outbox.tidy()
+                if self._wait_for_rows():
+                    if not self._deliver():
+                        self._stop.wait(LOOK_AGAIN_SECONDS)
+                    continue
+            except Exception:
+                # Whatever is wrong here, what waits is delivered by this thread or by none.
+                logger.debug("Delivery failed, and goes on", exc_info=True)
+                self._stop.wait(LOOK_AGAIN_SECONDS)
                 continue
             with self._lock:
                 # A put before this moment is seen here; one after it finds no thread, and starts.

@@ -128,7 +128,11 @@ class Home:
         of_host = entry.is_of_this_machine or (entry.owner and entry.owner.host == also_host)
         if entry.lives or not of_host:
             return None
-        check(_lock_of(entry.path))
+        try:
+            check(_lock_of(entry.path))
+        except FileNotFoundError:
+            # Somebody else has just emptied it.
+            return None
         lock = Lock.take(_lock_of(entry.path))
         if lock is None:
             return None

@@ -47,7 +47,8 @@ class ProcessOutbox(Outbox):
         search_id = operations[0].search_id if event is None else event.search_id
         if search_id not in self._in_memory:
             try:
-                self._on_disk().put(operations, event)
+                with self.changed:
+                    self._on_disk().put(operations, event)
             except DISK_ERRORS as error:
                 self._in_memory.add(search_id)
                 self._warn_of_disk(error)

@@ -8,17 +8,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trackmllib.events import Event, SearchFailed, SearchFinished
-from trackmllib.operations import (
-    LogBatch,
-    OpenMainRun,
-    Operation,
-    Row,
-    ready,
-)
+from trackmllib.operations import LogBatch, OpenMainRun, Operation, Row, ready
 from trackmllib.outbox import schema, wire
 from trackmllib.outbox.base import Outbox
 from trackmllib.outbox.order import Order
@@ -30,8 +24,9 @@ BUSY_SECONDS = 5.0
 # many changes lie in the write-ahead log.
 CHECKPOINT_SECONDS = 5.0
 MOST_CHANGES = 5_000
-DOUBTFUL_MODE = 0o700
 QUIET_SECONDS = 0.5
+# The mode of a file whose marks of what was sent cannot be trusted. Takes no room on a full disk.
+DOUBTFUL_MODE = 0o700
 
 
 class SqliteOutbox(Outbox):
@@ -128,8 +123,8 @@ class SqliteOutbox(Outbox):
             new = [number for number in numbers if number not in self._sent]
             self._sent.update(new)
             if new and not self._note(mark):
-                # Costs no room on the disk, and tells the heir that the marks cannot be trusted.
-                os.chmod(self.path, DOUBTFUL_MODE)
+                with suppress(OSError):
+                    os.chmod(self.path, DOUBTFUL_MODE)
 
     def acknowledge(self, numbers: Iterable[int]) -> None:
         def remove(connection: sqlite3.Connection) -> None:

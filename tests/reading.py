@@ -9,6 +9,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
@@ -65,10 +66,16 @@ class Store:
         )
 
     def text(self, run: Run, path: str) -> str:
-        with tempfile.TemporaryDirectory() as folder:
-            file = self.client.download_artifacts(run.info.run_id, path, folder)
-            with open(file, encoding="utf-8") as opened:
-                return opened.read()
+        # MLflow before 3 looks for the files of any client on the server of the process.
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(self.uri)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                file = self.client.download_artifacts(run.info.run_id, path, folder)
+                with open(file, encoding="utf-8") as opened:
+                    return opened.read()
+        finally:
+            mlflow.set_tracking_uri(before)
 
     def json(self, run: Run, path: str) -> dict:
         return json.loads(self.text(run, path))

@@ -8,6 +8,7 @@ effect late it behaves like MLflow's SQL store, which drops an equal point.
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import shutil
@@ -62,6 +63,8 @@ from trackmllib.tracking.points import StandingPoints
 
 ENDED = {"FINISHED", "FAILED", "KILLED"}
 URI = "http://server"
+RUN_INFO_TAKES = set(inspect.signature(RunInfo).parameters)
+
 MODERATE = settings(
     deadline=None,
     database=None,
@@ -107,7 +110,8 @@ class Run:
             latest[key] = MlflowMetric(key, float(value), time_ms, step)
         return MlflowRun(
             RunInfo(
-                run_id=self.run_id,
+                # MLflow 2 wants the id under its old name as well.
+                **dict.fromkeys({"run_id", "run_uuid"} & RUN_INFO_TAKES, self.run_id),
                 experiment_id=self.experiment_id,
                 user_id="",
                 status=self.status,

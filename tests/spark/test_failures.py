@@ -61,8 +61,16 @@ def test_an_error_reaches_the_user_as_it_was(points, any_store):
 
 @pytest.mark.parametrize("parallelism", [1, 3])
 def test_an_error_of_the_evaluator_fails_its_cell(points, recorded, parallelism):
+    def scored():
+        children = recorded.children(recorded.only_main_run())
+        return [c.info.run_name for c in children if "stub" in c.data.metrics]
+
     def fail(prediction):
         if prediction.x == 3.0:
+            # A search that failed is over: a score that comes later than the error isn't of it.
+            deadline = time.monotonic() + 60
+            while len(scored()) < 2 and time.monotonic() < deadline:
+                time.sleep(0.05)
             raise OddError
 
     search = stub_search(eva=StubEvaluator(call=fail), numFolds=2, parallelism=parallelism)
@@ -70,8 +78,7 @@ def test_an_error_of_the_evaluator_fails_its_cell(points, recorded, parallelism)
     children = recorded.children(recorded.only_main_run())
     assert [c.info.status for c in children] == ["KILLED", "KILLED", "FAILED"]
     assert children[2].data.tags["trackmllib.error"] == "OddError"
-    scored = [c for c in children if "stub" in c.data.metrics]
-    assert [c.info.run_name for c in scored] == ["x=1.0", "x=2.0"]
+    assert scored() == ["x=1.0", "x=2.0"]
 
 
 def test_an_error_of_spark_is_unchanged_and_recorded(points, recorded):

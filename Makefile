@@ -3,6 +3,7 @@
 #   make demo         run examples/tuning.ipynb, and print what it recorded
 #   make ui           open MLflow's page on the demo's runs
 #   make test         run the tests; make test ARGS="-k folds" runs some
+#   make test-all     make test, and then the tests that take longer (marked heavy)
 #   make test-oldest  the same with the oldest versions of pyspark and mlflow (Python 3.10 or 3.11)
 #   make soak         the fault tests, with twenty rounds of the random ones
 #   make lint         ruff, mypy and import-linter
@@ -15,7 +16,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 ARGS =
 
-.PHONY: help venv java demo ui test test-oldest soak lint screenshots lock clean
+.PHONY: help venv java demo ui test test-all test-oldest soak lint screenshots lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -39,6 +40,9 @@ ui: venv
 
 test: java venv
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-all: test
+	@$(BIN)/python -m pytest -m heavy $(ARGS)
 
 test-oldest: java $(VENV)-oldest/.done
 	@$(VENV)-oldest/bin/python -m pytest --ignore tests/faults/test_notebook.py $(ARGS)

@@ -50,10 +50,22 @@ class Store:
     def children(self, main: Run | str, search_id: str | None = None) -> list[Run]:
         """The children of a main run, by candidate."""
         main_id = main if isinstance(main, str) else main.info.run_id
-        found = [r for r in self.runs() if r.data.tags.get("mlflow.parentRunId") == main_id]
+        found = [r for r in self.under(main_id) if "trackmllib.candidate" in r.data.tags]
         if search_id is not None:
             found = [r for r in found if r.data.tags["trackmllib.search_id"] == search_id]
         return sorted(found, key=lambda r: int(r.data.tags["trackmllib.candidate"]))
+
+    def inner(self, outer: Run | str) -> list[Run]:
+        """The main runs of the searches inside of a search, that are nested under this run of it,
+        by name.
+        """
+        outer_id = outer if isinstance(outer, str) else outer.info.run_id
+        found = [r for r in self.under(outer_id) if "trackmllib.candidate" not in r.data.tags]
+        return sorted(found, key=lambda r: r.info.run_name)
+
+    def under(self, run_id: str) -> list[Run]:
+        """All that is nested under a run."""
+        return [r for r in self.runs() if r.data.tags.get("mlflow.parentRunId") == run_id]
 
     def history(self, run: Run, key: str) -> list[tuple[int, float]]:
         """The points of a metric as (step, value), by step."""

@@ -134,6 +134,18 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where in another search a search was started: in a cell of it, or elsewhere in its ``fit()``;
+    ``refit``: after its last score, so in the fit of its winner.
+    """
+
+    search_id: str
+    candidate: int | None = None
+    fold: int | None = None
+    refit: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """Something that happened to the search ``search_id`` at ``time_ms``."""
 
@@ -143,9 +155,10 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchStarted(Event):
-    """``fit()`` of a tuner was called."""
+    """``fit()`` of a tuner was called, by a user or (``parent``) inside of another search."""
 
     description: SearchDescription
+    parent: Place | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,9 @@ class Destination:
     ``run_id`` is given when the main run exists already. ``owned`` says that trackmllib starts and
     ends the main run; the active run of the user is not owned. Without a run id the run is made in
     ``experiment_id``, or in the experiment of that name, which is made if need be.
-    ``tracking_uri`` is absolute and holds no credentials.
+    ``tracking_uri`` is absolute and holds no credentials. A search inside of another one has its
+    main run under that one's: under the child run of ``parent_candidate``, or where that is None
+    under its main run.
     """
 
     tracking_uri: str
@@ -30,6 +32,8 @@ class Destination:
     experiment_id: str | None = None
     experiment_name: str | None = None
     owned: bool = True
+    parent_search_id: str | None = None
+    parent_candidate: int | None = None
 
 
 class Metric(NamedTuple):

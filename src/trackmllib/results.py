@@ -86,6 +86,7 @@ class SearchResult:
     def __init__(self, started: SearchStarted) -> None:
         self.search_id = started.search_id
         self.description: SearchDescription = started.description
+        self.parent = started.parent
         self.start_ms = started.time_ms
         self.end_ms: int | None = None
         self.candidates: dict[int, CandidateResult] = {}

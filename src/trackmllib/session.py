@@ -11,10 +11,12 @@ import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 from trackmllib.clock import Clock, SystemClock
 from trackmllib.delivery.worker import Delivery, Target
-from trackmllib.errors import IncompleteRecord, Unauthorized
+from trackmllib.errors import IncompleteRecord, Refused, Unauthorized
 from trackmllib.events import Event, Failure, SearchFailed, SearchFinished, SearchStarted
 from trackmllib.guard import Guard, attempt
 from trackmllib.operations import Destination, Operation
@@ -31,6 +33,7 @@ from trackmllib.spark.seam import Seam
 from trackmllib.takeover import take_over
 from trackmllib.tracking.active import current_destination
 from trackmllib.tracking.apply import MlflowTracking
+from trackmllib.tracking.calls_of_users import CallsOfUsers, active
 from trackmllib.tracking.credentials import Credentials
 from trackmllib.tracking.mute import MlflowMute
 
@@ -50,6 +53,8 @@ class _Search:
         self.result = SearchResult(started)
         self.recorder = Recorder(destination, self.result)
         self.closed = False
+        # Searches inside of this one, which do not wait for their delivery themselves.
+        self.inner: list[str] = []
         # Held while an event is recorded: a search may be ended by another thread than Spark's.
         self.recording = threading.Lock()
         self._problems: Counter[str] = Counter()
@@ -106,7 +111,8 @@ class Session:
         self._said: set[str] = set()
         self._home = home
         self._outbox = MemoryOutbox() if home is None else ProcessOutbox(home, self._say)
-        self._target = target or MlflowTracking(self._problem, self._outbox, credentials)
+        self._tracking = MlflowTracking(self._problem, self._outbox, credentials)
+        self._target = target or self._tracking
         self._delivery = Delivery(self._outbox, self._target, self._refused)
         # What others have left has a thread of its own: nobody here waits for their servers.
         self._estate = Estate(self._say)
@@ -114,6 +120,7 @@ class Session:
         self._inheritance = Delivery(self._estate, heir, self._refused)
         self._seam = Seam(self, new_id, self._enabled)
         self._mute = MlflowMute(self._seam.inside_search)
+        self._calls = CallsOfUsers()
         self._termination = TerminationHandler(
             self._terminate, lambda: self.settings.flush_timeout + 2.0
         )
@@ -122,6 +129,7 @@ class Session:
         """Put the patches in, and take over what dead processes have left; again is no change."""
         self.running = True
         self._mute.install()
+        self._calls.install()
         self._seam.install()
         self._termination.install()
         atexit.unregister(self._at_exit)
@@ -135,6 +143,7 @@ class Session:
         """Take the patches out. What waits in the outbox is still delivered."""
         self.running = False
         self._seam.uninstall()
+        self._calls.uninstall()
         self._mute.uninstall()
         self._termination.uninstall()
 
@@ -154,10 +163,53 @@ class Session:
     def hides(self, name: str) -> bool:
         return self.settings.redaction.hides(name)
 
+    def active_run(
+        self, search_id: str, candidate: Callable[[], int | None], fold: int | None
+    ) -> AbstractContextManager[None]:
+        if self._target is not self._tracking:
+            return nullcontext()
+        return active(
+            lambda: self._run_id(search_id, candidate()),
+            fold,
+            lambda: self.guard(search_id, "making the run of a cell the active one"),
+            lambda: self._problem(
+                search_id,
+                "code inside of the search ended a run of the search itself; what came later is on "
+                "it, and it has its own end when the search has",
+            ),
+        )
+
+    def _run_id(self, search_id: str, candidate: int | None) -> str | None:
+        """The id of a run, once the server has made it; None if it will not."""
+
+        def is_there() -> bool:
+            return self._tracking.run_id(search_id, candidate) is not None
+
+        try:
+            self._delivery.wait_for(is_there, search_id, self.settings.flush_timeout)
+            return self._tracking.run_id(search_id, candidate)
+        except Refused:
+            return None
+
+    def _destination_of(self, started: SearchStarted) -> Destination:
+        """Where a search goes; one inside of another, to where that one goes."""
+        parent = started.parent
+        outer = None if parent is None else self._searches.get(parent.search_id)
+        if parent is None or outer is None:
+            return self._destination()
+        outer.inner.append(started.search_id)
+        return replace(
+            outer.destination,
+            run_id=None,
+            owned=True,
+            parent_search_id=parent.search_id,
+            parent_candidate=parent.candidate,
+        )
+
     def _take_up(self, event: Event) -> _Search | None:
         """Record an event; the search that it is about, None if that one has ended."""
         if isinstance(event, SearchStarted):
-            self._searches[event.search_id] = _Search(self._destination(), event)
+            self._searches[event.search_id] = _Search(self._destination_of(event), event)
             self._delivery.try_again()
             self._inheritance.try_again()
         search = self._searches.get(event.search_id)
@@ -219,7 +271,7 @@ class Session:
         try:
             if not interrupted:
                 self._warn_of_nan(search.result)
-                if self.settings.wait:
+                if self.settings.wait and search.result.parent is None:
                     self._flush(search_id, search)
             text = search.missing()
             if text and self.settings.strict:

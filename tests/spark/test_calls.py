@@ -267,7 +267,8 @@ def test_an_inner_search_does_not_disturb_the_outer_one(points, recorded, parall
     assert averages(children) == list(model.avgMetrics)
     assert [len(recorded.history(c, "stub")) for c in children] == [2, 2]
     assert main.data.metrics["cells_finished"] == 4
-    assert len(recorded.runs()) == 3
+    # Two folds of two candidates, and the refit: each an inner search of three candidates.
+    assert len(recorded.runs()) == 3 + 5 * (1 + 3)
 
 
 class InnerTuner(StubEstimator):

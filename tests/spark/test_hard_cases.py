@@ -272,10 +272,15 @@ def test_a_process_that_ends_while_a_search_runs_in_a_thread(sqlite_uri):
         spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
         spark.sparkContext.setLogLevel("OFF")
         from searches import stub_search
-        from stubs import StubEstimator
-        search = stub_search(est=StubEstimator(fitSeconds=0.7), numFolds=2)
+        from stubs import StubEvaluator
+        in_the_third = threading.Event()
+        def call(prediction):
+            if prediction.x == 3.0:
+                in_the_third.set()
+                time.sleep(60)
+        search = stub_search(eva=StubEvaluator(call=call), numFolds=2)
         threading.Thread(target=search.fit, args=(spark.range(4),), daemon=True).start()
-        time.sleep(3)
+        assert in_the_third.wait(60)
     """  # noqa: E501 - a program of its own
     subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=120, capture_output=True

@@ -106,6 +106,22 @@ class Delivery:
                 if rest <= 0.0 or left <= self.stuck(search_id):
                     return left
 
+    def wait_for(self, done: Callable[[], bool], search_id: str, patience: float) -> bool:
+        """Wait until ``done`` says yes to what was delivered of a search; whether it has.
+
+        For as long as the server takes what it is sent; while it is away, ``patience`` seconds.
+        """
+        away_since = math.inf
+        with self._hurry():
+            while not done():
+                now = time.monotonic()
+                away_since = min(away_since, now) if self.trouble(search_id) else math.inf
+                if now - away_since > patience or not self._outbox.waiting(search_id):
+                    return done()
+                with self._outbox.changed:
+                    self._outbox.changed.wait(LOOK_AGAIN_SECONDS)
+        return True
+
     def stuck(self, search_id: str | None = None) -> int:
         """How many operations, of one search or of all, wait for other credentials."""
         return sum(map(self._outbox.waiting, self._without_permission(search_id)))

@@ -7,7 +7,7 @@ import io
 import json
 from datetime import datetime, timezone
 
-from trackmllib.events import Candidate, Component, Json
+from trackmllib.events import Candidate, Component, Json, Place
 from trackmllib.recorder import names
 from trackmllib.recorder.names import GridNames
 from trackmllib.results import SearchResult
@@ -55,6 +55,7 @@ def search_json(result: SearchResult, grid: GridNames) -> str:
             "schema": [{"name": name, "type": kind} for name, kind in description.schema],
             "versions": dict(description.versions),
             "application_id": description.application_id,
+            "inside_of": _place(result.parent),
         }
     )
 
@@ -97,6 +98,16 @@ def best_params_json(result: SearchResult, grid: GridNames) -> str:
     if best is None:
         return _json({})
     return _json(_params(result.description.candidates[best], grid))
+
+
+def _place(parent: Place | None) -> Json:
+    if parent is None:
+        return None
+    return {
+        "search_id": parent.search_id,
+        "candidate": parent.candidate,
+        "fold": parent.fold,
+    }
 
 
 def _params(candidate: Candidate, grid: GridNames) -> dict[str, Json]:

@@ -24,7 +24,7 @@ def opened(result: SearchResult, grid: GridNames, destination: Destination) -> I
     yield OpenMainRun(
         search_id=result.search_id,
         destination=destination,
-        name=names.main_run(result.description),
+        name=names.main_run(result.description, result.parent),
         start_ms=result.start_ms,
     )
     yield LogBatch(
@@ -101,6 +101,10 @@ def _tags(result: SearchResult) -> Iterator[tuple[str, str]]:
         yield "trackmllib.application_id", description.application_id
     if description.larger_is_better is not None:
         yield "trackmllib.larger_is_better", str(description.larger_is_better).lower()
+    if result.parent is not None:
+        yield "trackmllib.parent_search_id", result.parent.search_id
+        if result.parent.fold is not None:
+            yield "trackmllib.fold", str(result.parent.fold)
 
 
 def _best(result: SearchResult, grid: GridNames, time_ms: int) -> Iterator[Operation]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from trackmllib.events import Candidate, GridSetting, SearchDescription
+from trackmllib.events import Candidate, GridSetting, Place, SearchDescription
 from trackmllib.recorder import limits
 
 MAX_VALUE_IN_NAME = 40
@@ -84,9 +84,21 @@ def child_run(candidate: Candidate, names: GridNames) -> str:
     return limits.cut(", ".join(words), limits.MAX_RUN_NAME)
 
 
-def main_run(description: SearchDescription) -> str:
-    """The search in words: ``CrossValidator: Pipeline(StringIndexer, LogisticRegression)``."""
+def main_run(description: SearchDescription, parent: Place | None = None) -> str:
+    """The search in words: ``CrossValidator: Pipeline(StringIndexer, LogisticRegression)``.
+
+    Of one inside of another search with its place there, ``(fold 0)`` or ``(refit)``.
+    """
     name = description.tuner.class_name
     if description.estimator is not None:
         name = f"{name}: {description.estimator.label}"
-    return limits.cut(name, limits.MAX_RUN_NAME)
+    place = _place(parent)
+    return limits.cut(name, limits.MAX_RUN_NAME - len(place)) + place
+
+
+def _place(parent: Place | None) -> str:
+    if parent is None:
+        return ""
+    if parent.fold is not None:
+        return f" (fold {parent.fold})"
+    return " (refit)" if parent.refit else ""

@@ -8,54 +8,54 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from trackmllib.spark.watch import CellWatch, SearchWatch
 
 
-class Here(threading.local):
-    """The state of this thread.
+class State(NamedTuple):
+    """What a thread is doing.
 
-    ``search`` is the search whose folds this thread lays out; ``cell`` the cell it computes;
-    ``muted`` says that it is inside of a search whose inner fits are nobody's business.
+    ``search`` is the search whose ``fit()`` it runs; ``cell`` the cell it computes, where a search
+    that begins is nested under that cell's; ``muted`` says that it is inside of a search that is
+    not recorded, or no more.
     """
 
     search: SearchWatch | None = None
     cell: CellWatch | None = None
     muted: bool = False
 
+
+class Here(threading.local):
+    """The state of this thread."""
+
+    state = State()
+
+    @property
+    def search(self) -> SearchWatch | None:
+        return self.state.search
+
+    @property
+    def cell(self) -> CellWatch | None:
+        return self.state.cell
+
     @property
     def inside(self) -> bool:
         """Whether this thread runs code on behalf of a search."""
-        return self.muted or self.search is not None
-
-    @property
-    def taken(self) -> bool:
-        """Whether a tuner fitted now is part of a search, and not the search itself."""
-        if self.muted or self.search is None:
-            return self.muted
-        return self.search.begun or not self.search.delegates
+        return self.state != State()
 
 
 class Bound:
     """Sets the state of this thread for the length of a ``with`` block."""
 
-    def __init__(
-        self,
-        here: Here,
-        *,
-        search: SearchWatch | None = None,
-        cell: CellWatch | None = None,
-        muted: bool = False,
-    ) -> None:
+    def __init__(self, here: Here, state: State) -> None:
         self._here = here
-        self._state = (search, cell, muted)
+        self._state = state
 
     def __enter__(self) -> None:
-        here = self._here
-        self._before = (here.search, here.cell, here.muted)
-        here.search, here.cell, here.muted = self._state
+        self._before = self._here.state
+        self._here.state = self._state
 
     def __exit__(
         self,
@@ -63,5 +63,4 @@ class Bound:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        here = self._here
-        here.search, here.cell, here.muted = self._before
+        self._here.state = self._before

@@ -10,7 +10,8 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pyspark.ml.classification
@@ -20,7 +21,8 @@ from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 from trackmllib.patching import Patch
 from trackmllib.spark.conf import read_conf
 from trackmllib.spark.describe import describe_search
-from trackmllib.spark.here import Bound, Here
+from trackmllib.events import Place
+from trackmllib.spark.here import Bound, Here, State
 from trackmllib.spark.scores import winner_of_model
 from trackmllib.spark.standins import EstimatorStandIn, EvaluatorStandIn
 from trackmllib.spark.subclasses import SubclassPatches
@@ -77,15 +79,18 @@ class Seam:
         Here and not in ``_fit``, because subclasses that replace ``_fit`` inherit it too. With one
         of these the search begins with its first fold: they may make the grid only there.
         """
-        if self._here.taken:
-            with Bound(self._here, muted=True):
-                return original(tuner, *args, **kwargs)
+        here = self._here
         if not self._wanted(args, kwargs):
             return original(tuner, *args, **kwargs)
-        if self._here.search is not None:
-            self._here.search.superseded = True
-        search = self._search(tuner, args, kwargs)
-        with search, Bound(self._here, search=search):
+        if self._is_in_hand(tuner):
+            with Bound(here, State(muted=True)):
+                return original(tuner, *args, **kwargs)
+        place = self._place()
+        if here.search is not None and here.search.expects_delegate:
+            here.search.superseded = True
+            place = here.search.place
+        search = self._search(tuner, args, kwargs, place)
+        with search, self._at(State(search=search)):
             if type(tuner)._fit in self._own_fits:
                 search.begin()
             model = original(tuner, *args, **kwargs)
@@ -98,10 +103,15 @@ class Seam:
         The search begins with its first fold, or at the end at the latest; if the ``fit`` above is
         called before, the search is that one's.
         """
-        if self._here.inside or not self._wanted(args, kwargs):
+        outer = self._here.search
+        if (
+            not self._wanted(args, kwargs)
+            or self._is_in_hand(tuner)
+            or (outer is not None and outer.expects_delegate)
+        ):
             return original(tuner, *args, **kwargs)
-        search = self._search(tuner, args, kwargs, delegates=True)
-        with search, Bound(self._here, search=search):
+        search = self._search(tuner, args, kwargs, self._place(), delegates=True)
+        with search, self._at(State(search=search)):
             model = original(tuner, *args, **kwargs)
             search.returned(model)
         return model
@@ -126,7 +136,8 @@ class Seam:
             new_watch = here.search.next_fold(epm, spark_loops=spark_loops)
         if new_watch is None:
             tasks = original(est, train, eva, validation, epm, *rest, **named)
-            return [self._muted(task) for task in tasks] if here.inside else tasks
+            muted = State(muted=True)
+            return [self._carried(task, muted) for task in tasks] if here.inside else tasks
         tasks = original(
             EstimatorStandIn(est, here),
             train,
@@ -141,15 +152,16 @@ class Seam:
     def _around_thread_target(self, original: Any, target: Any) -> Any:
         """What OneVsRest wraps its fits in before it hands them to threads of its own.
 
-        Tells those threads that they are inside of a search. Takes a function, or (Spark 4) the
-        session, for which it returns a decorator.
+        Tells those threads where they are: in the cell of the thread that starts them. Takes a
+        function, or (Spark 4) the session, for which it returns a decorator.
         """
         wrapped = original(target)
+        state = self._here.state
         if not self._here.inside:
             return wrapped
         if callable(target):
-            return self._muted(wrapped)
-        return lambda function: self._muted(wrapped(function))
+            return self._carried(wrapped, state)
+        return lambda function: self._carried(wrapped(function), state)
 
     def _cell(
         self, new_watch: Callable[[], CellWatch], task: Callable[[], Any]
@@ -157,27 +169,61 @@ class Seam:
         """The one function that every cell goes through."""
 
         def cell() -> Any:
-            with new_watch() as watch, Bound(self._here, cell=watch, muted=True):
+            with new_watch() as watch, self._at(State(cell=watch)):
                 return task()
 
         return cell
 
-    def _muted(self, task: Callable[..., Any]) -> Callable[..., Any]:
-        def muted(*args: Any, **kwargs: Any) -> Any:
-            with Bound(self._here, muted=True):
+    def _carried(self, task: Callable[..., Any], state: State) -> Callable[..., Any]:
+        def carried(*args: Any, **kwargs: Any) -> Any:
+            with self._at(state):
                 return task(*args, **kwargs)
 
-        return muted
+        return carried
+
+    @contextmanager
+    def _at(self, state: State) -> Iterator[None]:
+        """This thread is there, and so is MLflow's active run."""
+        search, cell = state.search, state.cell
+        active: AbstractContextManager[None] = nullcontext()
+        if cell is not None:
+            active = self._host.active_run(cell.search_id, lambda: cell.candidate, cell.fold)
+        elif search is not None:
+            active = self._host.active_run(search.search_id, lambda: None, None)
+        with Bound(self._here, state), active:
+            yield
+
+    def _is_in_hand(self, tuner: Any) -> bool:
+        """Whether a tuner fitted now is part of what is recorded already, or of what is over.
+
+        A subclass may loop over the folds in a ``fit`` of its own and then call the one above.
+        """
+        state = self._here.state
+        if state.cell is not None:
+            return state.cell.is_over
+        if state.search is None:
+            return state.muted
+        search = state.search
+        return search.tuner is tuner if search.begun else not search.expects_delegate
+
+    def _place(self) -> Place | None:
+        """Where in another search a search that begins now is; None if in none."""
+        state = self._here.state
+        if state.cell is not None:
+            return state.cell.place
+        return None if state.search is None else state.search.inner_place
 
     def _wanted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether this call is a search to record.
 
         Not in a forked child; not where the conf says no; and a list of param maps is no search
-        itself: Spark calls ``fit`` again for each of them.
+        itself: Spark calls ``fit`` again for each of them. Inside of a search, that one was asked.
         """
         dataset, params = _arguments(args, kwargs)
         if os.getpid() != self._process or isinstance(params, (list, tuple)):
             return False
+        if self._here.inside:
+            return True
         with self._host.guard("", "reading the Spark conf"):
             return self._enabled(lambda key: read_conf(dataset, key))
         return True
@@ -187,6 +233,7 @@ class Seam:
         tuner: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        place: Place | None,
         *,
         delegates: bool = False,
     ) -> SearchWatch:
@@ -203,7 +250,9 @@ class Seam:
             maps = tuner.getEstimatorParamMaps() if maps is None else maps
             return winner_of_model(model, tuner.getEstimator(), maps, expected)
 
-        return SearchWatch(self._host, self._new_id(), describe, choose, delegates=delegates)
+        return SearchWatch(
+            self._host, self._new_id(), tuner, place, describe, choose, delegates=delegates
+        )
 
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from trackmllib.events import (
     CellStarted,
     Event,
     Failure,
+    Place,
     RefitStarted,
     SearchDescription,
     SearchFailed,
@@ -51,11 +53,19 @@ class Host(Protocol):
         """Whether the value of the param of this name must not be recorded."""
         ...
 
+    def active_run(
+        self, search_id: str, candidate: Callable[[], int | None], fold: int | None
+    ) -> AbstractContextManager[None]:
+        """A context in which MLflow's active run of this thread is the one of a candidate, as soon
+        as that is known, or the main run of the search.
+        """
+        ...
+
 
 class SearchWatch:
     """One ``fit()`` of a tuner, as a context around Spark's own call.
 
-    ``describe`` is called when the search begins, with the grid that Spark is about to use or None;
+    ``place`` is where in another search it is. ``describe`` is called when the search begins, with the grid that Spark is about to use or None;
     ``choose`` at its end, with the model, that grid, and the winner by Spark's rule. ``delegates``:
     a ``fit`` that may hand the search on to the one of its base class; then the watch is
     ``superseded``, and silent.
@@ -65,15 +75,19 @@ class SearchWatch:
         self,
         host: Host,
         search_id: str,
+        tuner: Any,
+        place: Place | None,
         describe: Callable[[Any], SearchDescription],
         choose: Callable[[Any, Any, int], int | None],
         *,
         delegates: bool = False,
     ) -> None:
         self.search_id = search_id
+        self.tuner = tuner
+        self.place = place
         self.begun = False
-        self.delegates = delegates
         self.superseded = False
+        self._delegates = delegates
         self._host = host
         self._describe = describe
         self._choose = choose
@@ -99,7 +113,10 @@ class SearchWatch:
             self._description = self._describe(maps)
             self._host.emit(
                 SearchStarted(
-                    search_id=self.search_id, time_ms=self._start_ms, description=self._description
+                    search_id=self.search_id,
+                    time_ms=self._start_ms,
+                    description=self._description,
+                    parent=self.place,
                 )
             )
 
@@ -126,6 +143,20 @@ class SearchWatch:
 
     def guard(self, doing: str) -> Guard:
         return self._host.guard(self.search_id, doing)
+
+    @property
+    def expects_delegate(self) -> bool:
+        """Whether the next tuner that is fitted is this search itself."""
+        return self._delegates and not self.begun
+
+    @property
+    def inner_place(self) -> Place:
+        """Where a search is that begins in ``fit()``, and in no cell."""
+        return Place(search_id=self.search_id, refit=self._refit_start is not None)
+
+    @property
+    def has_ended(self) -> bool:
+        return self._ended
 
     @property
     def clock(self) -> Clock:
@@ -271,6 +302,7 @@ class CellWatch:
     """
 
     def __init__(self, search: SearchWatch, fold: int, spark_loops: bool) -> None:
+        self.search_id = search.search_id
         self.fold = fold
         self.spark_loops = spark_loops
         self.candidate: int | None = None
@@ -292,6 +324,16 @@ class CellWatch:
             return
         with self._search.guard("recording the failure of a cell"):
             self._search.cell_failed(self.candidate, self.fold, error)
+
+    @property
+    def place(self) -> Place:
+        """Where a search is that begins in this cell."""
+        return Place(search_id=self.search_id, candidate=self.candidate, fold=self.fold)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the search of this cell has ended, with an error that another cell raised."""
+        return self._search.has_ended
 
     def started(self, candidate: int) -> None:
         """The candidate of this cell is known."""

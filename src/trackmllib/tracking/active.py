@@ -21,6 +21,7 @@ from mlflow.tracking import fluent
 from mlflow.tracking.default_experiment import registry as default_experiment
 
 from trackmllib.operations import Destination
+from trackmllib.tracking.lazy_run import LazyRun, active_runs
 
 
 def current_destination(strip: Callable[[str], str]) -> Destination:
@@ -31,7 +32,8 @@ def current_destination(strip: Callable[[str], str]) -> Destination:
     the experiment that holds now.
     """
     uri = strip(absolute(mlflow.get_tracking_uri()))
-    active = mlflow.active_run()
+    # A run of ours is there only in a fit() whose search begins later than the fit.
+    active = next((run for run in reversed(active_runs()) if not isinstance(run, LazyRun)), None)
     if active is not None:
         return Destination(
             tracking_uri=uri,

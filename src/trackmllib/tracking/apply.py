@@ -9,10 +9,11 @@ from mlflow import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from trackmllib.errors import Refused
+from trackmllib.errors import Refused, Unavailable
 from trackmllib.operations import (
     CloseSearch,
     CreateChildRun,
+    Destination,
     EndRun,
     LogArtifact,
     LogBatch,
@@ -37,7 +38,8 @@ from trackmllib.tracking.known import (
     SERVER,
     Known,
     Memory,
-    child,
+    refusal,
+    run,
 )
 from trackmllib.tracking.main_run import FOLDER, MainRun
 from trackmllib.tracking.points import StandingPoints
@@ -86,9 +88,21 @@ class MlflowTracking:
                     self._apply_to_child(operation, operation.candidate, known, again)
         except Exception as error:
             failure = translate(error, server)
-            if isinstance(operation, OpenMainRun) and isinstance(failure, Refused):
-                known.keep({REFUSED: str(failure)})
+            if isinstance(operation, (OpenMainRun, CreateChildRun)) and isinstance(
+                failure, Refused
+            ):
+                known.keep({refusal(operation.candidate): str(failure)})
             raise failure from error
+
+    def run_id(self, search_id: str, candidate: int | None) -> str | None:
+        """The server's id of a run, None if it is not made yet; Refused if it could not be."""
+        known = self._known.get(search_id)
+        if known is None:
+            return None
+        refused = known.get(refusal(candidate)) or known.get(REFUSED)
+        if refused:
+            raise Refused(refused)
+        return known.get(run(candidate))
 
     def forget(self, search_id: str) -> None:
         """Drop what is kept in memory of a search of which nothing more will come."""
@@ -100,22 +114,35 @@ class MlflowTracking:
         destination = operation.destination
         client = self._client(destination.tracking_uri)
         if destination.run_id is None:
-            experiment_id = calls.experiment_id(client, destination)
-            tags = {calls.SEARCH_ID: operation.search_id}
-            run = self._create(client, experiment_id, operation, tags, known, again)
+            experiment_id, parent = self._place(client, destination)
+            tags = {calls.SEARCH_ID: operation.search_id, **parent}
+            made = self._create(client, experiment_id, operation, tags, known, again)
         else:
-            run = client.get_run(destination.run_id)
+            made = client.get_run(destination.run_id)
             if destination.owned:
-                calls.resume(client, run, destination)
+                calls.resume(client, made, destination)
         known.keep(
             {
-                RUN: run.info.run_id,
-                EXPERIMENT: run.info.experiment_id,
+                RUN: made.info.run_id,
+                EXPERIMENT: made.info.experiment_id,
                 SERVER: destination.tracking_uri,
-                FILES: _without_secrets(run.info.artifact_uri),
+                FILES: _without_secrets(made.info.artifact_uri),
                 MADE: "" if destination.run_id else "yes",
             }
         )
+
+    def _place(self, client: MlflowClient, destination: Destination) -> tuple[str, dict[str, str]]:
+        """The experiment of a main run, and the tag that nests it, if it is nested."""
+        outer = destination.parent_search_id
+        if outer is None:
+            return calls.experiment_id(client, destination), {}
+        known = self._known.get(outer) or Known(outer, self._memory)
+        parent = known.get(run(destination.parent_candidate))
+        if parent is None and self._memory.waiting(outer):
+            raise Unavailable("the run that it is nested under is not there yet")
+        if parent is None:
+            raise Refused("the run that it is nested under could not be made")
+        return known.get(EXPERIMENT) or "", {MLFLOW_PARENT_RUN_ID: parent}
 
     def _main_run(self, known: Known) -> MainRun:
         search_id = known.search_id
@@ -150,13 +177,13 @@ class MlflowTracking:
         self, operation: Operation, candidate: int, known: Known, again: bool
     ) -> None:
         main = self._main_run(known)
-        run_id = known.get(child(candidate))
+        run_id = known.get(run(candidate))
         if isinstance(operation, CreateChildRun):
             if run_id is None:
                 tags = {MLFLOW_PARENT_RUN_ID: main.run_id, **dict(operation.tags)}
                 experiment_id = known.get(EXPERIMENT) or ""
-                run = self._create(main.client, experiment_id, operation, tags, known, again)
-                known.keep({child(candidate): run.info.run_id})
+                made = self._create(main.client, experiment_id, operation, tags, known, again)
+                known.keep({run(candidate): made.info.run_id})
             return
         if run_id is None:
             # The disk lost what was known, or the run was refused.
@@ -164,7 +191,7 @@ class MlflowTracking:
             if found is None:
                 raise Refused("a child run could not be made")
             run_id = found.info.run_id
-            known.keep({child(candidate): run_id})
+            known.keep({run(candidate): run_id})
         match operation:
             case LogBatch():
                 if again:
@@ -198,9 +225,9 @@ class MlflowTracking:
         """Make a run; on a second try look first whether the first one was made after all."""
         if again:
             known.keep({DOUBTFUL: "yes"})
-            run = calls.find_run(client, experiment_id, *operation.run)
-            if run is not None:
-                return run
+            found = calls.find_run(client, experiment_id, *operation.run)
+            if found is not None:
+                return found
         return client.create_run(
             experiment_id, operation.start_ms, {**self._context(), **tags}, operation.name
         )
@@ -209,7 +236,7 @@ class MlflowTracking:
         """The run that stands for a candidate; of a main run of the user's there is no double."""
         if candidate is None:
             return known.get(RUN) if known.get(MADE) else None
-        return known.get(child(candidate))
+        return known.get(run(candidate))
 
     def _context(self) -> dict[str, str]:
         """The tags that MLflow gives to each run: user, source, commit. Asked for once."""

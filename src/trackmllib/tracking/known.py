@@ -18,6 +18,8 @@ class Memory(Protocol):
 
     def recall(self, search_id: str) -> dict[str, str]: ...
 
+    def waiting(self, search_id: str | None = None) -> int: ...
+
 
 class Known:
     """The facts of one search."""
@@ -52,6 +54,11 @@ DOUBTFUL = "doubtful"
 ENDED = "ended"
 
 
-def child(candidate: int) -> str:
-    """The name of the fact that holds the run id of a candidate."""
-    return f"child/{candidate}"
+def run(candidate: int | None) -> str:
+    """The name of the fact that holds the run id of a candidate, or of the main run."""
+    return RUN if candidate is None else f"child/{candidate}"
+
+
+def refusal(candidate: int | None) -> str:
+    """The name of the fact that says why that run could not be made."""
+    return REFUSED if candidate is None else f"{REFUSED}/{candidate}"

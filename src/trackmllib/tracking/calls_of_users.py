@@ -1,0 +1,113 @@
+"""What users log inside of a search: it lands on the child run of the cell, or on the main run.
+
+For the length of a cell, that cell's run is MLflow's active run in its thread. Three functions of
+MLflow are told the rest: metrics without a step get the fold, and a run that is started is nested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import mlflow
+from mlflow.tracking import fluent
+
+from trackmllib.guard import Guard
+from trackmllib.patching import Patch
+from trackmllib.tracking.lazy_run import LazyRun, active_runs
+
+Find = Callable[[], "str | None"]
+
+
+class CallsOfUsers:
+    """The patches, installed and removed together, and the active run of a thread."""
+
+    def __init__(self) -> None:
+        # Where people call them, and where MLflow calls them itself.
+        self._patches = [
+            Patch(module, name, around)
+            for module in (mlflow, fluent)
+            for name, around in (
+                ("log_metric", _log_metric),
+                ("log_metrics", _log_metrics),
+                ("start_run", _start_run),
+            )
+        ]
+
+    def install(self) -> None:
+        for patch in self._patches:
+            patch.install()
+
+    def uninstall(self) -> None:
+        for patch in reversed(self._patches):
+            patch.uninstall()
+
+
+@contextmanager
+def active(
+    find: Find, fold: int | None, guard: Callable[[], Guard], ended: Callable[[], None]
+) -> Iterator[None]:
+    """The run that ``find`` finds is the active one of this thread.
+
+    A run of the user's that is active keeps its place where no ``fold`` is given: it is the main
+    run then. ``ended`` is called where the user's code has ended ours, which it should leave to us.
+    """
+    run: LazyRun | None = None
+    with guard():
+        runs = active_runs()
+        if fold is not None or not runs or isinstance(runs[-1], LazyRun):
+            run = LazyRun(find, fold)
+            runs.append(run)
+    try:
+        yield
+    finally:
+        if run is not None:
+            with guard():
+                _leave(run, ended)
+
+
+def _leave(run: LazyRun, ended: Callable[[], None]) -> None:
+    runs = active_runs()
+    left = [other for other in runs if other is not run]
+    if len(left) == len(runs):
+        ended()
+    runs[:] = left
+    run.close()
+
+
+def _log_metric(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """``log_metric(key, value, step=None, …)``: the step is the fold."""
+    return original(*_with_step(args, kwargs, 2), **kwargs)
+
+
+def _log_metrics(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """``log_metrics(metrics, step=None, …)``: the step is the fold."""
+    return original(*_with_step(args, kwargs, 1), **kwargs)
+
+
+def _with_step(args: tuple[Any, ...], kwargs: dict[str, Any], place: int) -> tuple[Any, ...]:
+    """The arguments, with the fold as step if there is none and the active run is a cell's."""
+    runs = active_runs()
+    fold = runs[-1].fold if runs and isinstance(runs[-1], LazyRun) else None
+    if fold is None or kwargs.get("run_id") is not None:
+        return args
+    if len(args) > place:
+        return (*args[:place], fold, *args[place + 1 :]) if args[place] is None else args
+    if kwargs.get("step") is None:
+        kwargs["step"] = fold
+    return args
+
+
+def _start_run(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """``start_run(run_id, experiment_id, run_name, nested=False, …)``: in a cell it is nested.
+
+    Code that starts a run of its own worked where no run was active, and goes on to.
+    """
+    runs = active_runs()
+    if runs and isinstance(runs[-1], LazyRun):
+        if len(args) > 3:
+            args = (*args[:3], True, *args[4:])
+        else:
+            kwargs["nested"] = True
+    return original(*args, **kwargs)

@@ -1,0 +1,206 @@
+"""A search inside of a search: nested under the cell that ran it, whole, and apart from the outer."""
+
+from __future__ import annotations
+
+import pytest
+from pyspark.ml import Pipeline
+from pyspark.ml.classification import LinearSVC, LogisticRegression, OneVsRest
+from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+from pyspark.ml.tuning import CrossValidator, ParamGridBuilder, TrainValidationSplit
+
+import trackmllib
+from searches import regression_search, stub_search, stub_split
+from stubs import StubEstimator, StubEvaluator
+
+
+class Searching(StubEstimator):
+    """An estimator whose fit runs a search."""
+
+    def __init__(self, tuner):
+        super().__init__()
+        self.tuner = tuner
+
+    def _fit(self, dataset):
+        self.tuner.fit(dataset)
+        return super()._fit(dataset)
+
+
+def searching(inner, parallelism=1, xs=(1.0, 2.0), **params):
+    est = Searching(inner)
+    grid = ParamGridBuilder().addGrid(est.x, list(xs)).build()
+    return CrossValidator(
+        estimator=est,
+        estimatorParamMaps=grid,
+        evaluator=StubEvaluator(),
+        numFolds=2,
+        parallelism=parallelism,
+        **params,
+    )
+
+
+@pytest.mark.parametrize("parallelism", [1, 4])
+def test_an_inner_search_is_nested_under_its_cell(points, recorded, parallelism):
+    inner = stub_search(xs=(5.0, 6.0), numFolds=2)
+    model = searching(inner, parallelism).fit(points)
+    (main,) = recorded.main_runs()
+    children = recorded.children(main)
+    assert [c.data.metrics["avg_stub"] for c in children] == list(model.avgMetrics)
+    for candidate, child in enumerate(children):
+        searches = recorded.inner(child)
+        assert [s.info.run_name for s in searches] == [
+            "CrossValidator: StubEstimator (fold 0)",
+            "CrossValidator: StubEstimator (fold 1)",
+        ]
+        assert set(child.data.params) == {"x"}
+        assert len(recorded.history(child, "stub")) == 2
+        for fold, search in enumerate(searches):
+            assert search.info.status == "FINISHED"
+            assert search.data.tags["trackmllib.fold"] == str(fold)
+            outer_id = main.data.tags["trackmllib.search_id"]
+            assert search.data.tags["trackmllib.parent_search_id"] == outer_id
+            parent = {"search_id": outer_id, "candidate": candidate, "fold": fold}
+            assert recorded.json(search, "trackmllib/search.json")["inside_of"] == parent
+            assert child.info.start_time <= search.info.start_time
+            assert search.info.end_time <= child.info.end_time
+            inner_children = recorded.children(search)
+            assert [c.info.run_name for c in inner_children] == ["x=5.0", "x=6.0"]
+            assert [len(recorded.history(c, "stub")) for c in inner_children] == [2, 2]
+            assert {c.info.status for c in inner_children} == {"FINISHED"}
+            assert len(recorded.results(search)) == 2
+    (refit,) = recorded.inner(main)
+    assert refit.info.run_name == "CrossValidator: StubEstimator (refit)"
+    assert len(recorded.children(refit)) == 2
+
+
+def test_the_outer_record_is_what_it_would_have_been(points, recorded):
+    alone = stub_search(xs=(1.0, 2.0), numFolds=2, seed=3)
+    alone.fit(points)
+    nested = searching(stub_search(), xs=(1.0, 2.0), seed=3)
+    nested.fit(points)
+    first, second = sorted(recorded.main_runs(), key=lambda r: r.info.start_time)
+    one = {k: v for k, v in first.data.params.items() if k != "estimator"}
+    assert one == {k: v for k, v in second.data.params.items() if k != "estimator"}
+    assert set(first.data.metrics) == set(second.data.metrics)
+    assert first.data.metrics["cells_finished"] == second.data.metrics["cells_finished"]
+    for a, b in zip(recorded.children(first), recorded.children(second), strict=True):
+        assert (a.info.run_name, a.data.params) == (b.info.run_name, b.data.params)
+        assert set(a.data.metrics) == set(b.data.metrics)
+        assert recorded.history(a, "stub") == recorded.history(b, "stub")
+
+
+def test_three_levels(points, recorded):
+    lowest = stub_split(xs=(7.0,))
+    search = searching(searching(lowest, xs=(3.0,)), xs=(1.0,))
+    search.fit(points)
+    (main,) = recorded.main_runs()
+    (child,) = recorded.children(main)
+    middle = recorded.inner(child)
+    assert len(middle) == 2
+    (grandchild,) = recorded.children(middle[0])
+    names = [r.info.run_name for r in recorded.inner(grandchild)]
+    assert names == [
+        "TrainValidationSplit: StubEstimator (fold 0)",
+        "TrainValidationSplit: StubEstimator (fold 1)",
+    ]
+    (refit,) = recorded.inner(middle[0])
+    assert refit.info.run_name == "TrainValidationSplit: StubEstimator (refit)"
+    assert {r.info.status for r in recorded.runs()} == {"FINISHED"}
+
+
+def test_a_tuner_over_a_pipeline_that_holds_a_tuner(points, recorded):
+    inner_est = LogisticRegression(maxIter=2)
+    inner = TrainValidationSplit(
+        estimator=inner_est,
+        estimatorParamMaps=ParamGridBuilder().addGrid(inner_est.regParam, [0.0, 0.1]).build(),
+        evaluator=MulticlassClassificationEvaluator(metricName="logLoss"),
+        seed=1,
+        # The outer search copies its model, which Spark can do only with these.
+        collectSubModels=True,
+    )
+    outer = CrossValidator(
+        estimator=Pipeline(stages=[inner]),
+        estimatorParamMaps=ParamGridBuilder()
+        .addGrid(inner_est.fitIntercept, [True, False])
+        .build(),
+        evaluator=MulticlassClassificationEvaluator(metricName="accuracy"),
+        numFolds=2,
+        seed=1,
+    )
+    model = outer.fit(points)
+    (main,) = recorded.main_runs()
+    children = recorded.children(main)
+    assert [c.info.run_name for c in children] == ["fitIntercept=True", "fitIntercept=False"]
+    assert [c.data.metrics["avg_accuracy"] for c in children] == list(model.avgMetrics)
+    assert not any("logLoss" in name for c in children for name in c.data.metrics)
+    searches = [s for c in children for s in recorded.inner(c)]
+    assert [s.data.params["metric"] for s in searches] == ["logLoss"] * 4
+    assert [len(recorded.children(s)) for s in searches] == [2] * 4
+    (refit,) = recorded.inner(main)
+    best = model.bestModel.stages[0]
+    assert [c.data.metrics["logLoss"] for c in recorded.children(refit)] == best.validationMetrics
+
+
+def test_a_pipeline_that_is_fitted_by_itself_has_a_main_run_for_its_tuner(points, recorded):
+    model = Pipeline(stages=[regression_search()]).fit(points)
+    (main,) = recorded.main_runs()
+    assert "mlflow.parentRunId" not in main.data.tags
+    averages = [c.data.metrics["avg_logLoss"] for c in recorded.children(main)]
+    assert averages == model.stages[0].avgMetrics
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_one_vs_rest_inside_of_a_candidate_starts_no_runs(points, recorded, parallelism):
+    svc = LinearSVC(maxIter=1)
+    est = OneVsRest(classifier=svc, parallelism=2)
+    search = CrossValidator(
+        estimator=est,
+        estimatorParamMaps=ParamGridBuilder().addGrid(svc.regParam, [0.0, 0.1]).build(),
+        evaluator=MulticlassClassificationEvaluator(),
+        numFolds=2,
+        parallelism=parallelism,
+    )
+    search.fit(points)
+    assert len(recorded.runs()) == 3
+
+
+def test_an_inner_search_that_fails_fails_its_cell(points, recorded):
+    inner = stub_search(est=StubEstimator(fail={6.0: ValueError("inner")}), xs=(5.0, 6.0))
+    with pytest.raises(ValueError, match="inner"):
+        searching(inner).fit(points)
+    (main,) = recorded.main_runs()
+    (child,) = recorded.children(main)
+    (search,) = recorded.inner(child)
+    assert [r.info.status for r in (main, child, search)] == ["FAILED"] * 3
+    assert search.data.tags["trackmllib.error"] == "ValueError: inner"
+    assert [c.info.status for c in recorded.children(search)] == ["KILLED", "FAILED"]
+
+
+def test_an_inner_search_goes_where_the_outer_one_goes(points, recorded, sqlite_uri, tmp_path):
+    import mlflow
+
+    class Elsewhere(StubEstimator):
+        def _fit(self, dataset):
+            mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/other.db")
+            try:
+                stub_search(xs=(5.0,)).fit(dataset)
+            finally:
+                mlflow.set_tracking_uri(sqlite_uri)
+            return super()._fit(dataset)
+
+    stub_search(est=Elsewhere(), xs=(1.0,), numFolds=2).fit(points)
+    (main,) = recorded.main_runs()
+    (child,) = recorded.children(main)
+    assert len(recorded.inner(child)) == 2
+
+
+def test_the_end_of_an_inner_search_waits_for_no_server(points, recorded, session, monkeypatch):
+    """Only the outermost ``fit()`` waits, and it waits for all."""
+    waits = []
+    flush = session._delivery.flush
+    monkeypatch.setattr(
+        session._delivery, "flush", lambda *a: (waits.append(len(recorded.runs())), flush(*a))[1]
+    )
+    searching(stub_search(xs=(5.0,)), xs=(1.0,)).fit(points)
+    assert len(waits) <= 2
+    trackmllib.flush()
+    assert {r.info.status for r in recorded.runs()} == {"FINISHED"}

@@ -1,4 +1,4 @@
-"""A search inside of a search: nested under the cell that ran it, whole, and apart from the outer."""
+"""A search inside of a search: nested under the cell that ran it, whole, and apart from it."""
 
 from __future__ import annotations
 

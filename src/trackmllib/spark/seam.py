@@ -18,10 +18,10 @@ import pyspark.ml.classification
 import pyspark.ml.tuning
 from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 
+from trackmllib.events import Place
 from trackmllib.patching import Patch
 from trackmllib.spark.conf import read_conf
 from trackmllib.spark.describe import describe_search
-from trackmllib.events import Place
 from trackmllib.spark.here import Bound, Here, State
 from trackmllib.spark.scores import winner_of_model
 from trackmllib.spark.standins import EstimatorStandIn, EvaluatorStandIn

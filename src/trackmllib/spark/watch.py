@@ -65,10 +65,10 @@ class Host(Protocol):
 class SearchWatch:
     """One ``fit()`` of a tuner, as a context around Spark's own call.
 
-    ``place`` is where in another search it is. ``describe`` is called when the search begins, with the grid that Spark is about to use or None;
-    ``choose`` at its end, with the model, that grid, and the winner by Spark's rule. ``delegates``:
-    a ``fit`` that may hand the search on to the one of its base class; then the watch is
-    ``superseded``, and silent.
+    ``place`` is where in another search it is. ``describe`` is called when the search begins, with
+    the grid that Spark is about to use or None; ``choose`` at its end, with the model, that grid,
+    and the winner by Spark's rule. ``delegates``: a ``fit`` that may hand the search on to the one
+    of its base class; then the watch is ``superseded``, and silent.
     """
 
     def __init__(

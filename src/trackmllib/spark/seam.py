@@ -18,6 +18,7 @@ import pyspark.ml.tuning
 from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 
 from trackmllib.patching import Patch
+from trackmllib.settings import Settings
 from trackmllib.spark.conf import read_conf
 from trackmllib.spark.describe import describe_search
 from trackmllib.spark.here import Bound, Here
@@ -30,20 +31,11 @@ _TUNERS = (CrossValidator, TrainValidationSplit)
 
 
 class Seam:
-    """Everything that is put into pyspark, installed and removed together.
+    """Everything that is put into pyspark, installed and removed together."""
 
-    ``enabled`` is asked at each ``fit()``, with a function that reads the Spark conf.
-    """
-
-    def __init__(
-        self,
-        host: Host,
-        new_id: Callable[[], str],
-        enabled: Callable[[Callable[[str], str | None]], bool],
-    ) -> None:
+    def __init__(self, host: Host, new_id: Callable[[], str]) -> None:
         self._host = host
         self._new_id = new_id
-        self._enabled = enabled
         self._here = Here()
         self._process = os.getpid()
         self._own_fits = {tuner._fit for tuner in _TUNERS}
@@ -80,11 +72,11 @@ class Seam:
         if self._here.taken:
             with Bound(self._here, muted=True):
                 return original(tuner, *args, **kwargs)
-        if not self._wanted(args, kwargs):
+        if not (settings := self._wanted(args, kwargs)):
             return original(tuner, *args, **kwargs)
         if self._here.search is not None:
             self._here.search.superseded = True
-        search = self._search(tuner, args, kwargs)
+        search = self._search(tuner, args, kwargs, settings)
         with search, Bound(self._here, search=search):
             if type(tuner)._fit in self._own_fits:
                 search.begin()
@@ -98,9 +90,9 @@ class Seam:
         The search begins with its first fold, or at the end at the latest; if the ``fit`` above is
         called before, the search is that one's.
         """
-        if self._here.inside or not self._wanted(args, kwargs):
+        if self._here.inside or not (settings := self._wanted(args, kwargs)):
             return original(tuner, *args, **kwargs)
-        search = self._search(tuner, args, kwargs, delegates=True)
+        search = self._search(tuner, args, kwargs, settings, delegates=True)
         with search, Bound(self._here, search=search):
             model = original(tuner, *args, **kwargs)
             search.returned(model)
@@ -169,24 +161,26 @@ class Seam:
 
         return muted
 
-    def _wanted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether this call is a search to record.
+    def _wanted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Settings | None:
+        """The settings of a search, if this call is one to record.
 
-        Not in a forked child; not where the conf says no; and a list of param maps is no search
+        Not in a forked child; not where the settings say no; and a list of param maps is no search
         itself: Spark calls ``fit`` again for each of them.
         """
         dataset, params = _arguments(args, kwargs)
         if os.getpid() != self._process or isinstance(params, (list, tuple)):
-            return False
+            return None
+        settings = self._host.settings
         with self._host.guard("", "reading the Spark conf"):
-            return self._enabled(lambda key: read_conf(dataset, key))
-        return True
+            settings = self._host.settings_with(read_conf(dataset))
+        return settings if settings.enabled else None
 
     def _search(
         self,
         tuner: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        settings: Settings,
         *,
         delegates: bool = False,
     ) -> SearchWatch:
@@ -195,7 +189,7 @@ class Seam:
         def describe(maps: Any) -> Any:
             # As Spark does it: params given to fit() count, on a copy.
             effective = tuner.copy(params) if isinstance(params, dict) and params else tuner
-            return describe_search(effective, dataset, maps, self._host.hides)
+            return describe_search(effective, dataset, maps, settings.redaction.hides)
 
         def choose(model: Any, maps: Any, expected: int) -> int | None:
             if type(tuner)._fit in self._own_fits:
@@ -203,7 +197,9 @@ class Seam:
             maps = tuner.getEstimatorParamMaps() if maps is None else maps
             return winner_of_model(model, tuner.getEstimator(), maps, expected)
 
-        return SearchWatch(self._host, self._new_id(), describe, choose, delegates=delegates)
+        return SearchWatch(
+            self._host, self._new_id(), describe, choose, settings=settings, delegates=delegates
+        )
 
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:

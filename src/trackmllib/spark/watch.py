@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ from trackmllib.events import (
 )
 from trackmllib.guard import Guard, attempt
 from trackmllib.redaction import without_credentials
+from trackmllib.settings import Settings
 from trackmllib.spark.scores import average_and_deviation, winner
 
 
@@ -36,10 +37,11 @@ class Host(Protocol):
     """What a watch needs of the house around it."""
 
     clock: Clock
+    settings: Settings
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: Event, settings: Settings | None = None) -> None:
         """Take up a fact. Called on Spark's threads, never by two at once for one search; the end
-        of a search may wait here.
+        of a search may wait here. ``settings`` are those of a search that starts.
         """
         ...
 
@@ -47,8 +49,8 @@ class Host(Protocol):
         """A context in which an error of ours is reported and not raised."""
         ...
 
-    def hides(self, name: str) -> bool:
-        """Whether the value of the param of this name must not be recorded."""
+    def settings_with(self, conf: Mapping[str, str]) -> Settings:
+        """The settings of a search, where our keys of the Spark conf have these values."""
         ...
 
 
@@ -68,9 +70,11 @@ class SearchWatch:
         describe: Callable[[Any], SearchDescription],
         choose: Callable[[Any, Any, int], int | None],
         *,
+        settings: Settings,
         delegates: bool = False,
     ) -> None:
         self.search_id = search_id
+        self.settings = settings
         self.begun = False
         self.delegates = delegates
         self.superseded = False
@@ -100,7 +104,8 @@ class SearchWatch:
             self._host.emit(
                 SearchStarted(
                     search_id=self.search_id, time_ms=self._start_ms, description=self._description
-                )
+                ),
+                self.settings,
             )
 
     def returned(self, model: Any) -> None:

@@ -7,6 +7,7 @@
 #   make test-oldest  the same with the oldest versions of pyspark and mlflow (Python 3.10 or 3.11)
 #   make soak         the fault tests, with twenty rounds of the random ones
 #   make lint         ruff, mypy and import-linter
+#   make docs         make the table in docs/configuration.md from the code
 #   make screenshots  make the pictures in docs/images from the demo's runs
 #   make lock         bring requirements/*.lock up to date
 #   make clean        remove all that was made
@@ -16,7 +17,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 ARGS =
 
-.PHONY: help venv java demo ui test test-all test-oldest soak lint screenshots lock clean
+.PHONY: help venv java demo ui test test-all test-oldest soak lint docs screenshots lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -55,6 +56,9 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src
 	$(BIN)/lint-imports
+
+docs: venv
+	@$(BIN)/python tools/configuration.py
 
 screenshots: venv
 	@$(BIN)/python tools/screenshots.py

@@ -114,6 +114,8 @@ def server_uri(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
     """No state of MLflow's or ours goes from one test to the next; our errors are raised."""
+    for name in [name for name in os.environ if name.startswith("TRACKMLLIB_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("TRACKMLLIB_STRICT", "1")
     monkeypatch.setenv("TRACKMLLIB_HOME", str(tmp_path / "home"))
     for name in (

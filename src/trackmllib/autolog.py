@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from trackmllib import requirements
+from trackmllib.options.given import default
 
 if TYPE_CHECKING:
     from trackmllib.session import Session
@@ -18,11 +19,15 @@ _session: Session | None = None
 
 def autolog(
     *,
-    disable: bool = False,
-    silent: bool = False,
-    flush_timeout: float = 30.0,
-    wait: bool = True,
-    redact: str | Iterable[str] = (),
+    disable: bool = default(False),
+    silent: bool = default(False),
+    flush_timeout: float = default(30.0),
+    wait: bool = default(True),
+    redact: str | Iterable[str] = default(()),
+    log_models: str | bool | None = default("none"),
+    registered_model_name: str | None = default(None),
+    log_input_examples: bool = default(False),
+    log_datasets: bool = default(False),
 ) -> None:
     """Record every search of Spark MLlib's tuners in MLflow, from now on in this process.
 
@@ -31,8 +36,12 @@ def autolog(
     candidate. What ``fit()`` computes and raises stays the same. Calling it twice is calling it
     once; with the arguments of the last call.
 
-    Neither a Spark session nor a tracking server has to be there yet. A search is left out while
-    the Spark conf ``spark.trackmllib.enabled`` is ``false``.
+    Neither a Spark session nor a tracking server has to be there yet.
+
+    An argument that is not given is read from the Spark conf at each ``fit()``
+    (``spark.trackmllib.flushTimeout``), or else from the environment
+    (``TRACKMLLIB_FLUSH_TIMEOUT``). A search is left out while the Spark conf
+    ``spark.trackmllib.enabled`` is ``false``. ``docs/configuration.md`` has the table of all names.
 
     What is recorded lies on disk (``TRACKMLLIB_HOME``) until the server has it. Searches that died
     with their process, on this machine and of this user, are taken over in the background: what
@@ -45,13 +54,19 @@ def autolog(
     :param wait: With False, ``fit()`` does not wait at all.
     :param redact: Regular expressions; params whose names match one anywhere are recorded as
         ``***``, as are those that look secret (``password``, ``apiKey``, …).
+    :param log_models: Which models are logged: ``"none"``, the ``"best"`` one of a search, or
+        ``"all"``, of each candidate. None and False mean ``"none"``.
+    :param registered_model_name: The name under which the best model is put into the model
+        registry; None for not at all.
+    :param log_input_examples: Log some rows of the data with each model.
+    :param log_datasets: Log on the main run which data the search was fitted on.
     :raises trackmllib.DependencyError: pyspark or mlflow is missing or too old.
-    :raises TypeError, ValueError: ``flush_timeout`` is no number of seconds, or ``redact`` no
-        regular expression.
+    :raises TypeError, ValueError: An argument is not what it must be; the sentence says what that
+        is. A bad variable or conf value is one warning, and has no effect.
     """
     global _session
     with _lock:
-        if disable:
+        if disable is True:
             if _session is not None:
                 _session.stop()
             return
@@ -61,12 +76,19 @@ def autolog(
         from trackmllib.session import Session
         from trackmllib.settings import Settings
 
+        sentences: list[str] = []
         settings = Settings.read(
-            silent=silent,
             environ=os.environ,
+            warn=sentences.append,
+            disable=disable,
+            silent=silent,
             flush_timeout=flush_timeout,
             wait=wait,
             redact=redact,
+            log_models=log_models,
+            registered_model_name=registered_model_name,
+            log_input_examples=log_input_examples,
+            log_datasets=log_datasets,
         )
         if _session is not None and _session.process != os.getpid():
             _session.stop()
@@ -74,6 +96,7 @@ def autolog(
         if _session is None:
             _session = Session(settings, home=Home.of_user())
         _session.settings = settings
+        _session.warn_once(sentences)
         _session.start()
 
 

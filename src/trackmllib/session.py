@@ -10,7 +10,7 @@ import threading
 import traceback
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ from trackmllib.outbox.process import ProcessOutbox
 from trackmllib.recorder.record import Recorder
 from trackmllib.redaction import redacted
 from trackmllib.results import SearchResult
-from trackmllib.settings import Settings, is_enabled
+from trackmllib.settings import Settings
 from trackmllib.signals import TerminationHandler
 from trackmllib.spark.seam import Seam
 from trackmllib.takeover import take_over
@@ -48,8 +48,11 @@ Listener = Callable[[Event], None]
 class _Search:
     """A search while it runs: its table, its record, and what went wrong with the record."""
 
-    def __init__(self, destination: Destination, started: SearchStarted) -> None:
+    def __init__(
+        self, destination: Destination, started: SearchStarted, settings: Settings
+    ) -> None:
         self.destination = destination
+        self.settings = settings
         self.result = SearchResult(started)
         self.recorder = Recorder(destination, self.result)
         self.closed = False
@@ -118,7 +121,7 @@ class Session:
         self._estate = Estate(self._say)
         heir = MlflowTracking(self._problem, self._estate, credentials)
         self._inheritance = Delivery(self._estate, heir, self._refused)
-        self._seam = Seam(self, new_id, self._enabled)
+        self._seam = Seam(self, new_id)
         self._mute = MlflowMute(self._seam.inside_search)
         self._calls = CallsOfUsers()
         self._termination = TerminationHandler(
@@ -126,7 +129,10 @@ class Session:
         )
 
     def start(self) -> None:
-        """Put the patches in, and take over what dead processes have left; again is no change."""
+        """Put the patches in, and take over what dead processes have left; again is no change.
+
+        Where nothing is to be recorded unless a Spark conf says so, nothing is taken over.
+        """
         self.running = True
         self._mute.install()
         self._calls.install()
@@ -134,7 +140,9 @@ class Session:
         self._termination.install()
         atexit.unregister(self._at_exit)
         atexit.register(self._at_exit)
-        if self._home is not None and not attempt(self._home.is_empty, True):
+        if not self.settings.enabled or self._home is None:
+            return
+        if not attempt(self._home.is_empty, True):
             threading.Thread(
                 target=self._take_over, name="trackmllib-takeover", daemon=True
             ).start()
@@ -153,15 +161,18 @@ class Session:
 
     # What the seam calls, on Spark's threads.
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: Event, settings: Settings | None = None) -> None:
         if os.getpid() != self.process:
             return
-        search = self._take_up(event)
+        search = self._take_up(event, settings or self.settings)
         if search is not None and isinstance(event, (SearchFinished, SearchFailed)):
             self._close(search, interrupted=_interrupted(event))
 
-    def hides(self, name: str) -> bool:
-        return self.settings.redaction.hides(name)
+    def settings_with(self, conf: Mapping[str, str]) -> Settings:
+        sentences: list[str] = []
+        settings = self.settings.with_conf(conf, sentences.append)
+        self.warn_once(sentences, settings)
+        return settings
 
     def active_run(
         self, search_id: str, candidate: Callable[[], int | None], fold: int | None
@@ -206,10 +217,11 @@ class Session:
             parent_candidate=parent.candidate,
         )
 
-    def _take_up(self, event: Event) -> _Search | None:
+    def _take_up(self, event: Event, settings: Settings) -> _Search | None:
         """Record an event; the search that it is about, None if that one has ended."""
         if isinstance(event, SearchStarted):
-            self._searches[event.search_id] = _Search(self._destination_of(event), event)
+            destination = self._destination_of(event)
+            self._searches[event.search_id] = _Search(destination, event, settings)
             self._delivery.try_again()
             self._inheritance.try_again()
         search = self._searches.get(event.search_id)
@@ -249,14 +261,6 @@ class Session:
 
         return Guard(doing, report, strict=self.settings.strict)
 
-    def _enabled(self, conf: Callable[[str], str | None]) -> bool:
-        return is_enabled(conf, self._warn_of_conf)
-
-    def _warn_of_conf(self, sentence: str) -> None:
-        if sentence not in self._said:
-            self._said.add(sentence)
-            self._warn(sentence)
-
     # What the delivery thread calls.
 
     def _refused(self, operation: Operation, error: Exception) -> None:
@@ -270,36 +274,53 @@ class Session:
         search_id = search.result.search_id
         try:
             if not interrupted:
-                self._warn_of_nan(search.result)
-                if self.settings.wait and search.result.parent is None:
+                self._warn_of_nan(search)
+                if search.settings.wait and search.result.parent is None:
                     self._flush(search_id, search)
             text = search.missing()
             if text and self.settings.strict:
                 raise IncompleteRecord(text)
             if text:
-                self._warn(text)
+                self._warn(text, search.settings)
         finally:
             search.closed = True
             self._forget_delivered()
 
     def _flush(self, search_id: str, search: _Search) -> None:
         """Wait for the delivery of one search, with one line if that takes long."""
-        timeout = self.settings.flush_timeout
+        timeout = search.settings.flush_timeout
         server = redacted(search.destination.tracking_uri)
-        waiting = self._delivery.flush(search_id, min(timeout, QUIET_SECONDS))
+        waiting = self._deliver(search, min(timeout, QUIET_SECONDS))
         if waiting and timeout > QUIET_SECONDS and self._may_be_delivered(search_id):
             self._warn(
                 f"Waiting for {server}: {waiting} operations of the search are still to be sent. "
                 f"fit() returns in {timeout - QUIET_SECONDS:g} s at the latest, with what is left "
-                "sent later"
+                "sent later",
+                search.settings,
             )
-            waiting = self._delivery.flush(search_id, timeout - QUIET_SECONDS)
+            waiting = self._deliver(search, timeout - QUIET_SECONDS)
         if waiting:
             trouble = self._delivery.trouble(search_id)
             search.add_problem(
                 f"{waiting} operations are not delivered after {timeout:g} s "
                 f"({server if trouble is None else trouble}); {self._where_they_are(search_id)}"
             )
+
+    def _deliver(self, search: _Search, timeout: float) -> int:
+        """Wait for a search and those inside of it; how many operations are left."""
+        deadline = self.clock.monotonic() + timeout
+        left = 0
+        for one in self._whole(search):
+            rest = max(0.0, deadline - self.clock.monotonic())
+            left += self._delivery.flush(one.result.search_id, rest)
+        return left
+
+    def _whole(self, search: _Search) -> Iterator[_Search]:
+        """The searches inside of a search that are not forgotten yet, and the search itself."""
+        for search_id in search.inner:
+            if search_id in self._searches:
+                yield from self._whole(self._searches[search_id])
+        yield search
 
     def _may_be_delivered(self, search_id: str) -> bool:
         return not isinstance(self._delivery.trouble(search_id), Unauthorized)
@@ -378,6 +399,13 @@ class Session:
 
     # Warnings.
 
+    def warn_once(self, sentences: Iterable[str], settings: Settings | None = None) -> None:
+        """Warn of what is wrong with the settings, of each thing once in this process."""
+        for sentence in sentences:
+            if sentence not in self._said:
+                self._said.add(sentence)
+                self._warn(sentence, settings)
+
     def _say(self, sentence: str) -> None:
         """Warn of something that is no matter of one search."""
         self._warn(f"{sentence}.")
@@ -392,19 +420,24 @@ class Session:
             is_new = reason not in self._said
             self._said.add(reason)
         if is_new and (search is None or search.closed):
-            self._warn(f"{reason}. The training is not affected.")
+            settings = None if search is None else search.settings
+            self._warn(f"{reason}. The training is not affected.", settings)
 
-    def _warn_of_nan(self, result: SearchResult) -> None:
+    def _warn_of_nan(self, search: _Search) -> None:
+        result = search.result
         best = result.best
         average = None if best is None else result.candidates[best].average
         if average is not None and math.isnan(average):
             self._warn(
                 f"Candidate {best} of search {result.search_id} won with a score of NaN: Spark "
-                "takes NaN for the best of all scores. Look at what makes the evaluator return it."
+                "takes NaN for the best of all scores. Look at what makes the evaluator return it.",
+                search.settings,
             )
 
-    def _warn(self, text: str) -> None:
-        logger.log(logging.DEBUG if self.settings.silent else logging.WARNING, "%s", text)
+    def _warn(self, text: str, settings: Settings | None = None) -> None:
+        """Warn in the way of these settings, those of a search, or of the session's."""
+        silent = (settings or self.settings).silent
+        logger.log(logging.DEBUG if silent else logging.WARNING, "%s", text)
 
 
 def _interrupted(event: Event) -> bool:

@@ -1,94 +1,97 @@
-"""Arguments, environment and Spark conf, read into one frozen Settings."""
+"""Arguments, Spark conf and environment, read into one frozen Settings."""
 
 from __future__ import annotations
 
-import re
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+from trackmllib.options.given import NotGiven
+from trackmllib.options.kinds import BadText
+from trackmllib.options.listed import OPTIONS, STRICT, Option
+from trackmllib.options.names import unknown_keys, unknown_variables
 from trackmllib.redaction import Redaction
-
-STRICT = "TRACKMLLIB_STRICT"
-MOST_SECONDS = threading.TIMEOUT_MAX
-ENABLED_KEYS = ("spark.trackmllib.enabled", "spark.databricks.mlflow.trackMLlib.enabled")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How searches are recorded.
+    """How searches are recorded: a value for each option, whose meaning ``OPTIONS`` says.
 
-    ``silent`` keeps our warnings off the console, ``strict`` raises our errors instead of warning
-    of them (for tests). ``wait`` says whether ``fit()`` waits for its delivery at its end, and
-    ``flush_timeout`` for how many seconds at most, also at the end of the process. ``redaction``
-    knows which params are recorded as ``***``.
+    ``strict`` raises our errors instead of warning of them (for tests). ``given`` names the
+    arguments that were given: they hold against what a Spark conf says.
     """
 
+    enabled: bool = True
     silent: bool = False
-    strict: bool = False
     flush_timeout: float = 30.0
     wait: bool = True
-    redaction: Redaction = field(default_factory=Redaction)
+    redact: tuple[str, ...] = ()
+    log_models: str = "none"
+    registered_model_name: str | None = None
+    log_input_examples: bool = False
+    log_datasets: bool = False
+    strict: bool = False
+    given: frozenset[str] = frozenset()
+
+    @cached_property
+    def redaction(self) -> Redaction:
+        """Which params are recorded as ``***``."""
+        return Redaction(self.redact)
 
     @classmethod
     def read(
         cls,
         *,
-        silent: bool,
         environ: Mapping[str, str],
-        flush_timeout: float = 30.0,
-        wait: bool = True,
-        redact: str | Iterable[str] = (),
+        warn: Callable[[str], None] = lambda sentence: None,
+        **arguments: Any,
     ) -> Settings:
-        """Settings from the arguments of ``autolog()`` and the environment.
+        """Settings from the arguments of ``autolog()`` over the environment over the defaults.
 
-        TypeError or ValueError, with a sentence that says what is allowed, for a bad argument.
+        TypeError or ValueError, with a sentence that says what is allowed, for a bad argument;
+        ``warn`` is handed a sentence for a bad variable, and for one that is not known.
         """
-        return cls(
-            silent=silent,
-            strict=environ.get(STRICT, "") == "1",
-            flush_timeout=_seconds(flush_timeout),
-            wait=wait,
-            redaction=_redaction(redact),
-        )
+        given = {name: it for name, it in arguments.items() if not isinstance(it, NotGiven)}
+        values = {
+            option.name: option.kind.of_argument(option.argument, given[option.argument])
+            if option.argument in given
+            else option.value
+            for option in OPTIONS
+        }
+        for option in OPTIONS:
+            text = environ.get(option.variable, "")
+            # An empty variable is one that is not set.
+            if text.strip():
+                value = _read(option, option.variable, text, values[option.name], warn)
+                if option.argument not in given:
+                    values[option.name] = value
+        for sentence in unknown_variables(environ):
+            warn(sentence)
+        return cls(strict=environ.get(STRICT, "") == "1", given=frozenset(given), **values)
+
+    def with_conf(self, conf: Mapping[str, str], warn: Callable[[str], None]) -> Settings:
+        """These settings with what the conf of a Spark session says, except for given arguments.
+
+        ``warn`` is handed a sentence for a bad value, and for a key that is not known.
+        """
+        values = {}
+        for option in OPTIONS:
+            instead = getattr(self, option.name)
+            read = [
+                _read(option, key, conf[key], instead, warn) for key in option.keys if key in conf
+            ]
+            if read and option.argument not in self.given:
+                # Where there are two keys, one false is enough.
+                values[option.name] = min(read)
+        for sentence in unknown_keys(conf):
+            warn(sentence)
+        return replace(self, **values)
 
 
-def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"flush_timeout is {value!r}, but must be a number of seconds")
-    if not 0 <= value <= MOST_SECONDS:
-        raise ValueError(f"flush_timeout is {value!r}, but must be from 0 to {MOST_SECONDS:.0f} s")
-    return float(value)
-
-
-def _redaction(patterns: Any) -> Redaction:
-    given = [patterns] if isinstance(patterns, str) else list(patterns)
-    for pattern in given:
-        try:
-            re.compile(pattern)
-        except (re.error, TypeError) as error:
-            raise ValueError(
-                f"redact holds {pattern!r}, which is no regular expression ({error}); it takes "
-                'patterns for the names of params, as in redact=["^internal", "Url$"]'
-            ) from error
-    return Redaction(given)
-
-
-def is_enabled(conf: Callable[[str], str | None], refuse: Callable[[str], None]) -> bool:
-    """Whether the Spark conf lets this search be recorded: no key says ``false``.
-
-    ``conf`` returns the value of a key or None. A value other than true or false counts as true,
-    and ``refuse`` is handed a sentence that names key, value and what is allowed.
-    """
-    enabled = True
-    for key in ENABLED_KEYS:
-        value = conf(key)
-        match "true" if value is None else value.strip().lower():
-            case "true":
-                pass
-            case "false":
-                enabled = False
-            case _:
-                refuse(f"{key} is {value!r}, but must be true or false; the search is recorded.")
-    return enabled
+def _read(option: Option, name: str, text: str, instead: Any, warn: Callable[[str], None]) -> Any:
+    try:
+        return option.kind.of_text(name, text, instead)
+    except BadText as bad:
+        warn(f"{bad}.")
+        return bad.value

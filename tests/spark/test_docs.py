@@ -19,11 +19,11 @@ def python_blocks(file: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/testing.md"])
-def test_examples_run(points, store, file):
+@pytest.mark.parametrize("file", ["README.md", "docs/testing.md", "docs/configuration.md"])
+def test_examples_run(points, store, spark, file):
     blocks = python_blocks(file)
     assert blocks
-    names = {"cv": stub_search(numFolds=2), "train": points}
+    names = {"cv": stub_search(numFolds=2), "train": points, "spark": spark}
     for block in blocks:
         exec(compile(block, file, "exec"), names)
     if file == "README.md":

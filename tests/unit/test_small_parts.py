@@ -1,4 +1,4 @@
-"""Settings, guard, patches, URIs and the meaning of errors."""
+"""Guard, patches, URIs and the meaning of errors."""
 
 from __future__ import annotations
 
@@ -17,38 +17,8 @@ from trackmllib.errors import Refused, Unauthorized, Unavailable
 from trackmllib.guard import Guard
 from trackmllib.patching import Patch, is_patched
 from trackmllib.redaction import redacted
-from trackmllib.settings import Settings, is_enabled
 from trackmllib.tracking.active import absolute
 from trackmllib.tracking.failures import translate
-
-
-def test_strict_is_read_from_the_environment():
-    assert Settings.read(silent=False, environ={"TRACKMLLIB_STRICT": "1"}).strict
-    assert not Settings.read(silent=False, environ={"TRACKMLLIB_STRICT": "0"}).strict
-    assert not Settings.read(silent=True, environ={}).strict
-    assert Settings.read(silent=True, environ={}).silent
-
-
-OURS, THEIRS = "spark.trackmllib.enabled", "spark.databricks.mlflow.trackMLlib.enabled"
-
-
-@pytest.mark.parametrize(
-    ("conf", "enabled", "refused"),
-    [
-        ({}, True, 0),
-        ({OURS: "true", THEIRS: "TRUE"}, True, 0),
-        ({OURS: "false"}, False, 0),
-        ({THEIRS: " False "}, False, 0),
-        ({OURS: "true", THEIRS: "false"}, False, 0),
-        ({OURS: "0"}, True, 1),
-        ({OURS: ""}, True, 1),
-        ({OURS: "nein", THEIRS: "false"}, False, 1),
-    ],
-)
-def test_the_conf_keys(conf, enabled, refused):
-    sentences = []
-    assert is_enabled(conf.get, sentences.append) is enabled
-    assert len(sentences) == refused
 
 
 def test_a_guard_reports_errors_and_lets_an_interrupt_pass():

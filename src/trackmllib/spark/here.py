@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from trackmllib.settings import Settings
     from trackmllib.spark.watch import CellWatch, SearchWatch
 
 
@@ -39,6 +40,12 @@ class Here(threading.local):
     @property
     def cell(self) -> CellWatch | None:
         return self.state.cell
+
+    @property
+    def settings(self) -> Settings | None:
+        """The settings of the search that this thread is inside of."""
+        within = self.state.search or self.state.cell
+        return None if within is None else within.settings
 
     @property
     def inside(self) -> bool:

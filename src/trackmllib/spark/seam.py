@@ -20,6 +20,7 @@ from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 
 from trackmllib.events import Place
 from trackmllib.patching import Patch
+from trackmllib.settings import Settings
 from trackmllib.spark.conf import read_conf
 from trackmllib.spark.describe import describe_search
 from trackmllib.spark.here import Bound, Here, State
@@ -32,20 +33,11 @@ _TUNERS = (CrossValidator, TrainValidationSplit)
 
 
 class Seam:
-    """Everything that is put into pyspark, installed and removed together.
+    """Everything that is put into pyspark, installed and removed together."""
 
-    ``enabled`` is asked at each ``fit()``, with a function that reads the Spark conf.
-    """
-
-    def __init__(
-        self,
-        host: Host,
-        new_id: Callable[[], str],
-        enabled: Callable[[Callable[[str], str | None]], bool],
-    ) -> None:
+    def __init__(self, host: Host, new_id: Callable[[], str]) -> None:
         self._host = host
         self._new_id = new_id
-        self._enabled = enabled
         self._here = Here()
         self._process = os.getpid()
         self._own_fits = {tuner._fit for tuner in _TUNERS}
@@ -80,7 +72,7 @@ class Seam:
         of these the search begins with its first fold: they may make the grid only there.
         """
         here = self._here
-        if not self._wanted(args, kwargs):
+        if not (settings := self._wanted(args, kwargs)):
             return original(tuner, *args, **kwargs)
         if self._is_in_hand(tuner):
             with Bound(here, State(muted=True)):
@@ -89,7 +81,7 @@ class Seam:
         if here.search is not None and here.search.expects_delegate:
             here.search.superseded = True
             place = here.search.place
-        search = self._search(tuner, args, kwargs, place)
+        search = self._search(tuner, args, kwargs, settings, place)
         with search, self._at(State(search=search)):
             if type(tuner)._fit in self._own_fits:
                 search.begin()
@@ -105,12 +97,12 @@ class Seam:
         """
         outer = self._here.search
         if (
-            not self._wanted(args, kwargs)
+            not (settings := self._wanted(args, kwargs))
             or self._is_in_hand(tuner)
             or (outer is not None and outer.expects_delegate)
         ):
             return original(tuner, *args, **kwargs)
-        search = self._search(tuner, args, kwargs, self._place(), delegates=True)
+        search = self._search(tuner, args, kwargs, settings, self._place(), delegates=True)
         with search, self._at(State(search=search)):
             model = original(tuner, *args, **kwargs)
             search.returned(model)
@@ -213,26 +205,29 @@ class Seam:
             return state.cell.place
         return None if state.search is None else state.search.inner_place
 
-    def _wanted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether this call is a search to record.
+    def _wanted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Settings | None:
+        """The settings of a search, if this call is one to record.
 
-        Not in a forked child; not where the conf says no; and a list of param maps is no search
-        itself: Spark calls ``fit`` again for each of them. Inside of a search, that one was asked.
+        Not in a forked child; not where the settings say no; and a list of param maps is no search
+        itself: Spark calls ``fit`` again for each of them. What holds for a search, holds for those
+        inside of it.
         """
         dataset, params = _arguments(args, kwargs)
         if os.getpid() != self._process or isinstance(params, (list, tuple)):
-            return False
+            return None
+        settings = self._host.settings
         if self._here.inside:
-            return True
+            return self._here.settings or settings
         with self._host.guard("", "reading the Spark conf"):
-            return self._enabled(lambda key: read_conf(dataset, key))
-        return True
+            settings = self._host.settings_with(read_conf(dataset))
+        return settings if settings.enabled else None
 
     def _search(
         self,
         tuner: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        settings: Settings,
         place: Place | None,
         *,
         delegates: bool = False,
@@ -242,7 +237,7 @@ class Seam:
         def describe(maps: Any) -> Any:
             # As Spark does it: params given to fit() count, on a copy.
             effective = tuner.copy(params) if isinstance(params, dict) and params else tuner
-            return describe_search(effective, dataset, maps, self._host.hides)
+            return describe_search(effective, dataset, maps, settings.redaction.hides)
 
         def choose(model: Any, maps: Any, expected: int) -> int | None:
             if type(tuner)._fit in self._own_fits:
@@ -251,7 +246,14 @@ class Seam:
             return winner_of_model(model, tuner.getEstimator(), maps, expected)
 
         return SearchWatch(
-            self._host, self._new_id(), tuner, place, describe, choose, delegates=delegates
+            self._host,
+            self._new_id(),
+            tuner,
+            place,
+            describe,
+            choose,
+            settings=settings,
+            delegates=delegates,
         )
 
 

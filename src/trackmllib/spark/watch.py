@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
@@ -31,6 +31,7 @@ from trackmllib.events import (
 )
 from trackmllib.guard import Guard, attempt
 from trackmllib.redaction import without_credentials
+from trackmllib.settings import Settings
 from trackmllib.spark.scores import average_and_deviation, winner
 
 
@@ -38,10 +39,11 @@ class Host(Protocol):
     """What a watch needs of the house around it."""
 
     clock: Clock
+    settings: Settings
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: Event, settings: Settings | None = None) -> None:
         """Take up a fact. Called on Spark's threads, never by two at once for one search; the end
-        of a search may wait here.
+        of a search may wait here. ``settings`` are those of a search that starts.
         """
         ...
 
@@ -49,8 +51,8 @@ class Host(Protocol):
         """A context in which an error of ours is reported and not raised."""
         ...
 
-    def hides(self, name: str) -> bool:
-        """Whether the value of the param of this name must not be recorded."""
+    def settings_with(self, conf: Mapping[str, str]) -> Settings:
+        """The settings of a search, where our keys of the Spark conf have these values."""
         ...
 
     def active_run(
@@ -80,11 +82,13 @@ class SearchWatch:
         describe: Callable[[Any], SearchDescription],
         choose: Callable[[Any, Any, int], int | None],
         *,
+        settings: Settings,
         delegates: bool = False,
     ) -> None:
         self.search_id = search_id
         self.tuner = tuner
         self.place = place
+        self.settings = settings
         self.begun = False
         self.superseded = False
         self._delegates = delegates
@@ -117,7 +121,8 @@ class SearchWatch:
                     time_ms=self._start_ms,
                     description=self._description,
                     parent=self.place,
-                )
+                ),
+                self.settings,
             )
 
     def returned(self, model: Any) -> None:
@@ -324,6 +329,10 @@ class CellWatch:
             return
         with self._search.guard("recording the failure of a cell"):
             self._search.cell_failed(self.candidate, self.fold, error)
+
+    @property
+    def settings(self) -> Settings:
+        return self._search.settings
 
     @property
     def place(self) -> Place:

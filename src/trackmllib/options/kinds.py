@@ -1,0 +1,196 @@
+"""What an option may be: as an argument, and as the text of a variable or a conf key.
+
+Every sentence names the argument, the variable or the key, its value, and what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+from trackmllib.options.near import nearest, question
+
+MOST_SECONDS = threading.TIMEOUT_MAX
+
+_TRUE_OR_FALSE = {
+    **dict.fromkeys(("true", "yes", "y", "on", "1"), "'true'"),
+    **dict.fromkeys(("false", "no", "n", "off", "0"), "'false'"),
+}
+_WITH_UNIT = re.compile(r"\s*([0-9.]+)\s*(?:s|secs?|seconds?)\s*", re.IGNORECASE)
+
+
+class BadText(ValueError):
+    """A text that is no value of its option; ``value`` is what holds in its place."""
+
+    def __init__(self, sentence: str, value: Any) -> None:
+        super().__init__(sentence)
+        self.value = value
+
+
+class Kind(ABC):
+    """The values of an option."""
+
+    @abstractmethod
+    def of_argument(self, name: str, value: Any) -> Any:
+        """The value that an argument stands for; TypeError or ValueError with a sentence."""
+
+    @abstractmethod
+    def of_text(self, name: str, text: str, instead: Any) -> Any:
+        """The value that a text stands for; BadText with a sentence, after which ``instead``
+        holds.
+        """
+
+    def written(self, value: Any) -> str:
+        """A value as it is written in a variable or a conf key."""
+        return str(value)
+
+    def _bad(self, name: str, text: str, allowed: str, meant: str | None, instead: Any) -> BadText:
+        return BadText(
+            f"{name} is {text!r}, but must be {allowed}{question(meant)}; "
+            f"{self.written(instead)} holds instead",
+            instead,
+        )
+
+
+class TrueOrFalse(Kind):
+    """True or False; ``true`` or ``false`` in any case."""
+
+    def of_argument(self, name: str, value: Any) -> Any:
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} is {value!r}, but must be True or False")
+        return value
+
+    def of_text(self, name: str, text: str, instead: Any) -> Any:
+        word = text.strip().lower()
+        if word not in ("true", "false"):
+            meant = nearest(word, _TRUE_OR_FALSE)
+            raise self._bad(name, text, "true or false", meant, instead)
+        return word == "true"
+
+    def written(self, value: Any) -> str:
+        return "true" if value else "false"
+
+
+class Opposite(TrueOrFalse):
+    """An argument that says the opposite of the variable and of the key: ``disable``."""
+
+    def of_argument(self, name: str, value: Any) -> Any:
+        return not super().of_argument(name, value)
+
+
+class Seconds(Kind):
+    """A number of seconds for which a thread can wait."""
+
+    _RANGE = f"from 0 to {MOST_SECONDS:.0f} s"
+
+    def of_argument(self, name: str, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"{name} is {value!r}, but must be a number of seconds")
+        if not 0 <= value <= MOST_SECONDS:
+            raise ValueError(f"{name} is {value!r}, but must be {self._RANGE}")
+        return float(value)
+
+    def of_text(self, name: str, text: str, instead: Any) -> Any:
+        try:
+            value = float(text)
+        except ValueError:
+            unit = _WITH_UNIT.fullmatch(text)
+            meant = None if unit is None else repr(unit.group(1))
+            raise self._bad(name, text, "a number of seconds", meant, instead) from None
+        if not 0 <= value <= MOST_SECONDS:
+            raise self._bad(name, text, self._RANGE, None, instead)
+        return value
+
+    def written(self, value: Any) -> str:
+        return f"{value:g}"
+
+
+class OneOf(Kind):
+    """One of some words. None and False stand for the first of them, which means nothing."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+        *others, last = map(repr, words)
+        self._allowed = f"{', '.join(others)} or {last}"
+
+    def of_argument(self, name: str, value: Any) -> Any:
+        if value is None or value is False:
+            return self.words[0]
+        if not isinstance(value, (str, bool)):
+            raise TypeError(f"{name} is {value!r}, but must be {self._allowed}")
+        if value not in self.words:
+            near = question(self._meant(str(value)))
+            raise ValueError(f"{name} is {value!r}, but must be {self._allowed}{near}")
+        return value
+
+    def of_text(self, name: str, text: str, instead: Any) -> Any:
+        word = text.strip().lower()
+        if word == "false":
+            return self.words[0]
+        if word not in self.words:
+            raise self._bad(name, text, self._allowed, self._meant(text), instead)
+        return word
+
+    def _meant(self, word: str) -> str | None:
+        return nearest(word, {known: repr(known) for known in self.words})
+
+
+class Text(Kind):
+    """A text that is not empty, or None."""
+
+    def of_argument(self, name: str, value: Any) -> Any:
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} is {value!r}, but must be a text or None")
+        if value is not None and not value.strip():
+            raise ValueError(f"{name} is {value!r}, but must be a text that is not empty, or None")
+        return value
+
+    def of_text(self, name: str, text: str, instead: Any) -> Any:
+        if not text.strip():
+            raise self._bad(name, text, "a text that is not empty", None, instead)
+        return text.strip()
+
+    def written(self, value: Any) -> str:
+        return "none" if value is None else repr(value)
+
+
+class Patterns(Kind):
+    """Regular expressions; in a text with white space between them, which lets them hold commas."""
+
+    def of_argument(self, name: str, value: Any) -> Any:
+        if not isinstance(value, Iterable):
+            raise TypeError(f"{name} is {value!r}, but must be a regular expression, or several")
+        patterns = (value,) if isinstance(value, str) else tuple(value)
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except (re.error, TypeError) as error:
+                raise ValueError(
+                    f"{name} holds {pattern!r}, which is no regular expression ({error}); it takes "
+                    f'patterns for the names of params, as in {name}=["^internal", "Url$"]'
+                ) from error
+        return patterns
+
+    def of_text(self, name: str, text: str, instead: Any) -> Any:
+        good, bad = [], []
+        for pattern in text.split():
+            try:
+                re.compile(pattern)
+                good.append(pattern)
+            except re.error as error:
+                bad.append(f"{pattern!r} ({error})")
+        if bad:
+            # What hides secrets goes on hiding as much as it can.
+            others = (*instead, *good)
+            raise BadText(
+                f"{name} is {text!r}, but must be regular expressions with spaces between them, "
+                f"and these are none: {', '.join(bad)}; {self.written(others)} holds instead",
+                others,
+            )
+        return tuple(good)
+
+    def written(self, value: Any) -> str:
+        return repr(" ".join(value)) if value else "none"

@@ -21,6 +21,7 @@ from trackmllib.events import (
     Failure,
     GridSetting,
     ParamSetting,
+    Place,
     SearchDescription,
     SearchStarted,
     Value,
@@ -119,6 +120,13 @@ DESCRIPTIONS = st.builds(
     application_id=st.none() | TEXTS,
 )
 FAILURES = st.builds(Failure, type=TEXTS, message=TEXTS, traceback=TEXTS, interrupted=st.booleans())
+PLACES = st.builds(
+    Place,
+    search_id=TEXTS,
+    candidate=st.none() | INTS,
+    fold=st.none() | INTS,
+    refit=st.booleans(),
+)
 SECONDS = st.none() | FLOATS
 AVERAGES = st.none() | tuples(FLOATS)
 # What the fields of events are made of, by their names.
@@ -126,6 +134,7 @@ FIELDS = {
     "search_id": TEXTS,
     "time_ms": TIMES,
     "description": DESCRIPTIONS,
+    "parent": st.none() | PLACES,
     "candidate": st.integers(0, 10**6),
     "fold": st.integers(0, 100),
     "score": FLOATS,

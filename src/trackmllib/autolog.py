@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _lock = threading.RLock()
 _session: Session | None = None
+_called = False
 
 
 def autolog(
@@ -49,7 +50,8 @@ def autolog(
     :raises TypeError, ValueError: ``flush_timeout`` is no number of seconds, or ``redact`` no
         regular expression.
     """
-    global _session
+    global _session, _called
+    _called = True
     with _lock:
         if disable:
             if _session is not None:
@@ -75,6 +77,21 @@ def autolog(
             _session = Session(settings, home=Home.of_user())
         _session.settings = settings
         _session.start()
+
+
+def autolog_unless_called() -> None:
+    """What the start of a process does: ``autolog()``, unless the program has called it itself.
+
+    A call in another thread is not waited for: it may be waiting for the import that this one is
+    part of.
+    """
+    if not _lock.acquire(blocking=False):
+        return
+    try:
+        if not _called:
+            autolog()
+    finally:
+        _lock.release()
 
 
 def flush(timeout: float | None = None) -> bool:

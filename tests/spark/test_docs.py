@@ -19,7 +19,7 @@ def python_blocks(file: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/testing.md"])
+@pytest.mark.parametrize("file", ["README.md", "docs/switch-it-on.md", "docs/testing.md"])
 def test_examples_run(points, store, file):
     blocks = python_blocks(file)
     assert blocks

@@ -22,6 +22,7 @@ FILES = [
     b"x = 1\r\ny = 2\r\n",
     b"# caf\xc3\xa9\n\n\n",
     b"if True:\n    x = 1",
+    b"# trackmllib install-hook was run here\n",
 ]
 
 

@@ -101,11 +101,14 @@ def install(found: Sequence[Path], folder: Path) -> int:
 def remove(found: Sequence[Path]) -> int:
     """Take the line out of each of ``found`` that has it."""
     held = [file for file in found if file.suffix == ".py" and file.is_file()]
-    held = [file for file in held if _MARK.encode() in _read(file)]
+    held = [file for file in held if without_line(_read(file)) != _read(file)]
     for file in held:
         rest = without_line(_read(file))
         if rest == _NEW_FILE.encode():
-            file.unlink()
+            try:
+                file.unlink()
+            except OSError as error:
+                raise _CannotWrite(f"{file} cannot be removed: {error.strerror}.") from error
             print(f"{file} is removed; there was nothing else in it.")
         else:
             _write(file, rest)
@@ -124,9 +127,13 @@ def with_line(code: bytes) -> bytes:
 
 def without_line(code: bytes) -> bytes:
     """The file as it was before, to the byte; also if more has been written behind our line."""
-    newline = re.escape(_MARK_AND_NEWLINE).encode()
-    code = re.sub(rb"\n[^\n]*" + newline + rb"\n?\Z", b"", code)
-    return re.sub(rb"(?m)^[^\n]*" + re.escape(_MARK).encode() + rb"[^\n]*(\n|\Z)", b"", code)
+    code = re.sub(rb"\n" + _ours(_MARK_AND_NEWLINE) + rb"\n?\Z", b"", code)
+    return re.sub(rb"(?m)^" + _ours(_MARK) + rb"[^\n]*(\n|\Z)", b"", code)
+
+
+def _ours(mark: str) -> bytes:
+    """A pattern for our line, also as other versions have written it; not for words about it."""
+    return rb"if __import__\([^\n]*" + re.escape(mark).encode()
 
 
 def _sitecustomizes() -> list[str]:
@@ -141,7 +148,10 @@ def _sitecustomizes() -> list[str]:
 def _read(file: Path) -> bytes:
     if file.suffix != ".py" or not file.is_file():
         raise _CannotWrite(f"{file} is what Python runs at its start, but no file of Python code.")
-    return file.read_bytes()
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise _CannotWrite(f"{file} cannot be read: {error.strerror}.") from error
 
 
 def _write(file: Path, code: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from trackmllib.autolog import autolog, flush
 from trackmllib.errors import DependencyError, IncompleteRecord, TrackmllibError
+from trackmllib.notebook import load_ipython_extension, unload_ipython_extension
 from trackmllib.version import __version__
 
 __all__ = [
@@ -11,4 +12,6 @@ __all__ = [
     "__version__",
     "autolog",
     "flush",
+    "load_ipython_extension",
+    "unload_ipython_extension",
 ]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _lock = threading.RLock()
 _session: Session | None = None
+_called = False
 
 
 def autolog(
@@ -64,7 +65,8 @@ def autolog(
     :raises TypeError, ValueError: An argument is not what it must be; the sentence says what that
         is. A bad variable or conf value is one warning, and has no effect.
     """
-    global _session
+    global _session, _called
+    _called = True
     with _lock:
         if disable is True:
             if _session is not None:
@@ -98,6 +100,21 @@ def autolog(
         _session.settings = settings
         _session.warn_once(sentences)
         _session.start()
+
+
+def autolog_unless_called() -> None:
+    """What the start of a process does: ``autolog()``, unless the program has called it itself.
+
+    A call in another thread is not waited for: it may be waiting for the import that this one is
+    part of.
+    """
+    if not _lock.acquire(blocking=False):
+        return
+    try:
+        if not _called:
+            autolog()
+    finally:
+        _lock.release()
 
 
 def flush(timeout: float | None = None) -> bool:

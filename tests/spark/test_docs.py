@@ -19,7 +19,10 @@ def python_blocks(file: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/testing.md", "docs/configuration.md"])
+@pytest.mark.parametrize(
+    "file",
+    ["README.md", "docs/configuration.md", "docs/switch-it-on.md", "docs/testing.md"],
+)
 def test_examples_run(points, store, spark, file):
     blocks = python_blocks(file)
     assert blocks

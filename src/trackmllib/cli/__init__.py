@@ -1,4 +1,4 @@
-"""The command ``trackmllib``: what lies on disk, and how to have it delivered."""
+"""The command ``trackmllib``: recording without touching the code, and what lies on disk."""
 
 from trackmllib.cli.main import main
 

@@ -7,26 +7,28 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 
-from trackmllib.cli import drop, status, sync
+from trackmllib.cli import drop, install_hook, run, status, sync
 from trackmllib.errors import TrackmllibError
 from trackmllib.outbox.home import VARIABLE, Home
 from trackmllib.version import __version__
 
-_VERBS = (status, sync, drop)
+_VERBS = (run, install_hook, status, sync, drop)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; its exit code. 2 for a command line or an outbox that cannot be used."""
     parser = argparse.ArgumentParser(
         prog="trackmllib",
-        description="What trackmllib has recorded and the tracking server does not have yet.",
-        epilog=f"It lies in the folder that {VARIABLE} names: {Home.of_user().folder}",
+        description="Switches recording on without touching the code; and what has been recorded "
+        "and the tracking server does not have yet.",
+        epilog=f"That lies in the folder that {VARIABLE} names: {Home.of_user().folder}",
     )
     parser.add_argument("--version", action="version", version=f"trackmllib {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb in _VERBS:
         verb.add_to(verbs)
-    given = parser.parse_args(arguments)
+    ours, command = run.cut(sys.argv[1:] if arguments is None else arguments)
+    given = parser.parse_args(ours, argparse.Namespace(command=command))
     try:
         return int(given.run(given, Home.of_user()))
     except (TrackmllibError, OSError, sqlite3.Error) as error:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import pyspark.ml.classification
-import pyspark.ml.tuning
+# Not by way of their packages: those may be half imported, by whoever switches recording on.
+from pyspark.ml import classification, tuning
 from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 
 from trackmllib.events import Place
@@ -44,10 +44,8 @@ class Seam:
         self._spark_loops = {inspect.unwrap(fit).__code__ for fit in self._own_fits}
         self._patches = [
             *(Patch(tuner, "fit", self._around_fit) for tuner in _TUNERS),
-            Patch(pyspark.ml.tuning, "_parallelFitTasks", self._around_parallel_fit_tasks),
-            Patch(
-                pyspark.ml.classification, "inheritable_thread_target", self._around_thread_target
-            ),
+            Patch(tuning, "_parallelFitTasks", self._around_parallel_fit_tasks),
+            Patch(classification, "inheritable_thread_target", self._around_thread_target),
         ]
         self._subclasses = SubclassPatches(_TUNERS, "fit", self._around_fit_of_subclass)
 

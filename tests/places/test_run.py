@@ -1,0 +1,156 @@
+"""Searches of programs that know nothing of us, run by ``trackmllib run`` on real Spark."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from commands import TRACKMLLIB, environ, finished
+from reading import Store
+
+ROOT = Path(__file__).parents[2]
+
+# What a team has: no word of MLflow or of trackmllib.
+SEARCH = '''
+"""A search of three candidates; says what Spark's workers and the driver have imported."""
+
+import json
+import sys
+
+
+def ours():
+    return sorted({name.partition(".")[0] for name in sys.modules} & {"mlflow", "trackmllib"})
+
+
+def main():
+    assert "mlflow" not in sys.modules
+    from pyspark.sql import SparkSession
+
+    from searches import stub_search
+
+    builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    spark = builder.config("spark.sql.shuffle.partitions", "2").getOrCreate()
+    model = stub_search(numFolds=2).fit(spark.range(20))
+    (workers,) = spark.sparkContext.parallelize([0], 1).map(lambda _: ours()).collect()
+    spark.stop()
+    said = {"averages": list(model.avgMetrics), "workers": workers, "driver": ours()}
+    print(json.dumps({**said, "arguments": sys.argv[1:]}), flush=True)
+'''
+
+FILES = {
+    "team.py": SEARCH,
+    "job.py": "import team\nteam.main()\nraise SystemExit(3)\n",
+    # A parent that has no search: the process that it starts has.
+    "package/__init__.py": "",
+    "package/__main__.py": """
+import subprocess, sys
+status = subprocess.run([sys.executable, "job.py", *sys.argv[1:]]).returncode
+assert not {"pyspark", "mlflow"} & set(sys.modules)
+raise SystemExit(status)
+""",
+    "test_job.py": """
+import team
+
+def test_the_search(capfd):
+    with capfd.disabled():
+        team.main()
+""",
+}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """The current folder, and ``trackmllib``, ``pytest`` and ``spark-submit`` on PATH."""
+    for name, text in FILES.items():
+        file = tmp_path / "project" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    command = tmp_path / "bin/trackmllib"
+    command.parent.mkdir()
+    command.write_text("#!/bin/sh\nexec " + " ".join(map(_quoted, TRACKMLLIB)) + ' "$@"\n')
+    command.chmod(0o755)
+    folders = (str(command.parent), os.path.dirname(sys.executable), os.environ["PATH"])
+    monkeypatch.setenv("PATH", os.pathsep.join(folders))
+    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"
+
+
+def _quoted(word: str) -> str:
+    return "'" + word + "'"
+
+
+def documented(start: str) -> str:
+    """The command of docs/switch-it-on.md that begins like this."""
+    text = (ROOT / "docs/switch-it-on.md").read_text()
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    (line,) = [line for line in "".join(blocks).splitlines() if line.startswith(start)]
+    return line
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("start", "status", "arguments"),
+    [
+        ("trackmllib run job.py", 3, ["--rows", "10"]),
+        ("trackmllib run -m package", 3, ["--rows", "10"]),
+        ("trackmllib run -- spark-submit job.py", 3, ["--rows", "10"]),
+        ("trackmllib run -- pytest", 0, []),
+    ],
+)
+def test_the_commands_of_the_docs_record_the_search(project, store, start, status, arguments):
+    env = environ(
+        ROOT / "tests",
+        MLFLOW_TRACKING_URI=store.uri,
+        MLFLOW_EXPERIMENT_NAME=store.experiment,
+    )
+    done = finished(["sh", "-c", documented(start)], env, seconds=240)
+    assert done.returncode == status, done.stdout + done.stderr
+    # pytest has written the name of the file before it.
+    (line,) = re.findall(r"\{.*\}", done.stdout)
+    said = json.loads(line)
+    assert said["arguments"] == arguments
+    assert said["driver"] == ["mlflow", "trackmllib"]
+    assert said["workers"] == []
+    assert_recorded(store, said["averages"])
+    assert "TRACKMLLIB" not in done.stderr
+
+
+def assert_recorded(store: Store, averages: list[float]) -> None:
+    main = store.only_main_run()
+    assert main.info.status == "FINISHED"
+    children = store.children(main)
+    assert [child.data.metrics["avg_stub"] for child in children] == averages
+    assert {child.info.status for child in children} == {"FINISHED"}
+
+
+def test_the_commands_of_the_docs_for_an_image_work_in_a_shell(project, tmp_path):
+    """``install-hook``, the variable, and ``--remove``, one after the other as they stand there."""
+    folder = tmp_path / "image"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("image = 1\n")
+    look = (
+        f"{_quoted(sys.executable)} -c \"import sys; print('trackmllib.startup' in sys.modules)\""
+    )
+    install, remove = "trackmllib install-hook", documented("trackmllib install-hook --remove")
+    text = (ROOT / "docs/switch-it-on.md").read_text()
+    assert f"```console\n{install}\n```" in text
+    script = "\n".join([install, look, documented("export"), look, remove, look])
+    done = subprocess.run(
+        ["sh", "-ec", script],
+        env=environ(folder),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    answers = [line for line in done.stdout.splitlines() if line in ("True", "False")]
+    assert answers == ["False", "True", "False"]
+    assert (folder / "sitecustomize.py").read_text() == "image = 1\n"

@@ -98,7 +98,7 @@ def autolog(
         if _session is None:
             _session = Session(settings, home=Home.of_user())
         _session.settings = settings
-        _session.warn_once(sentences)
+        _session.voice.once(sentences)
         _session.start()
 
 

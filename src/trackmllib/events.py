@@ -95,13 +95,23 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The data of a search: a digest of what it is made of, and the files it is read from, None
+    where it is read from none.
+    """
+
+    digest: str
+    path: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SearchDescription:
     """What is searched, known before the first fit.
 
     ``metric`` is the evaluator's metric name (its class name if it has none), ``folds`` the number
     of folds that Spark's own loop makes, ``averaged`` whether scores are averaged over folds (a
     CrossValidator) or stand as they are (a TrainValidationSplit), ``schema`` the names and types of
-    the data's columns.
+    the data's columns, ``dataset`` more about the data where that was asked for.
     """
 
     tuner: Component
@@ -115,6 +125,7 @@ class SearchDescription:
     schema: tuple[tuple[str, str], ...]
     versions: tuple[tuple[str, str], ...]
     application_id: str | None
+    dataset: Dataset | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -99,6 +99,15 @@ class LogArtifact(Operation):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LogDataset(Operation):
+    """Say which data the run was made from. ``path`` is None for data that is read from no file."""
+
+    digest: str
+    path: str | None
+    schema: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class EndRun(Operation):
     """Give a run its final status and its measured end time, and tags that say more about it.
 

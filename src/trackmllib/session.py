@@ -9,24 +9,23 @@ import os
 import threading
 import traceback
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from typing import Any
 
 from trackmllib.clock import Clock, SystemClock
 from trackmllib.delivery.worker import Delivery, Target
 from trackmllib.errors import IncompleteRecord, Refused, Unauthorized
 from trackmllib.events import Event, Failure, SearchFailed, SearchFinished, SearchStarted
 from trackmllib.guard import Guard, attempt
+from trackmllib.models import Models
 from trackmllib.operations import Destination, Operation
 from trackmllib.outbox.estate import Estate
 from trackmllib.outbox.home import Home
 from trackmllib.outbox.memory import MemoryOutbox
 from trackmllib.outbox.process import ProcessOutbox
-from trackmllib.recorder.record import Recorder
 from trackmllib.redaction import redacted
-from trackmllib.results import SearchResult
+from trackmllib.running import RunningSearch, RunningSearches
 from trackmllib.settings import Settings
 from trackmllib.signals import TerminationHandler
 from trackmllib.spark.seam import Seam
@@ -36,6 +35,7 @@ from trackmllib.tracking.apply import MlflowTracking
 from trackmllib.tracking.calls_of_users import CallsOfUsers, active
 from trackmllib.tracking.credentials import Credentials
 from trackmllib.tracking.mute import MlflowMute
+from trackmllib.voice import Voice
 
 logger = logging.getLogger("trackmllib")
 
@@ -43,45 +43,6 @@ logger = logging.getLogger("trackmllib")
 QUIET_SECONDS = 2.0
 
 Listener = Callable[[Event], None]
-
-
-class _Search:
-    """A search while it runs: its table, its record, and what went wrong with the record."""
-
-    def __init__(
-        self, destination: Destination, started: SearchStarted, settings: Settings
-    ) -> None:
-        self.destination = destination
-        self.settings = settings
-        self.result = SearchResult(started)
-        self.recorder = Recorder(destination, self.result)
-        self.closed = False
-        # Searches inside of this one, which do not wait for their delivery themselves.
-        self.inner: list[str] = []
-        # Held while an event is recorded: a search may be ended by another thread than Spark's.
-        self.recording = threading.Lock()
-        self._problems: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    def add_problem(self, reason: str) -> bool:
-        """Keep a reason why the record is not complete; whether it is a new one."""
-        with self._lock:
-            self._problems[reason] += 1
-            return self._problems[reason] == 1
-
-    def missing(self) -> str:
-        """The one warning of a search: what is missing from its record, and why; or nothing."""
-        with self._lock:
-            reasons = [
-                reason if times == 1 else f"{reason} ({times} times)"
-                for reason, times in self._problems.items()
-            ]
-        if not reasons:
-            return ""
-        return (
-            f"The record of search {self.result.search_id} in MLflow is not complete. The training "
-            f"is not affected. {'; '.join(reasons)}."
-        )
 
 
 class Session:
@@ -108,10 +69,11 @@ class Session:
         self.process = os.getpid()
         self.running = False
         credentials = Credentials()
-        self._destination = destination or (lambda: current_destination(credentials.strip))
+        self._searches = RunningSearches(
+            destination or (lambda: current_destination(credentials.strip))
+        )
         self._listeners = tuple(listeners)
-        self._searches: dict[str, _Search] = {}
-        self._said: set[str] = set()
+        self.voice = Voice(lambda: self.settings)
         self._home = home
         self._outbox = MemoryOutbox() if home is None else ProcessOutbox(home, self._say)
         self._tracking = MlflowTracking(self._problem, self._outbox, credentials)
@@ -171,8 +133,28 @@ class Session:
     def settings_with(self, conf: Mapping[str, str]) -> Settings:
         sentences: list[str] = []
         settings = self.settings.with_conf(conf, sentences.append)
-        self.warn_once(sentences, settings)
+        self.voice.once(sentences, settings)
         return settings
+
+    def keep_model(
+        self, search_id: str, candidate: int | None, fold: int | None, model: Any, data: Any
+    ) -> None:
+        search = self._searches.get(search_id)
+        if search is None or self._target is not self._tracking:
+            return
+        with search.recording:
+            models = search.models = search.models or Models(
+                search_id,
+                search.settings,
+                search.result.description,
+                run_id=lambda candidate: self._run_id(search_id, candidate),
+                problem=lambda reason: self._problem(search_id, reason),
+                say=lambda text: self.voice.warn(text, search.settings),
+            )
+        if candidate is None or fold is None:
+            models.keep_best(model, data)
+        else:
+            models.keep_cell(candidate, fold, model, data)
 
     def active_run(
         self, search_id: str, candidate: Callable[[], int | None], fold: int | None
@@ -196,32 +178,19 @@ class Session:
         def is_there() -> bool:
             return self._tracking.run_id(search_id, candidate) is not None
 
+        search = self._searches.get(search_id)
+        if search is None:
+            return None
         try:
-            self._delivery.wait_for(is_there, search_id, self.settings.flush_timeout)
+            self._delivery.wait_for(is_there, search_id, search.settings.flush_timeout)
             return self._tracking.run_id(search_id, candidate)
         except Refused:
             return None
 
-    def _destination_of(self, started: SearchStarted) -> Destination:
-        """Where a search goes; one inside of another, to where that one goes."""
-        parent = started.parent
-        outer = None if parent is None else self._searches.get(parent.search_id)
-        if parent is None or outer is None:
-            return self._destination()
-        outer.inner.append(started.search_id)
-        return replace(
-            outer.destination,
-            run_id=None,
-            owned=True,
-            parent_search_id=parent.search_id,
-            parent_candidate=parent.candidate,
-        )
-
-    def _take_up(self, event: Event, settings: Settings) -> _Search | None:
+    def _take_up(self, event: Event, settings: Settings) -> RunningSearch | None:
         """Record an event; the search that it is about, None if that one has ended."""
         if isinstance(event, SearchStarted):
-            destination = self._destination_of(event)
-            self._searches[event.search_id] = _Search(destination, event, settings)
+            self._searches.begin(event, settings)
             self._delivery.try_again()
             self._inheritance.try_again()
         search = self._searches.get(event.search_id)
@@ -269,7 +238,7 @@ class Session:
 
     # The end of a search, and of the process.
 
-    def _close(self, search: _Search, *, interrupted: bool) -> None:
+    def _close(self, search: RunningSearch, *, interrupted: bool) -> None:
         """Wait for the delivery, unless the search was interrupted, and say what is missing."""
         search_id = search.result.search_id
         try:
@@ -281,18 +250,18 @@ class Session:
             if text and self.settings.strict:
                 raise IncompleteRecord(text)
             if text:
-                self._warn(text, search.settings)
+                self.voice.warn(text, search.settings)
         finally:
             search.closed = True
             self._forget_delivered()
 
-    def _flush(self, search_id: str, search: _Search) -> None:
+    def _flush(self, search_id: str, search: RunningSearch) -> None:
         """Wait for the delivery of one search, with one line if that takes long."""
         timeout = search.settings.flush_timeout
         server = redacted(search.destination.tracking_uri)
         waiting = self._deliver(search, min(timeout, QUIET_SECONDS))
         if waiting and timeout > QUIET_SECONDS and self._may_be_delivered(search_id):
-            self._warn(
+            self.voice.warn(
                 f"Waiting for {server}: {waiting} operations of the search are still to be sent. "
                 f"fit() returns in {timeout - QUIET_SECONDS:g} s at the latest, with what is left "
                 "sent later",
@@ -306,21 +275,14 @@ class Session:
                 f"({server if trouble is None else trouble}); {self._where_they_are(search_id)}"
             )
 
-    def _deliver(self, search: _Search, timeout: float) -> int:
+    def _deliver(self, search: RunningSearch, timeout: float) -> int:
         """Wait for a search and those inside of it; how many operations are left."""
         deadline = self.clock.monotonic() + timeout
         left = 0
-        for one in self._whole(search):
+        for one in self._searches.whole(search):
             rest = max(0.0, deadline - self.clock.monotonic())
             left += self._delivery.flush(one.result.search_id, rest)
         return left
-
-    def _whole(self, search: _Search) -> Iterator[_Search]:
-        """The searches inside of a search that are not forgotten yet, and the search itself."""
-        for search_id in search.inner:
-            if search_id in self._searches:
-                yield from self._whole(self._searches[search_id])
-        yield search
 
     def _may_be_delivered(self, search_id: str) -> bool:
         return not isinstance(self._delivery.trouble(search_id), Unauthorized)
@@ -334,9 +296,10 @@ class Session:
         return "they are sent in the background for as long as this process runs, and no longer"
 
     def _forget_delivered(self) -> None:
-        for search_id, search in list(self._searches.items()):
+        for search in self._searches.all():
+            search_id = search.result.search_id
             if search.closed and not self._outbox.waiting(search_id):
-                self._searches.pop(search_id, None)
+                self._searches.forget(search_id)
                 self._target.forget(search_id)
 
     def _take_over(self) -> None:
@@ -362,7 +325,8 @@ class Session:
     def _end_open(self, message: str, *, killed: bool) -> None:
         """End the searches that are open. ``killed``: nobody else will end the user's run."""
         failure = Failure(type="SystemExit", message=message, traceback=message, interrupted=True)
-        for search_id, search in list(self._searches.items()):
+        for search in self._searches.all():
+            search_id = search.result.search_id
             event = SearchFailed(search_id=search_id, time_ms=self.clock.now_ms(), failure=failure)
             if not killed:
                 self.emit(event)
@@ -377,12 +341,12 @@ class Session:
         waiting = self._delivery.flush(None, self.settings.flush_timeout)
         stopped = self._delivery.stop()
         if waiting and not isinstance(self._outbox, ProcessOutbox):
-            self._warn(
+            self.voice.warn(
                 f"{waiting} operations did not reach the tracking server before the process "
                 "ended, and are lost."
             )
         elif waiting:
-            self._warn(
+            self.voice.warn(
                 f"{waiting} operations did not reach the tracking server before the process ended "
                 f"({self._delivery.trouble() or 'there was no time for more'}). "
                 f"{self._what_remains()}"
@@ -399,45 +363,29 @@ class Session:
 
     # Warnings.
 
-    def warn_once(self, sentences: Iterable[str], settings: Settings | None = None) -> None:
-        """Warn of what is wrong with the settings, of each thing once in this process."""
-        for sentence in sentences:
-            if sentence not in self._said:
-                self._said.add(sentence)
-                self._warn(sentence, settings)
-
     def _say(self, sentence: str) -> None:
         """Warn of something that is no matter of one search."""
-        self._warn(f"{sentence}.")
+        self.voice.warn(f"{sentence}.")
 
     def _problem(self, search_id: str, reason: str) -> None:
         """Keep what went wrong for the one warning of the search, or say it if that is late."""
         search = self._searches.get(search_id)
-        if search is not None:
-            is_new = search.add_problem(reason)
-        else:
-            # Of a search taken over, or long gone.
-            is_new = reason not in self._said
-            self._said.add(reason)
+        # One that is not running was taken over, or is long gone.
+        is_new = self.voice.is_new(reason) if search is None else search.add_problem(reason)
         if is_new and (search is None or search.closed):
             settings = None if search is None else search.settings
-            self._warn(f"{reason}. The training is not affected.", settings)
+            self.voice.warn(f"{reason}. The training is not affected.", settings)
 
-    def _warn_of_nan(self, search: _Search) -> None:
+    def _warn_of_nan(self, search: RunningSearch) -> None:
         result = search.result
         best = result.best
         average = None if best is None else result.candidates[best].average
         if average is not None and math.isnan(average):
-            self._warn(
+            self.voice.warn(
                 f"Candidate {best} of search {result.search_id} won with a score of NaN: Spark "
                 "takes NaN for the best of all scores. Look at what makes the evaluator return it.",
                 search.settings,
             )
-
-    def _warn(self, text: str, settings: Settings | None = None) -> None:
-        """Warn in the way of these settings, those of a search, or of the session's."""
-        silent = (settings or self.settings).silent
-        logger.log(logging.DEBUG if silent else logging.WARNING, "%s", text)
 
 
 def _interrupted(event: Event) -> bool:

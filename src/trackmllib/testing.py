@@ -24,6 +24,7 @@ from trackmllib.operations import (
     EndRun,
     LogArtifact,
     LogBatch,
+    LogDataset,
     Metric,
     OpenMainRun,
     Operation,
@@ -82,6 +83,7 @@ class RecordedRun:
     tags: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, list[Metric]] = field(default_factory=dict)
     artifacts: dict[str, str] = field(default_factory=dict)
+    datasets: list[str] = field(default_factory=list)
 
 
 class InMemoryStore:
@@ -133,6 +135,8 @@ class InMemoryStore:
                             points.append(metric)
                 case LogArtifact():
                     run.artifacts[operation.file_name] = operation.text
+                case LogDataset():
+                    run.datasets = [operation.digest]
                 case EndRun() if run.status == "RUNNING" or not operation.if_running:
                     run.status, run.end_ms = operation.status, operation.end_ms
                     run.tags.update(operation.tags)

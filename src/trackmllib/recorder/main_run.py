@@ -9,6 +9,7 @@ from trackmllib.operations import (
     EndRun,
     LogArtifact,
     LogBatch,
+    LogDataset,
     Metric,
     OpenMainRun,
     Operation,
@@ -35,6 +36,14 @@ def opened(result: SearchResult, grid: GridNames, destination: Destination) -> I
         file_name=files.SEARCH,
         text=files.search_json(result, grid),
     )
+    dataset = result.description.dataset
+    if dataset is not None:
+        yield LogDataset(
+            search_id=result.search_id,
+            digest=dataset.digest,
+            path=dataset.path,
+            schema=result.description.schema,
+        )
 
 
 def progress(result: SearchResult, time_ms: int, *, key: str, count: int) -> Operation:

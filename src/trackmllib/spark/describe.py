@@ -26,6 +26,7 @@ from trackmllib.events import (
 )
 from trackmllib.guard import attempt
 from trackmllib.redaction import HIDDEN, looks_secret
+from trackmllib.spark.dataset import describe_dataset
 from trackmllib.spark.values import plain
 from trackmllib.version import __version__
 
@@ -33,7 +34,12 @@ Hides = Callable[[str], bool]
 
 
 def describe_search(
-    tuner: Params, dataset: Any, maps: Any = None, hides: Hides = looks_secret
+    tuner: Params,
+    dataset: Any,
+    maps: Any = None,
+    hides: Hides = looks_secret,
+    *,
+    with_dataset: bool = False,
 ) -> SearchDescription:
     """What ``tuner.fit(dataset)`` will search; ``maps`` where its grid is not the tuner's own.
 
@@ -62,6 +68,7 @@ def describe_search(
             ("python_version", platform.python_version()),
         ),
         application_id=_application_id(dataset),
+        dataset=describe_dataset(dataset) if with_dataset else None,
     )
 
 

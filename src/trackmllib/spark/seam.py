@@ -84,7 +84,7 @@ class Seam:
             if type(tuner)._fit in self._own_fits:
                 search.begin()
             model = original(tuner, *args, **kwargs)
-            search.returned(model)
+            search.returned(model, _arguments(args, kwargs)[0])
         return model
 
     def _around_fit_of_subclass(self, original: Any, tuner: Any, *args: Any, **kwargs: Any) -> Any:
@@ -103,7 +103,7 @@ class Seam:
         search = self._search(tuner, args, kwargs, settings, self._place(), delegates=True)
         with search, self._at(State(search=search)):
             model = original(tuner, *args, **kwargs)
-            search.returned(model)
+            search.returned(model, _arguments(args, kwargs)[0])
         return model
 
     def _around_parallel_fit_tasks(
@@ -235,7 +235,13 @@ class Seam:
         def describe(maps: Any) -> Any:
             # As Spark does it: params given to fit() count, on a copy.
             effective = tuner.copy(params) if isinstance(params, dict) and params else tuner
-            return describe_search(effective, dataset, maps, settings.redaction.hides)
+            return describe_search(
+                effective,
+                dataset,
+                maps,
+                settings.redaction.hides,
+                with_dataset=settings.log_datasets,
+            )
 
         def choose(model: Any, maps: Any, expected: int) -> int | None:
             if type(tuner)._fit in self._own_fits:

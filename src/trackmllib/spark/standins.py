@@ -25,10 +25,10 @@ class EstimatorStandIn:
     def fitMultiple(self, dataset: Any, params: Any) -> Iterator[tuple[int, Any]]:
         models = self._estimator.fitMultiple(dataset, params)
         if type(models) is _FitMultipleIterator:
-            watched = _watch_single(models.fitSingleModel, self._here)
+            watched = _watch_single(models.fitSingleModel, self._here, dataset)
             single: Iterator[tuple[int, Any]] = _FitMultipleIterator(watched, models.numModel)
             return single
-        return _Models(models, self._here)
+        return _Models(models, self._here, dataset)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._estimator, name)
@@ -52,7 +52,7 @@ class EvaluatorStandIn:
         return getattr(self._evaluator, name)
 
 
-def _watch_single(fit: Callable[[int], Any], here: Here) -> Callable[[int], Any]:
+def _watch_single(fit: Callable[[int], Any], here: Here, data: Any) -> Callable[[int], Any]:
     """``fitSingleModel`` of Spark's own iterator: it knows the candidate before the fit."""
 
     def fit_single_model(index: int) -> Any:
@@ -61,7 +61,7 @@ def _watch_single(fit: Callable[[int], Any], here: Here) -> Callable[[int], Any]
             cell.started(index)
         model = fit(index)
         if cell is not None:
-            cell.fitted()
+            cell.fitted(model, data)
         return model
 
     return fit_single_model
@@ -70,9 +70,10 @@ def _watch_single(fit: Callable[[int], Any], here: Here) -> Callable[[int], Any]
 class _Models:
     """Models of an estimator with a ``fitMultiple`` of its own: the index comes with the model."""
 
-    def __init__(self, models: Iterator[tuple[int, Any]], here: Here) -> None:
+    def __init__(self, models: Iterator[tuple[int, Any]], here: Here, data: Any) -> None:
         self._models = models
         self._here = here
+        self._data = data
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         return self
@@ -81,6 +82,6 @@ class _Models:
         index, model = next(self._models)
         cell = self._here.cell
         if cell is not None:
-            cell.fitted()
             cell.started(index)
+            cell.fitted(model, self._data)
         return index, model

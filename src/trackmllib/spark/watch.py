@@ -55,6 +55,12 @@ class Host(Protocol):
         """The settings of a search, where our keys of the Spark conf have these values."""
         ...
 
+    def keep_model(
+        self, search_id: str, candidate: int | None, fold: int | None, model: Any, data: Any
+    ) -> None:
+        """Log a model: of a cell, or of the winner. Called where the settings ask for it."""
+        ...
+
     def active_run(
         self, search_id: str, candidate: Callable[[], int | None], fold: int | None
     ) -> AbstractContextManager[None]:
@@ -105,6 +111,7 @@ class SearchWatch:
         self._cells = 0
         self._maps: Any = None
         self._refit_start: float | None = None
+        self._refit_seconds: float | None = None
         self._refitted: int | None = None
 
     def begin(self, maps: Any = None) -> None:
@@ -125,9 +132,23 @@ class SearchWatch:
                 self.settings,
             )
 
-    def returned(self, model: Any) -> None:
-        """Spark's call returned this model."""
+    def returned(self, model: Any, data: Any) -> None:
+        """Spark's call returned this model of this data."""
         self._model = model
+        if self._refit_start is not None:
+            self._refit_seconds = self.clock.monotonic() - self._refit_start
+        if self.superseded or self.place is not None or self.settings.log_models == "none":
+            return
+        self.begin()
+        with self.guard("logging the best model"):
+            self._host.keep_model(self.search_id, None, None, model.bestModel, data)
+
+    def fitted(self, cell: CellWatch, model: Any, data: Any) -> None:
+        """A cell has its model."""
+        if self.place is not None or self.settings.log_models != "all" or cell.candidate is None:
+            return
+        with self.guard("logging the model of a cell"):
+            self._host.keep_model(self.search_id, cell.candidate, cell.fold, model, data)
 
     def next_fold(self, maps: Any, *, spark_loops: bool) -> Callable[[], CellWatch] | None:
         """A fold begins, on this grid: what makes the watches of its cells.
@@ -192,9 +213,6 @@ class SearchWatch:
                     )
                 )
                 return
-            refit_seconds = None
-            if self._refit_start is not None:
-                refit_seconds = self._host.clock.monotonic() - self._refit_start
             averages, deviations = _results_of(self._model, self._description.averaged)
             best = self._winner(averages)
             self._model = None
@@ -202,7 +220,7 @@ class SearchWatch:
                 SearchFinished(
                     search_id=self.search_id,
                     time_ms=now,
-                    refit_seconds=refit_seconds,
+                    refit_seconds=self._refit_seconds,
                     averages=averages,
                     deviations=deviations,
                     best=best,
@@ -350,9 +368,12 @@ class CellWatch:
             self.candidate = candidate
             self._search.cell_started(candidate, self.fold, self._start_ms)
 
-    def fitted(self) -> None:
-        """The model of this cell is there."""
-        self._fitted = self._search.clock.monotonic()
+    def fitted(self, model: Any, data: Any) -> None:
+        """The model of this cell is there, fitted on this data."""
+        clock = self._search.clock
+        self._fit_seconds = clock.monotonic() - self._start
+        self._search.fitted(self, model, data)
+        self._evaluation = clock.monotonic()
 
     def scored(self, score: Any) -> None:
         """The evaluator returned this score."""
@@ -360,7 +381,7 @@ class CellWatch:
             if self.candidate is None:
                 return
             now = self._search.clock.monotonic()
-            self._search.cell_scored(self, score, self._fitted - self._start, now - self._fitted)
+            self._search.cell_scored(self, score, self._fit_seconds, now - self._evaluation)
 
 
 def _results_of(

@@ -17,6 +17,7 @@ from trackmllib.operations import (
     EndRun,
     LogArtifact,
     LogBatch,
+    LogDataset,
     OpenMainRun,
     Operation,
     TakeOver,
@@ -25,6 +26,7 @@ from trackmllib.redaction import stripped
 from trackmllib.tracking import artifacts
 from trackmllib.tracking import client as calls
 from trackmllib.tracking.credentials import Credentials
+from trackmllib.tracking.datasets import log_dataset
 from trackmllib.tracking.failures import translate
 from trackmllib.tracking.http import tried_once
 from trackmllib.tracking.known import (
@@ -158,6 +160,8 @@ class MlflowTracking:
                 main.log(operation, again)
             case LogArtifact():
                 main.log_text(operation.file_name, operation.text)
+            case LogDataset():
+                log_dataset(main.client, main.run_id, operation, self._context())
             case EndRun():
                 self._end(main.client, main.run_id, operation)
             case TakeOver():

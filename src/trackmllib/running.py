@@ -1,0 +1,100 @@
+"""The searches that run: each with its table, its record, and what went wrong with that."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from trackmllib.events import SearchStarted
+from trackmllib.models import Models
+from trackmllib.operations import Destination
+from trackmllib.recorder.record import Recorder
+from trackmllib.results import SearchResult
+from trackmllib.settings import Settings
+
+
+class RunningSearch:
+    """A search while it runs, and until all of it is delivered."""
+
+    def __init__(
+        self, destination: Destination, started: SearchStarted, settings: Settings
+    ) -> None:
+        self.destination = destination
+        self.settings = settings
+        self.result = SearchResult(started)
+        self.recorder = Recorder(destination, self.result)
+        self.closed = False
+        # Made with the first model that is to be kept.
+        self.models: Models | None = None
+        # Searches inside of this one, which do not wait for their delivery themselves.
+        self.inner: list[str] = []
+        # Held while an event is recorded: a search may be ended by another thread than Spark's.
+        self.recording = threading.Lock()
+        self._problems: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def add_problem(self, reason: str) -> bool:
+        """Keep a reason why the record is not complete; whether it is a new one."""
+        with self._lock:
+            self._problems[reason] += 1
+            return self._problems[reason] == 1
+
+    def missing(self) -> str:
+        """The one warning of a search: what is missing from its record, and why; or nothing."""
+        with self._lock:
+            reasons = [
+                reason if times == 1 else f"{reason} ({times} times)"
+                for reason, times in self._problems.items()
+            ]
+        if not reasons:
+            return ""
+        return (
+            f"The record of search {self.result.search_id} in MLflow is not complete. The training "
+            f"is not affected. {'; '.join(reasons)}."
+        )
+
+
+class RunningSearches:
+    """All of them, by id. ``destination`` says where a search goes that is in no other one."""
+
+    def __init__(self, destination: Callable[[], Destination]) -> None:
+        self._destination = destination
+        self._searches: dict[str, RunningSearch] = {}
+
+    def begin(self, started: SearchStarted, settings: Settings) -> None:
+        search = RunningSearch(self._destination_of(started), started, settings)
+        self._searches[started.search_id] = search
+
+    def get(self, search_id: str) -> RunningSearch | None:
+        return self._searches.get(search_id)
+
+    def all(self) -> list[RunningSearch]:
+        return list(self._searches.values())
+
+    def forget(self, search_id: str) -> None:
+        self._searches.pop(search_id, None)
+
+    def whole(self, search: RunningSearch) -> Iterator[RunningSearch]:
+        """The searches inside of a search that are not forgotten yet, and the search itself."""
+        for search_id in search.inner:
+            inner = self.get(search_id)
+            if inner is not None:
+                yield from self.whole(inner)
+        yield search
+
+    def _destination_of(self, started: SearchStarted) -> Destination:
+        """Where a search goes; one inside of another, to where that one goes."""
+        parent = started.parent
+        outer = None if parent is None else self.get(parent.search_id)
+        if parent is None or outer is None:
+            return self._destination()
+        outer.inner.append(started.search_id)
+        return replace(
+            outer.destination,
+            run_id=None,
+            owned=True,
+            parent_search_id=parent.search_id,
+            parent_candidate=parent.candidate,
+        )

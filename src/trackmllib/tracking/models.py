@@ -1,0 +1,106 @@
+"""Logs a model on the active run, with MLflow's own Spark flavor."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import warnings
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.models import ModelSignature, infer_signature
+
+from trackmllib.tracking import conflicts
+from trackmllib.tracking.http import tried_once
+
+NAME = "model"
+EXAMPLE_ROWS = 5
+
+
+def log_model(
+    model: Any, dataset: Any, *, name: str, not_inputs: Collection[str], with_example: bool
+) -> int | None:
+    """Log a model under this name among the files of the active run; how many bytes it takes.
+
+    Its signature is read off the schemas, without a Spark job; an example is the first rows of the
+    data, which takes one. ``not_inputs`` are columns that only the training needs.
+    """
+    inputs, outputs = _columns(model, dataset, not_inputs)
+    with tried_once(), warnings.catch_warnings():
+        # MLflow's hints on how the user should call it are not for the user here.
+        warnings.simplefilter("ignore", UserWarning)
+        info = mlflow.spark.log_model(
+            model,
+            name,
+            signature=_signature(inputs, outputs),
+            input_example=_example(inputs) if with_example else None,
+            pip_requirements=list(_requirements(model)),
+        )
+    size = getattr(info, "model_size_bytes", None)
+    return None if size is None else int(size)
+
+
+def register(run_id: str, name: str, registered_model_name: str) -> None:
+    """Register a model that was logged; not waited for."""
+    with tried_once():
+        mlflow.register_model(
+            f"runs:/{run_id}/{name}", registered_model_name, await_registration_for=0
+        )
+
+
+def free_name(run_id: str, search_id: str) -> str:
+    """The name for the model of a search on a run that may hold the one of another."""
+    taken = {file.path for file in MlflowClient().list_artifacts(run_id)}
+    return conflicts.renamed(NAME, search_id) if NAME in taken else NAME
+
+
+def _columns(model: Any, dataset: Any, not_inputs: Collection[str]) -> tuple[Any, Any]:
+    """What the model takes and what it makes of it, as data that nobody has computed."""
+    inputs = dataset.drop(*not_inputs)
+    try:
+        return inputs, model.transform(inputs)
+    except Exception:  # noqa: BLE001 - code of the user's; a stage may need the label
+        return dataset, model.transform(dataset)
+
+
+def _signature(inputs: Any, outputs: Any) -> ModelSignature:
+    known = set(inputs.columns)
+    made = [name for name in outputs.columns if name not in known]
+    # As MLflow's Python functions of Spark models: they return this column and no other.
+    made = ["prediction"] if "prediction" in made else made
+    return infer_signature(_readable(inputs), _readable(outputs.select(*made)))
+
+
+def _readable(data: Any) -> Any:
+    """Without maps, whose keys MLflow would have Spark look for in the rows."""
+    fields = data.schema.fields
+    return data.select(*(f"`{f.name}`" for f in fields if f.dataType.typeName() != "map"))
+
+
+def _example(inputs: Any) -> Any:
+    """The first rows, with vectors as lists of numbers."""
+    rows = inputs.limit(EXAMPLE_ROWS).toPandas()
+    for column in rows.columns:
+        if rows[column].map(lambda value: hasattr(value, "toArray")).any():
+            rows[column] = rows[column].map(lambda value: value.toArray().tolist())
+    return rows
+
+
+def _requirements(model: Any) -> Iterator[str]:
+    """Spark, and the packages that the stages come from.
+
+    MLflow would find out by loading the model in a process of its own, for half a minute.
+    """
+    yield from mlflow.spark.get_default_pip_requirements()
+    packages = importlib.metadata.packages_distributions()
+    modules = {type(stage).__module__.partition(".")[0] for stage in _stages(model)}
+    for module in sorted(modules - {"pyspark"}):
+        for package in packages.get(module, ()):
+            yield f"{package}=={importlib.metadata.version(package)}"
+
+
+def _stages(model: Any) -> Iterator[Any]:
+    yield model
+    for stage in getattr(model, "stages", ()):
+        yield from _stages(stage)

@@ -15,6 +15,9 @@ PYTHON = python3
 VENV = .venv
 BIN = $(VENV)/bin
 ARGS =
+# What make test-all runs on other stores too; any test can: make test ARGS="--store=s3".
+ON_FILES = $(addprefix tests/spark/,test_child_runs.py test_several_searches.py test_values.py)
+ON_POSTGRES = $(ON_FILES) tests/spark/test_main_run.py
 
 .PHONY: help venv java demo ui test test-all test-oldest soak lint screenshots lock clean
 
@@ -43,6 +46,8 @@ test: java venv
 
 test-all: test
 	@$(BIN)/python -m pytest -m heavy $(ARGS)
+	@$(BIN)/python -m pytest --store=postgres $(ON_POSTGRES) $(ARGS)
+	@$(BIN)/python -m pytest --store=file $(ON_FILES) $(ARGS)
 
 test-oldest: java $(VENV)-oldest/.done
 	@$(VENV)-oldest/bin/python -m pytest --ignore tests/faults/test_notebook.py $(ARGS)

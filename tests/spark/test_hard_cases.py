@@ -275,7 +275,8 @@ def test_a_process_that_ends_while_a_search_runs_in_a_thread(sqlite_uri):
         from stubs import StubEstimator
         search = stub_search(est=StubEstimator(fitSeconds=0.7), numFolds=2)
         threading.Thread(target=search.fit, args=(spark.range(4),), daemon=True).start()
-        time.sleep(3)
+        while len(search.getEvaluator().returned) < 3:
+            time.sleep(0.1)
     """  # noqa: E501 - a program of its own
     subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=120, capture_output=True

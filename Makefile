@@ -3,7 +3,7 @@
 #   make demo         run examples/tuning.ipynb, and print what it recorded
 #   make ui           open MLflow's page on the demo's runs
 #   make test         run the tests; make test ARGS="-k folds" runs some
-#   make test-all     make test, and then the tests that take longer (marked heavy)
+#   make test-all     make test, the tests that take longer (marked heavy), and other stores
 #   make test-oldest  the same with the oldest versions of pyspark and mlflow (Python 3.10 or 3.11)
 #   make soak         the fault tests, with twenty rounds of the random ones
 #   make lint         ruff, mypy and import-linter

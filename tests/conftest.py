@@ -32,7 +32,7 @@ def pytest_addoption(parser):
         "--store",
         default="sqlite",
         choices=["sqlite", "server", "postgres", "s3", "file", "file-server"],
-        help="where tests record: see the fixture of this name and _place in tests/conftest.py",
+        help="where tests record: the fixture NAME_uri or NAME_place of tests/conftest.py",
     )
 
 
@@ -163,7 +163,7 @@ def file_server_uri(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def file_uri(tmp_path_factory) -> str:
-    """The store that MLflow before 3.7 uses when nobody has said anything."""
+    """The store that older MLflow uses when nobody has said anything."""
     return (tmp_path_factory.mktemp("files") / "mlruns").as_uri()
 
 

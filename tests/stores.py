@@ -1,5 +1,7 @@
-"""What the tracking server of a company stands on, on loopback: a PostgreSQL, an S3 store, users with
-passwords.
+"""What the tracking server of a company stands on, on loopback: a PostgreSQL, an S3 store, users
+with passwords.
+
+The packages for it are imported where they are used: make test-oldest does without them.
 """
 
 from __future__ import annotations
@@ -16,10 +18,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import boto3
-import psycopg2
-from moto.server import ThreadedMotoServer
 
 USER, PASSWORD = "admin", "a long password"
 
@@ -59,6 +57,8 @@ class Postgres:
 
     def start(self) -> None:
         """Returns when it answers."""
+        from psycopg2 import OperationalError
+
         options = ("unix_socket_directories=", "fsync=off", "max_connections=50")
         self._process = subprocess.Popen(
             [
@@ -77,7 +77,7 @@ class Postgres:
             try:
                 self._execute("SELECT 1")
                 return
-            except psycopg2.OperationalError:
+            except OperationalError:
                 if time.monotonic() > deadline or self._process.poll() is not None:
                     self.close()
                     raise
@@ -123,9 +123,9 @@ class Postgres:
         )
 
     def _execute(self, statement: str) -> None:
-        connection = psycopg2.connect(
-            host="127.0.0.1", port=self._port, user="postgres", connect_timeout=10
-        )
+        from psycopg2 import connect
+
+        connection = connect(host="127.0.0.1", port=self._port, user="postgres", connect_timeout=10)
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -149,6 +149,9 @@ class S3:
     bucket = "records"
 
     def __init__(self) -> None:
+        import boto3
+        from moto.server import ThreadedMotoServer
+
         # It writes a line for each request, into what tests look at.
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

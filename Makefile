@@ -3,7 +3,7 @@
 #   make demo         run examples/tuning.ipynb, and print what it recorded
 #   make ui           open MLflow's page on the demo's runs
 #   make test         run the tests; make test ARGS="-k folds" runs some
-#   make test-all     make test, and then the tests that take longer (marked heavy)
+#   make test-all     make test, the tests that take longer (marked heavy), and other stores
 #   make test-oldest  the same with the oldest versions of pyspark and mlflow (Python 3.10 or 3.11)
 #   make soak         the fault tests, with twenty rounds of the random ones
 #   make lint         ruff, mypy and import-linter
@@ -16,6 +16,9 @@ PYTHON = python3
 VENV = .venv
 BIN = $(VENV)/bin
 ARGS =
+# What make test-all runs on other stores too; any test can: make test ARGS="--store=s3".
+ON_FILES = $(addprefix tests/spark/,test_child_runs.py test_several_searches.py test_values.py)
+ON_POSTGRES = $(ON_FILES) tests/spark/test_main_run.py
 
 .PHONY: help venv java demo ui test test-all test-oldest soak lint docs screenshots lock clean
 
@@ -44,6 +47,8 @@ test: java venv
 
 test-all: test
 	@$(BIN)/python -m pytest -m heavy $(ARGS)
+	@$(BIN)/python -m pytest --store=postgres $(ON_POSTGRES) $(ARGS)
+	@$(BIN)/python -m pytest --store=file $(ON_FILES) $(ARGS)
 
 test-oldest: java $(VENV)-oldest/.done
 	@$(VENV)-oldest/bin/python -m pytest --ignore tests/faults/test_notebook.py $(ARGS)

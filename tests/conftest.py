@@ -1,4 +1,7 @@
-"""One Spark session, one SQLite store and one MLflow server for all tests."""
+"""One Spark session, one store of each kind and one MLflow server for all tests.
+
+``pytest --store=postgres`` runs the tests that take what ``store`` gives them on another store.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 import mlflow
@@ -17,9 +21,27 @@ import pytest
 
 import trackmllib
 from reading import Store
+from stores import PASSWORD, S3, USER, Place, Postgres, basic_auth
 from trackmllib.autolog import exchange
 
 _numbers = itertools.count(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--store",
+        default="sqlite",
+        choices=["sqlite", "server", "postgres", "s3", "file", "file-server"],
+        help="where tests record: the fixture NAME_uri or NAME_place of tests/conftest.py",
+    )
+
+
+def pytest_generate_tests(metafunc):
+    said = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "any_store" in metafunc.fixturenames and "any_store" not in said:
+        chosen = metafunc.config.getoption("--store")
+        names = ["sqlite", "server"] if chosen == "sqlite" else [chosen]
+        metafunc.parametrize("any_store", names, indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -60,26 +82,46 @@ def sqlite_uri(tmp_path_factory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/mlflow.db"
 
 
+# MLflow 3 wants to be told that a file store is meant.
+FILE_STORE = {"MLFLOW_ALLOW_FILE_STORE": "true"}
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
-def start_server(folder: Path, port: int, *, files: bool = False) -> subprocess.Popen:
-    """A real MLflow server on loopback, in front of SQLite, or of a file store; returns when it
-    answers.
+def start_server(
+    folder: Path,
+    port: int,
+    *,
+    files: bool = False,
+    backend: str | None = None,
+    artifacts: str | None = None,
+    options: tuple[str, ...] = (),
+    environ: Mapping[str, str] | None = None,
+) -> subprocess.Popen:
+    """A real MLflow server on loopback, in front of SQLite, of a file store, or of ``backend``;
+    returns when it answers.
     """
-    backend = (folder / "mlruns").as_uri() if files else f"sqlite:///{folder}/server.db"
+    if backend is None:
+        backend = (folder / "mlruns").as_uri() if files else f"sqlite:///{folder}/server.db"
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
             *("--host", "127.0.0.1", "--port", str(port)),
             *("--backend-store-uri", backend),
-            *("--artifacts-destination", str(folder / "artifacts")),
+            *("--artifacts-destination", artifacts or str(folder / "artifacts")),
+            *options,
         ],
-        # MLflow 3 wants to be told that a file store is meant.
-        env={**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true"},
+        # A process less: nobody here asks the server for jobs.
+        env={
+            **os.environ,
+            **FILE_STORE,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            **(environ or {}),
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -100,7 +142,7 @@ def stop_server(process: subprocess.Popen, number: int = 15) -> None:
     """End the server and the workers it started: they are one process group."""
     if process.poll() is None:
         os.killpg(process.pid, number)
-        process.wait(30)
+        process.wait(120)
 
 
 @pytest.fixture(scope="session")
@@ -109,6 +151,76 @@ def server_uri(tmp_path_factory):
     process = start_server(tmp_path_factory.mktemp("server"), port)
     yield f"http://127.0.0.1:{port}"
     stop_server(process)
+
+
+@pytest.fixture(scope="session")
+def file_server_uri(tmp_path_factory):
+    port = free_port()
+    process = start_server(tmp_path_factory.mktemp("file-server"), port, files=True)
+    yield f"http://127.0.0.1:{port}"
+    stop_server(process)
+
+
+@pytest.fixture(scope="session")
+def file_uri(tmp_path_factory) -> str:
+    """The store that older MLflow uses when nobody has said anything."""
+    return (tmp_path_factory.mktemp("files") / "mlruns").as_uri()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The database of ``postgres_place``, and the one of its users."""
+    database = Postgres(free_port(), ("mlflow", "users"))
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def s3():
+    store = S3()
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_place(tmp_path_factory, postgres, s3):
+    """A server as companies have it: PostgreSQL, passwords, files that it hands on to S3."""
+    folder, port = tmp_path_factory.mktemp("company"), free_port()
+    process = start_server(
+        folder,
+        port,
+        backend=postgres.uri("mlflow"),
+        artifacts=f"s3://{s3.bucket}/served",
+        options=("--app-name", "basic-auth"),
+        environ={**s3.environ, **basic_auth(folder, postgres.uri("users"))},
+    )
+    place = Place(
+        f"http://127.0.0.1:{port}",
+        {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD},
+    )
+    _warm(place)
+    yield place
+    stop_server(process)
+
+
+@pytest.fixture(scope="session")
+def s3_place(postgres_place, s3) -> Place:
+    """The same server; clients write the files to S3 themselves."""
+    environ = {**postgres_place.environ, **s3.environ}
+    place = Place(postgres_place.uri, environ, f"s3://{s3.bucket}/direct")
+    _warm(place)
+    return place
+
+
+def _warm(place: Place) -> None:
+    """What is loaded at the first request and the first file is loaded: no test waits for it."""
+    with pytest.MonkeyPatch.context() as environment:
+        for variable, value in place.environ.items():
+            environment.setenv(variable, value)
+        store = _new_store(place)
+        run = store.client.create_run(store.experiment_id)
+        store.client.log_text(run.info.run_id, "warm", "trackmllib/warm.txt")
+        store.client.set_terminated(run.info.run_id)
 
 
 @pytest.fixture(autouse=True)
@@ -134,28 +246,46 @@ def clean(monkeypatch, tmp_path):
     mlflow.tracking.fluent._active_experiment_id = None
 
 
-def _store(uri: str) -> Store:
-    store = Store(uri, f"test-{next(_numbers)}")
-    mlflow.set_tracking_uri(uri)
+def _place(request, name: str) -> Place:
+    """What ``--store`` and the parameter of ``any_store`` name."""
+    if name in ("postgres", "s3"):
+        return request.getfixturevalue(f"{name}_place")
+    uri = request.getfixturevalue(f"{name.replace('-', '_')}_uri")
+    return Place(uri, FILE_STORE if name == "file" else {})
+
+
+def _new_store(place: Place) -> Store:
+    store = Store(place.uri, f"test-{next(_numbers)}")
+    location = f"{place.files}/{store.experiment}" if place.files else None
+    store.client.create_experiment(store.experiment, location)
+    return store
+
+
+def _store(request, name: str) -> Store:
+    place = _place(request, name)
+    for variable, value in place.environ.items():
+        request.getfixturevalue("monkeypatch").setenv(variable, value)
+    store = _new_store(place)
+    mlflow.set_tracking_uri(place.uri)
     mlflow.set_experiment(store.experiment)
     return store
 
 
 @pytest.fixture
-def store(sqlite_uri) -> Store:
-    """SQLite, with an experiment for this test."""
-    return _store(sqlite_uri)
+def store(request) -> Store:
+    """SQLite or what ``--store`` names, with an experiment for this test."""
+    return _store(request, request.config.getoption("--store"))
 
 
-@pytest.fixture(params=["sqlite", "server"])
+@pytest.fixture
 def any_store(request) -> Store:
-    """SQLite and a real server, one after the other."""
-    return _store(request.getfixturevalue(f"{request.param}_uri"))
+    """SQLite and a real server, one after the other; or what ``--store`` names."""
+    return _store(request, request.param)
 
 
 @pytest.fixture
 def recorded(store) -> Store:
-    """Recording is on, to SQLite."""
+    """Recording is on, to ``store``."""
     trackmllib.autolog()
     return store
 

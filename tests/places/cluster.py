@@ -1,4 +1,4 @@
-"""A standalone Spark cluster on loopback: a master and two workers with a core each, as processes."""
+"""A standalone Spark cluster on loopback: a master and two workers, as real processes."""
 
 from __future__ import annotations
 

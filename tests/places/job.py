@@ -1,7 +1,7 @@
 """A user's job: a search of trees on data that Python tasks make, each score said aloud.
 
-job.py FOLDER [CELL]: before the score of this cell, counted from 1, the job makes FOLDER/hold. While
-that file is there, a task that makes data says where it runs, in FOLDER/held-<part>, and waits.
+job.py FOLDER [CELL]: before the score of this cell, counted from 1, it makes FOLDER/hold. While
+that is there, a task that makes data says where it runs, in FOLDER/held-<part>, and waits.
 The master is named by whoever starts it: spark-submit, or PYSPARK_SUBMIT_ARGS.
 """
 

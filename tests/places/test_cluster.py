@@ -1,10 +1,12 @@
-"""A standalone cluster, with drivers that are started by hand and by spark-submit in client mode."""
+"""A standalone cluster, with drivers started by python and by spark-submit in client mode."""
 
 from __future__ import annotations
 
 import json
 import shlex
+import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +60,13 @@ class Job:
     def go_on(self) -> None:
         (self._folder / "hold").unlink()
 
+    def wait_until_delivered(self) -> None:
+        """Until nothing lies on disk any more."""
+        deadline = time.monotonic() + SECONDS
+        while self.scene.files():
+            assert time.monotonic() < deadline, self.scene.status()
+            time.sleep(0.1)
+
     def scores(self) -> dict[int, list[tuple[int, float]]]:
         """What was said, by candidate: fold and score."""
         found: dict[int, list[tuple[int, float]]] = {}
@@ -85,13 +94,14 @@ def cluster(tmp_path_factory):
         cluster.stop()
 
 
-@pytest.fixture
-def start(tmp_path, server_uri):
+@pytest.fixture(scope="module")
+def start(tmp_path_factory, server_uri):
     """Starts job.py in a scene of its own, by python or by spark-submit."""
+    jobs = tmp_path_factory.mktemp("jobs")
     started: list[Job] = []
 
     def start(master: str, *, submit: bool = False, held: int | None = None, **conf: str) -> Job:
-        folder = tmp_path / str(len(started))
+        folder = jobs / str(len(started))
         options = ["--master", master, "--deploy-mode", "client"]
         for key, value in {**CONF, **conf}.items():
             options += ["--conf", f"{key}={value}"]
@@ -113,6 +123,12 @@ def start(tmp_path, server_uri):
     yield start
     for job in started:
         job.driver.kill_group()
+
+
+@pytest.fixture(scope="module")
+def local(start):
+    """The job without a cluster, on as many cores; to compare with."""
+    return start("local[2]")
 
 
 def check_whole_record(job: Job) -> None:
@@ -150,8 +166,7 @@ def structure(job: Job) -> list:
     ]
 
 
-def test_a_search_on_a_cluster_by_spark_submit_has_the_record_of_a_local_one(cluster, start):
-    local = start("local[2]")
+def test_a_search_on_a_cluster_by_spark_submit_has_the_record_of_a_local_one(local, cluster, start):
     submitted = start(cluster.uri, submit=True)
     for job in (local, submitted):
         job.driver.finish(SECONDS)
@@ -165,6 +180,7 @@ def test_sync_takes_up_a_job_of_spark_submit_whose_driver_was_killed(cluster, st
     job = start(cluster.uri, submit=True, held=HELD)
     job.wait_until_held()
     job.driver.kill_group()
+    job.go_on()
     (left,) = job.scene.status()["searches"]
     assert left["state"] == "died with its process"
     job.scene.sync()
@@ -181,8 +197,21 @@ def test_sync_takes_up_a_job_of_spark_submit_whose_driver_was_killed(cluster, st
     assert job.scene.status() == {"searches": [], "damaged": []}
 
 
+def test_a_spark_submit_that_is_told_to_end_leaves_nothing_open(start):
+    """``kill`` tells its JVM alone: Spark stops under the search, which fails with its scores."""
+    job = start("local[2]", submit=True, held=HELD)
+    job.wait_until_held()
+    job.driver.signal(signal.SIGTERM, 128 + signal.SIGTERM, SECONDS)
+    job.go_on()
+    job.wait_until_delivered()
+    report = job.report()
+    assert report.is_clean(), report
+    assert report.said == HELD - 1
+    assert job.scene.store.only_main_run().info.status == "FAILED"
+
+
 def test_a_worker_killed_in_the_middle_of_a_cell_changes_nothing_in_the_record(
-    cluster, start, tmp_path
+    local, cluster, start, tmp_path
 ):
     """Spark runs the lost tasks again on the other worker; the record has no cell twice."""
     log = tmp_path / "events"
@@ -198,8 +227,10 @@ def test_a_worker_killed_in_the_middle_of_a_cell_changes_nothing_in_the_record(
     cluster.kill_worker_of(executor)
     cluster.wait(workers=1)
     job.go_on()
-    job.driver.finish(SECONDS)
-    check_whole_record(job)
+    for each in (job, local):
+        each.driver.finish(SECONDS)
+        check_whole_record(each)
+    assert job.scores() == local.scores()
     assert ended_tasks(log)["ExecutorLostFailure"] >= 1
 
 

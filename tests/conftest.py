@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -142,7 +143,11 @@ def stop_server(process: subprocess.Popen, number: int = 15) -> None:
     """End the server and the workers it started: they are one process group."""
     if process.poll() is None:
         os.killpg(process.pid, number)
-        process.wait(120)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(30)
 
 
 @pytest.fixture(scope="session")

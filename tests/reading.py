@@ -7,6 +7,8 @@ import io
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import mlflow
@@ -73,19 +75,23 @@ class Store:
         return sorted((m.step, m.value) for m in points)
 
     def files(self, run: Run, folder: str = "trackmllib") -> list[str]:
-        return sorted(
-            os.path.basename(f.path) for f in self.client.list_artifacts(run.info.run_id, folder)
-        )
+        with self._current():
+            found = self.client.list_artifacts(run.info.run_id, folder)
+        return sorted(os.path.basename(f.path) for f in found)
 
     def text(self, run: Run, path: str) -> str:
-        # MLflow before 3 looks for the files of any client on the server of the process.
+        with self._current(), tempfile.TemporaryDirectory() as folder:
+            file = self.client.download_artifacts(run.info.run_id, path, folder)
+            with open(file, encoding="utf-8") as opened:
+                return opened.read()
+
+    @contextmanager
+    def _current(self) -> Iterator[None]:
+        """MLflow before 3 looks for the files of any client on the server of the process."""
         before = mlflow.get_tracking_uri()
         mlflow.set_tracking_uri(self.uri)
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                file = self.client.download_artifacts(run.info.run_id, path, folder)
-                with open(file, encoding="utf-8") as opened:
-                    return opened.read()
+            yield
         finally:
             mlflow.set_tracking_uri(before)
 

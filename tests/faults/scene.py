@@ -12,8 +12,12 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from mlflow.entities import Run
 
 from reading import Store
 
@@ -56,7 +60,13 @@ class Scene:
 
     def driver(self, limit_bytes: int | None = None, **settings) -> Driver:
         """Start a driver. ``limit_bytes``: no file of it grows beyond that."""
-        return Driver(self, settings, limit_bytes)
+        command = [sys.executable, str(_HERE / "driver.py"), json.dumps(settings)]
+        limit = f"ulimit -f {limit_bytes // 1024}; " if limit_bytes else ""
+        return Driver(self, ["bash", "-c", f'{limit}exec "$0" "$@"', *command])
+
+    def program(self, *command: str) -> Driver:
+        """Start a driver of another kind; what it starts is of its process group."""
+        return Driver(self, command, own_group=True)
 
     def command(self, *arguments: str, **options) -> subprocess.Popen:
         """Start ``trackmllib`` with these arguments."""
@@ -92,25 +102,24 @@ def finish(process: subprocess.Popen, code: int) -> tuple[str, str]:
 class Driver:
     """A running driver, and what it has said so far."""
 
-    def __init__(self, scene: Scene, settings: dict, limit_bytes: int | None) -> None:
-        self.settings = settings
+    def __init__(self, scene: Scene, command: Sequence[str], *, own_group: bool = False) -> None:
         scene.folder.mkdir(parents=True, exist_ok=True)
         number = next(_numbers)
         self._out = scene.folder / f"driver-{number}.jsonl"
         self._err = scene.folder / f"driver-{number}.err"
-        command = [sys.executable, str(_HERE / "driver.py"), json.dumps(settings)]
-        limit = f"ulimit -f {limit_bytes // 1024}; " if limit_bytes else ""
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                ["bash", "-c", f'{limit}exec "$0" "$@"', *command],
+                command,
                 env=scene.environ(),
                 cwd=scene.folder,
                 stdout=out,
                 stderr=err,
+                start_new_session=own_group,
             )
 
     def said(self) -> list[dict]:
-        lines = self._out.read_text().splitlines()
+        whole, _, _ = self._out.read_text().rpartition("\n")
+        lines = whole.splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def wait_until(self, seen, seconds: float = 90.0) -> dict:
@@ -134,6 +143,12 @@ class Driver:
 
     def kill(self) -> None:
         self.process.kill()
+        self.process.wait(30)
+
+    def kill_group(self) -> None:
+        """Kill a program that ``Scene.program`` has started, and all that it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(30)
 
     def signal(self, number: int, code: int, seconds: float = 60.0) -> None:
@@ -177,10 +192,20 @@ class Report:
         return len(self.lost) <= in_flight and not wrong
 
 
-def compare(store: Store, *drivers: Driver) -> Report:
+def _x(child: Run) -> float | None:
+    return float(child.data.params["x"]) if "x" in child.data.params else None
+
+
+def compare(
+    store: Store,
+    *drivers: Driver,
+    metric: str = "stub",
+    candidate: Callable[[Run], float | None] = _x,
+) -> Report:
     """Cell by cell: each score that was said is on the run of its candidate, once, and no other.
 
     Searches of one driver follow each other, so the search that began first is its search 0.
+    ``candidate`` is what the driver calls the candidate of a child run.
     """
     said = sum((driver.scores() for driver in drivers), Counter())
     runs = [run for run in store.runs() if run.info.lifecycle_stage == "active"]
@@ -194,8 +219,8 @@ def compare(store: Store, *drivers: Driver) -> Report:
         seen[search_id, child.data.tags["trackmllib.candidate"]] += 1
     place = {s: n for n, s in enumerate(sorted(starts, key=starts.__getitem__))}
     for child in children:
-        points = store.client.get_metric_history(child.info.run_id, "stub")
-        x = float(child.data.params["x"]) if "x" in child.data.params else None
+        points = store.client.get_metric_history(child.info.run_id, metric)
+        x = candidate(child)
         number = place[child.data.tags["trackmllib.search_id"]] if len(drivers) == 1 else 0
         steps = Counter(point.step for point in points)
         seen.update((child.info.run_id, step) for step in steps.elements())

@@ -55,7 +55,7 @@ def test_the_commands_in_the_docs_are_commands(monkeypatch, capsys, tmp_path):
 
     lines = {
         line.partition("#")[0].strip()
-        for file in ("README.md", "docs/durability.md")
+        for file in ("README.md", "docs/durability.md", "docs/clusters.md")
         for block in re.findall(r"```console\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
         for line in block.splitlines()
         if line.startswith("trackmllib ")

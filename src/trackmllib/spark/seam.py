@@ -2,7 +2,8 @@
 
 ``fit`` of the two tuners begins and ends a search; ``_parallelFitTasks`` lays out the cells of a
 fold; ``inheritable_thread_target`` of OneVsRest opens the only threads that Spark starts inside a
-fit. Each wrapper is a function of its own below, and says why it stands there.
+fit. Each wrapper is a function of its own below, and says why it stands there. The tuner of
+``pyspark.ml.connect``, which has a ``_parallelFitTasks`` of its own, is added once it is imported.
 """
 
 from __future__ import annotations
@@ -10,23 +11,27 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+import weakref
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pyspark.ml.classification
 import pyspark.ml.tuning
 from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 
+from trackmllib.imports import when_imported
 from trackmllib.patching import Patch
-from trackmllib.spark.conf import read_conf
+from trackmllib.spark.conf import SessionConf
 from trackmllib.spark.describe import describe_search
 from trackmllib.spark.here import Bound, Here
 from trackmllib.spark.scores import winner_of_model
-from trackmllib.spark.standins import EstimatorStandIn, EvaluatorStandIn
+from trackmllib.spark.standins import ConnectEstimatorStandIn, EstimatorStandIn, EvaluatorStandIn
 from trackmllib.spark.subclasses import SubclassPatches
 from trackmllib.spark.watch import CellWatch, Host, SearchWatch
 
 _TUNERS = (CrossValidator, TrainValidationSplit)
+_CONNECT = "pyspark.ml.connect.tuning"
 
 
 class Seam:
@@ -45,6 +50,7 @@ class Seam:
         self._new_id = new_id
         self._enabled = enabled
         self._here = Here()
+        self._conf = SessionConf()
         self._process = os.getpid()
         self._own_fits = {tuner._fit for tuner in _TUNERS}
         self._spark_loops = {inspect.unwrap(fit).__code__ for fit in self._own_fits}
@@ -55,21 +61,42 @@ class Seam:
                 pyspark.ml.classification, "inheritable_thread_target", self._around_thread_target
             ),
         ]
-        self._subclasses = SubclassPatches(_TUNERS, "fit", self._around_fit_of_subclass)
+        self._subclasses = [SubclassPatches(_TUNERS, "fit", self._around_fit_of_subclass)]
+        self._installed = False
+        # Not before somebody else imports it: it needs packages that classic Spark does without.
+        when_imported(_CONNECT, _telling(weakref.WeakMethod(self._watch_connect)))
 
     def install(self) -> None:
+        self._installed = True
         for patch in self._patches:
             patch.install()
-        self._subclasses.install()
+        for subclasses in self._subclasses:
+            subclasses.install()
 
     def uninstall(self) -> None:
-        self._subclasses.uninstall()
+        self._installed = False
+        for subclasses in self._subclasses:
+            subclasses.uninstall()
         for patch in reversed(self._patches):
             patch.uninstall()
 
     def inside_search(self) -> bool:
         """Whether the current thread runs code on behalf of a search."""
         return self._here.inside
+
+    def _watch_connect(self, module: ModuleType) -> None:
+        """Spark's tuner for Connect has been imported: watch it as the others are."""
+        with self._host.guard("", f"watching {_CONNECT}"):
+            tuner = module.CrossValidator
+            self._own_fits.add(tuner._fit)
+            self._spark_loops.add(inspect.unwrap(tuner._fit).__code__)
+            self._patches += [
+                Patch(tuner, "fit", self._around_fit),
+                Patch(module, "_parallelFitTasks", self._around_connect_fit_tasks),
+            ]
+            self._subclasses.append(SubclassPatches((tuner,), "fit", self._around_fit_of_subclass))
+            if self._installed:
+                self.install()
 
     def _around_fit(self, original: Any, tuner: Any, *args: Any, **kwargs: Any) -> Any:
         """``fit`` of a tuner class of pyspark: begins and ends the search.
@@ -138,6 +165,50 @@ class Seam:
         )
         return [self._cell(new_watch, task) for task in tasks]
 
+    def _around_connect_fit_tasks(
+        self,
+        original: Any,
+        estimator: Any,
+        train: Any,
+        evaluator: Any,
+        validation: Any,
+        epm: Any,
+        *rest: Any,
+        **named: Any,
+    ) -> Any:
+        """The same of ``pyspark.ml.connect``: a task of its own for each candidate, in order."""
+        here = self._here
+        new_watch = None
+        if here.search is not None and not here.search.superseded:
+            spark_loops = sys._getframe(2).f_code in self._spark_loops
+            new_watch = here.search.next_fold(epm, spark_loops=spark_loops)
+        if new_watch is None:
+            tasks = original(estimator, train, evaluator, validation, epm, *rest, **named)
+            return [self._muted(task) for task in tasks] if here.inside else tasks
+        tasks = original(
+            ConnectEstimatorStandIn(estimator, here),
+            train,
+            EvaluatorStandIn(evaluator, here),
+            validation,
+            epm,
+            *rest,
+            **named,
+        )
+        return [
+            self._cell(new_watch, self._of_candidate(index, task))
+            for index, task in enumerate(tasks)
+        ]
+
+    def _of_candidate(self, index: int, task: Callable[[], Any]) -> Callable[[], Any]:
+        """A task whose candidate is known before it runs."""
+
+        def of_candidate() -> Any:
+            if self._here.cell is not None:
+                self._here.cell.started(index)
+            return task()
+
+        return of_candidate
+
     def _around_thread_target(self, original: Any, target: Any) -> Any:
         """What OneVsRest wraps its fits in before it hands them to threads of its own.
 
@@ -179,7 +250,7 @@ class Seam:
         if os.getpid() != self._process or isinstance(params, (list, tuple)):
             return False
         with self._host.guard("", "reading the Spark conf"):
-            return self._enabled(lambda key: read_conf(dataset, key))
+            return self._enabled(self._conf.reader(dataset))
         return True
 
     def _search(
@@ -195,7 +266,8 @@ class Seam:
         def describe(maps: Any) -> Any:
             # As Spark does it: params given to fit() count, on a copy.
             effective = tuner.copy(params) if isinstance(params, dict) and params else tuner
-            return describe_search(effective, dataset, maps, self._host.hides)
+            seen = dataset if self._conf.answers(dataset) else None
+            return describe_search(effective, seen, maps, self._host.hides)
 
         def choose(model: Any, maps: Any, expected: int) -> int | None:
             if type(tuner)._fit in self._own_fits:
@@ -204,6 +276,17 @@ class Seam:
             return winner_of_model(model, tuner.getEstimator(), maps, expected)
 
         return SearchWatch(self._host, self._new_id(), describe, choose, delegates=delegates)
+
+
+def _telling(method: weakref.WeakMethod[Callable[[ModuleType], None]]) -> Callable[..., None]:
+    """Calls a method as long as its object lives, without keeping it alive."""
+
+    def tell(module: ModuleType) -> None:
+        call = method()
+        if call is not None:
+            call(module)
+
+    return tell
 
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:

@@ -1,8 +1,9 @@
 """Thin stand-ins for the estimator and the evaluator of a fold.
 
-Spark's ``_parallelFitTasks`` uses nothing of an estimator but ``fitMultiple`` and nothing of an
-evaluator but ``evaluate``. Handed to it in place of the user's own, these two see the fit and the
-score of each cell, while Spark's code and the user's run unmodified.
+Spark's ``_parallelFitTasks`` uses nothing of an estimator but ``fitMultiple`` (the one of
+``pyspark.ml.connect``: ``fit``) and nothing of an evaluator but ``evaluate``. Handed to it in place
+of the user's own, these two see the fit and the score of each cell, while Spark's code and the
+user's run unmodified.
 """
 
 from __future__ import annotations
@@ -29,6 +30,23 @@ class EstimatorStandIn:
             single: Iterator[tuple[int, Any]] = _FitMultipleIterator(watched, models.numModel)
             return single
         return _Models(models, self._here)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._estimator, name)
+
+
+class ConnectEstimatorStandIn:
+    """The user's estimator of ``pyspark.ml.connect``, which is fitted once for each cell."""
+
+    def __init__(self, estimator: Any, here: Here) -> None:
+        self._estimator = estimator
+        self._here = here
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        model = self._estimator.fit(*args, **kwargs)
+        if self._here.cell is not None:
+            self._here.cell.fitted()
+        return model
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._estimator, name)

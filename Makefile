@@ -33,6 +33,9 @@ $(VENV)/.done: requirements/dev.lock pyproject.toml
 $(VENV)-oldest/.done: requirements/oldest.lock pyproject.toml
 	@sh tools/venv.sh $(PYTHON) $(VENV)-oldest requirements/oldest.lock
 
+$(VENV)-client/.done: requirements/client.lock pyproject.toml
+	@sh tools/venv.sh $(PYTHON) $(VENV)-client requirements/client.lock
+
 java:
 	@sh tools/java.sh
 
@@ -45,8 +48,8 @@ ui: venv
 test: java venv
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-all: test
-	@$(BIN)/python -m pytest -m heavy $(ARGS)
+test-all: test $(VENV)-client/.done
+	@TRACKMLLIB_CLIENT_VENV=$(abspath $(VENV)-client) $(BIN)/python -m pytest -m heavy $(ARGS)
 	@$(BIN)/python -m pytest --store=postgres $(ON_POSTGRES) $(ARGS)
 	@$(BIN)/python -m pytest --store=file $(ON_FILES) $(ARGS)
 
@@ -72,4 +75,4 @@ lock:
 	@sh tools/lock.sh $(PYTHON)
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-client .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -13,3 +13,4 @@ compile() {
 }
 compile pyproject.toml --extra spark --group dev -o requirements/dev.lock
 compile requirements/oldest.in -o requirements/oldest.lock
+compile requirements/client.in -o requirements/client.lock

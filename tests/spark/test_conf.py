@@ -18,7 +18,7 @@ import trackmllib
 from searches import stub_search
 from trackmllib.options.listed import OPTIONS
 from trackmllib.options.names import KNOWN_KEYS
-from trackmllib.spark.conf import read_conf
+from trackmllib.spark.conf import SessionConf
 
 
 @pytest.fixture
@@ -129,12 +129,12 @@ def test_all_our_keys_are_read_and_no_others_without_a_job(spark, points, conf):
     conf(wait="a -> b, c", other="1")
     assert "spark.app.name" in dict(spark.sparkContext.getConf().getAll())
     before = spark.sparkContext.statusTracker().getJobIdsForGroup(None)
-    assert read_conf(points) == {
+    assert SessionConf().read(points) == {
         "spark.trackmllib.wait": "a -> b, c",
         "spark.trackmllib.other": "1",
     }
     assert spark.sparkContext.statusTracker().getJobIdsForGroup(None) == before
-    assert read_conf(spark.newSession().range(1)) == {}
+    assert SessionConf().read(spark.newSession().range(1)) == {}
 
 
 class OneByOne:
@@ -148,14 +148,14 @@ def test_where_keys_cannot_be_listed_those_that_are_known_are_read(spark, conf):
     every = {option.keys[0].rpartition(".")[2]: "x" for option in OPTIONS}
     conf(**every, other="1")
     dataset = SimpleNamespace(sparkSession=SimpleNamespace(conf=OneByOne(spark.conf)))
-    assert read_conf(dataset) == dict.fromkeys(
+    assert SessionConf().read(dataset) == dict.fromkeys(
         (key for key in KNOWN_KEYS if key.startswith("spark.trackmllib.")), "x"
     )
 
 
 @pytest.mark.parametrize("dataset", [None, "no data", 3, pd.DataFrame({"sparkSession": [1]})])
 def test_what_has_no_session_has_no_conf(dataset):
-    assert read_conf(dataset) == {}
+    assert SessionConf().read(dataset) == {}
 
 
 @pytest.mark.heavy
@@ -163,12 +163,12 @@ def test_the_conf_of_spark_connect_is_read_too():
     code = """
         import json
         from pyspark.sql import SparkSession
-        from trackmllib.spark.conf import read_conf
+        from trackmllib.spark.conf import SessionConf
         builder = SparkSession.builder.remote("local[2]")
         spark = builder.config("spark.trackmllib.silent", "true").getOrCreate()
         spark.conf.set("spark.trackmllib.redact", "^a ,b")
         spark.conf.set("spark.trackmllib.other", "1")
-        print(json.dumps(read_conf(spark.range(1))))
+        print(json.dumps(SessionConf().read(spark.range(1))))
         spark.stop()
     """
     done = subprocess.run(

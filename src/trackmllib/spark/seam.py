@@ -2,7 +2,8 @@
 
 ``fit`` of the two tuners begins and ends a search; ``_parallelFitTasks`` lays out the cells of a
 fold; ``inheritable_thread_target`` of OneVsRest opens the only threads that Spark starts inside a
-fit. Each wrapper is a function of its own below, and says why it stands there.
+fit. Each wrapper is a function of its own below, and says why it stands there. The tuner of
+``pyspark.ml.connect``, which has a ``_parallelFitTasks`` of its own, is added once it is imported.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from types import ModuleType
 from typing import Any
 
 # Not by way of their packages: those may be half imported, by whoever switches recording on.
@@ -19,17 +23,19 @@ from pyspark.ml import classification, tuning
 from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 
 from trackmllib.events import Place
+from trackmllib.imports import when_imported
 from trackmllib.patching import Patch
 from trackmllib.settings import Settings
-from trackmllib.spark.conf import read_conf
+from trackmllib.spark.conf import SessionConf
 from trackmllib.spark.describe import describe_search
 from trackmllib.spark.here import Bound, Here, State
 from trackmllib.spark.scores import winner_of_model
-from trackmllib.spark.standins import EstimatorStandIn, EvaluatorStandIn
+from trackmllib.spark.standins import ConnectStandIn, EstimatorStandIn, EvaluatorStandIn
 from trackmllib.spark.subclasses import SubclassPatches
 from trackmllib.spark.watch import CellWatch, Host, SearchWatch
 
 _TUNERS = (CrossValidator, TrainValidationSplit)
+_CONNECT = "pyspark.ml.connect.tuning"
 
 
 class Seam:
@@ -39,29 +45,51 @@ class Seam:
         self._host = host
         self._new_id = new_id
         self._here = Here()
+        self._conf = SessionConf()
         self._process = os.getpid()
         self._own_fits = {tuner._fit for tuner in _TUNERS}
         self._spark_loops = {inspect.unwrap(fit).__code__ for fit in self._own_fits}
         self._patches = [
             *(Patch(tuner, "fit", self._around_fit) for tuner in _TUNERS),
-            Patch(tuning, "_parallelFitTasks", self._around_parallel_fit_tasks),
+            Patch(tuning, "_parallelFitTasks", partial(self._around_fold, EstimatorStandIn)),
             Patch(classification, "inheritable_thread_target", self._around_thread_target),
         ]
-        self._subclasses = SubclassPatches(_TUNERS, "fit", self._around_fit_of_subclass)
+        self._subclasses = [SubclassPatches(_TUNERS, "fit", self._around_fit_of_subclass)]
+        self._installed = False
+        # Not before somebody else imports it: it needs packages that classic Spark does without.
+        when_imported(_CONNECT, _telling(weakref.WeakMethod(self._watch_connect)))
 
     def install(self) -> None:
+        self._installed = True
         for patch in self._patches:
             patch.install()
-        self._subclasses.install()
+        for subclasses in self._subclasses:
+            subclasses.install()
 
     def uninstall(self) -> None:
-        self._subclasses.uninstall()
+        self._installed = False
+        for subclasses in self._subclasses:
+            subclasses.uninstall()
         for patch in reversed(self._patches):
             patch.uninstall()
 
     def inside_search(self) -> bool:
         """Whether the current thread runs code on behalf of a search."""
         return self._here.inside
+
+    def _watch_connect(self, module: ModuleType) -> None:
+        """Spark's tuner for Connect has been imported: watch it as the others are."""
+        with self._host.guard("", f"watching {_CONNECT}"):
+            tuner = module.CrossValidator
+            self._own_fits.add(tuner._fit)
+            self._spark_loops.add(inspect.unwrap(tuner._fit).__code__)
+            self._patches += [
+                Patch(tuner, "fit", self._around_fit),
+                Patch(module, "_parallelFitTasks", partial(self._around_fold, ConnectStandIn)),
+            ]
+            self._subclasses.append(SubclassPatches((tuner,), "fit", self._around_fit_of_subclass))
+            if self._installed:
+                self.install()
 
     def _around_fit(self, original: Any, tuner: Any, *args: Any, **kwargs: Any) -> Any:
         """``fit`` of a tuner class of pyspark: begins and ends the search.
@@ -106,8 +134,9 @@ class Seam:
             search.returned(model, _arguments(args, kwargs)[0])
         return model
 
-    def _around_parallel_fit_tasks(
+    def _around_fold(
         self,
+        stand_in: type[EstimatorStandIn] | type[ConnectStandIn],
         original: Any,
         est: Any,
         train: Any,
@@ -117,7 +146,9 @@ class Seam:
         *rest: Any,
         **named: Any,
     ) -> Any:
-        """Called once for each fold, in the thread of ``_fit``: lays out the fold's cells."""
+        """``_parallelFitTasks``, called once for each fold in the thread of ``_fit``: lays out the
+        fold's cells.
+        """
         here = self._here
         new_watch = None
         if here.search is not None and not here.search.superseded:
@@ -129,7 +160,7 @@ class Seam:
             muted = State(muted=True)
             return [self._carried(task, muted) for task in tasks] if here.inside else tasks
         tasks = original(
-            EstimatorStandIn(est, here),
+            stand_in(est, here),
             train,
             EvaluatorStandIn(eva, here),
             validation,
@@ -137,7 +168,19 @@ class Seam:
             *rest,
             **named,
         )
+        if stand_in.tasks_in_order:
+            tasks = [self._of_candidate(index, task) for index, task in enumerate(tasks)]
         return [self._cell(new_watch, task) for task in tasks]
+
+    def _of_candidate(self, index: int, task: Callable[[], Any]) -> Callable[[], Any]:
+        """A task whose candidate is known before it runs."""
+
+        def of_candidate() -> Any:
+            if self._here.cell is not None:
+                self._here.cell.started(index)
+            return task()
+
+        return of_candidate
 
     def _around_thread_target(self, original: Any, target: Any) -> Any:
         """What OneVsRest wraps its fits in before it hands them to threads of its own.
@@ -217,7 +260,7 @@ class Seam:
         if self._here.inside:
             return self._here.settings or settings
         with self._host.guard("", "reading the Spark conf"):
-            settings = self._host.settings_with(read_conf(dataset))
+            settings = self._host.settings_with(self._conf.read(dataset))
         return settings if settings.enabled else None
 
     def _search(
@@ -235,9 +278,10 @@ class Seam:
         def describe(maps: Any) -> Any:
             # As Spark does it: params given to fit() count, on a copy.
             effective = tuner.copy(params) if isinstance(params, dict) and params else tuner
+            seen = dataset if self._conf.answers(dataset) else None
             return describe_search(
                 effective,
-                dataset,
+                seen,
                 maps,
                 settings.redaction.hides,
                 with_dataset=settings.log_datasets,
@@ -259,6 +303,17 @@ class Seam:
             settings=settings,
             delegates=delegates,
         )
+
+
+def _telling(method: weakref.WeakMethod[Callable[[ModuleType], None]]) -> Callable[..., None]:
+    """Calls a method as long as its object lives, without keeping it alive."""
+
+    def tell(module: ModuleType) -> None:
+        call = method()
+        if call is not None:
+            call(module)
+
+    return tell
 
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:

@@ -1,8 +1,9 @@
 """Thin stand-ins for the estimator and the evaluator of a fold.
 
-Spark's ``_parallelFitTasks`` uses nothing of an estimator but ``fitMultiple`` and nothing of an
-evaluator but ``evaluate``. Handed to it in place of the user's own, these two see the fit and the
-score of each cell, while Spark's code and the user's run unmodified.
+Spark's ``_parallelFitTasks`` uses nothing of an estimator but ``fitMultiple`` (the one of
+``pyspark.ml.connect``: ``fit``) and nothing of an evaluator but ``evaluate``. Handed to it in place
+of the user's own, these two see the fit and the score of each cell, while Spark's code and the
+user's run unmodified.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from trackmllib.spark.here import Here
 class EstimatorStandIn:
     """The user's estimator, whose models are seen as they are fitted."""
 
+    # Spark hands out tasks that are all the same, and the candidate is known in the fit.
+    tasks_in_order = False
+
     def __init__(self, estimator: Any, here: Here) -> None:
         self._estimator = estimator
         self._here = here
@@ -29,6 +33,26 @@ class EstimatorStandIn:
             single: Iterator[tuple[int, Any]] = _FitMultipleIterator(watched, models.numModel)
             return single
         return _Models(models, self._here, dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._estimator, name)
+
+
+class ConnectStandIn:
+    """The user's estimator of ``pyspark.ml.connect``, which is fitted once for each cell."""
+
+    # There is a task for each candidate.
+    tasks_in_order = True
+
+    def __init__(self, estimator: Any, here: Here) -> None:
+        self._estimator = estimator
+        self._here = here
+
+    def fit(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        model = self._estimator.fit(dataset, *args, **kwargs)
+        if self._here.cell is not None:
+            self._here.cell.fitted(model, dataset)
+        return model
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._estimator, name)

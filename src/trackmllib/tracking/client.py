@@ -61,13 +61,24 @@ def experiment_id(client: MlflowClient, destination: Destination) -> str:
             raise Refused("no experiment is set; call mlflow.set_experiment(…) before fit()")
         return destination.experiment_id
     experiment = client.get_experiment_by_name(name)
-    found = client.create_experiment(name) if experiment is None else experiment.experiment_id
+    found = _create(client, name) if experiment is None else experiment.experiment_id
     if destination.experiment_id not in (None, found):
         raise Refused(
             f"MLFLOW_EXPERIMENT_ID is {destination.experiment_id}, but MLFLOW_EXPERIMENT_NAME "
             f"{name!r} is experiment {found}"
         )
     return str(found)
+
+
+def _create(client: MlflowClient, name: str) -> Any:
+    """Make an experiment, unless another program makes it at this moment."""
+    try:
+        return client.create_experiment(name)
+    except MlflowException:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            raise
+        return experiment.experiment_id
 
 
 def delete_doubles(

@@ -25,6 +25,9 @@ from reading import Store
 from stores import PASSWORD, S3, USER, Place, Postgres, basic_auth
 from trackmllib.autolog import exchange
 
+# For every Spark that is started from here, also by the processes that tests start.
+os.environ["SPARK_CONF_DIR"] = str(Path(__file__).with_name("spark-conf"))
+
 _numbers = itertools.count(1)
 
 

@@ -8,6 +8,7 @@ searches: which ones, in this order; ``again`` switches recording off, runs one,
 stop_at_score: after so many scores stand still until there is a line on the standard input
 tries: how often Spark's client tries again to reach a server that is gone
 bare: fit without an active run
+log_models: which models are logged
 look: run each search with and without recording, and say which models there are, and which calls
 """
 
@@ -189,7 +190,7 @@ def look(name: str, spark: Any) -> None:
 
 logging.getLogger("trackmllib").addHandler(Heard())
 if not settings.get("look"):
-    trackmllib.autolog(flush_timeout=120)
+    trackmllib.autolog(flush_timeout=120, log_models=settings.get("log_models", "none"))
 say(
     ready=os.getpid(),
     jars=(Path(pyspark.__file__).parent / "jars").exists(),

@@ -66,7 +66,7 @@ def test_two_clients_of_a_server_are_recorded_alike_and_apart(tmp_path, server, 
     # Two programs of MLflow's that make the same experiment at once get in each other's way.
     scene.store.client.create_experiment(scene.experiment)
     searches = ["trees at once", "means at once", "stub"]
-    settings = {"remote": server, "searches": searches}
+    settings = {"remote": server, "searches": searches, "log_models": "best"}
     full = Client(scene, {"name": "full", **settings})
     thin = Client(scene, {"name": "thin", **settings}, thin_python())
     with ending(full, thin):
@@ -81,7 +81,11 @@ def test_two_clients_of_a_server_are_recorded_alike_and_apart(tmp_path, server, 
         assert one["params"] == other["params"]
         assert one["best"] == other["best"] != {}
     assert len(scene.store.main_runs()) == 6
-    assert full.warnings() == thin.warnings() == []
+    # The stub and the mean cannot be saved anywhere, and on the thin client nothing can.
+    for client, not_logged in ((full, 2), (thin, 3)):
+        assert len(client.warnings()) == not_logged, client.warnings()
+        for warning in client.warnings():
+            assert "best model is not logged: MLflow cannot save it on Spark Connect" in warning
 
 
 def test_a_server_that_is_gone_is_sparks_own_error(tmp_path, server_uri):
@@ -113,7 +117,7 @@ def test_a_server_that_is_gone_is_sparks_own_error(tmp_path, server_uri):
     assert client.warnings() == []
 
 
-def test_models_are_held_no_longer_and_calls_are_three(tmp_path, server, server_uri):
+def test_models_are_held_no_longer_and_calls_are_two(tmp_path, server, server_uri):
     """At each score as many models as without recording, on the server and in the program."""
     scene = Scene(tmp_path, server_uri)
     searches = ["mean", "two trees"]
@@ -130,7 +134,7 @@ def test_models_are_held_no_longer_and_calls_are_three(tmp_path, server, server_
         # Those that release what the server keeps of a call are sent by a thread of Spark's own.
         del more["ReleaseExecute"]
         assert {method: times for method, times in more.items() if times} == {
-            "Config": 2,
+            "Config": 1,
             "AnalyzePlan": 1,
         }
     assert len(scene.store.main_runs()) == 2

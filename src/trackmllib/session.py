@@ -173,19 +173,23 @@ class Session:
         )
 
     def _run_id(self, search_id: str, candidate: int | None) -> str | None:
-        """The id of a run, once the server has made it; None if it will not."""
+        """The id of a run, once the server has made it; None if it will not.
+
+        For a cell that begins when its search is over, it is the main run.
+        """
 
         def is_there() -> bool:
             return self._tracking.run_id(search_id, candidate) is not None
 
         search = self._searches.get(search_id)
-        if search is None:
-            return None
-        try:
-            self._delivery.wait_for(is_there, search_id, search.settings.flush_timeout)
-            return self._tracking.run_id(search_id, candidate)
-        except Refused:
-            return None
+        found = None
+        if search is not None:
+            try:
+                self._delivery.wait_for(is_there, search_id, search.settings.flush_timeout)
+                found = self._tracking.run_id(search_id, candidate)
+            except Refused:
+                return None
+        return found or self._tracking.main_run_id(search_id)
 
     def _take_up(self, event: Event, settings: Settings) -> RunningSearch | None:
         """Record an event; the search that it is about, None if that one has ended."""

@@ -213,3 +213,28 @@ def test_switched_off_mlflow_is_as_it_was(points, recorded):
     assert mlflow.log_metric is mlflow.tracking.fluent.log_metric
     assert mlflow.log_metric.__module__ == "mlflow.tracking.fluent"
     assert type(mlflow.log_metric).__name__ == "function"
+
+
+def test_cells_that_run_on_after_the_search_failed_start_no_run(points, recorded):
+    """Spark's pool goes through its queue, although ``fit()`` has raised."""
+    over = threading.Event()
+    done = threading.Event()
+
+    def log(prediction):
+        if prediction.x == 1.0:
+            raise ValueError("first")
+        over.wait(60)
+        mlflow.log_metric("late", prediction.x)
+        if prediction.x == 4.0:
+            done.set()
+
+    search = stub_search(eva=StubEvaluator(call=log), xs=(1.0, 2.0, 3.0, 4.0), parallelism=2)
+    with pytest.raises(ValueError, match="first"):
+        search.fit(points)
+    over.set()
+    assert done.wait(60)
+    (main,) = recorded.main_runs()
+    assert main.info.status == "FAILED"
+    assert {run.info.status for run in recorded.runs()} <= {"FAILED", "KILLED"}
+    logged = [v for run in recorded.runs() for _, v in recorded.history(run, "late")]
+    assert sorted(logged) == [2.0, 3.0, 4.0]

@@ -66,6 +66,8 @@ class MlflowTracking:
         self._known: dict[str, Known] = {}
         self._points = StandingPoints()
         self._context_tags: dict[str, str] | None = None
+        # Kept when the rest is forgotten: threads of a search that failed may run on for long.
+        self._main_runs: dict[str, str] = {}
 
     def apply(self, operation: Operation, again: bool = False) -> None:
         """Carry out one operation; ``again`` if it may have been before.
@@ -106,6 +108,10 @@ class MlflowTracking:
             raise Refused(refused)
         return known.get(run(candidate))
 
+    def main_run_id(self, search_id: str) -> str | None:
+        """The id of the main run, as far as it was made; also of a search that is forgotten."""
+        return self._main_runs.get(search_id)
+
     def forget(self, search_id: str) -> None:
         """Drop what is kept in memory of a search of which nothing more will come."""
         self._known.pop(search_id, None)
@@ -123,6 +129,7 @@ class MlflowTracking:
             made = client.get_run(destination.run_id)
             if destination.owned:
                 calls.resume(client, made, destination)
+        self._main_runs[operation.search_id] = made.info.run_id
         known.keep(
             {
                 RUN: made.info.run_id,

@@ -52,6 +52,18 @@ class StubEstimator(Estimator, _StubParams):
         return self._copyValues(StubModel())
 
 
+class SearchingEstimator(StubEstimator):
+    """An estimator whose fit runs a search."""
+
+    def __init__(self, tuner: Any):
+        super().__init__()
+        self.tuner = tuner
+
+    def _fit(self, dataset: Any) -> StubModel:
+        self.tuner.fit(dataset)
+        return super()._fit(dataset)
+
+
 class StubEvaluator(Evaluator):
     """Scores a prediction by its ``x`` and some noise of its own; remembers what it returned.
 
@@ -121,6 +133,7 @@ __all__ = [
     "FitMultipleEstimator",
     "NamelessEvaluator",
     "Prediction",
+    "SearchingEstimator",
     "StubEstimator",
     "StubEvaluator",
     "StubModel",

@@ -5,6 +5,7 @@ driver.py SETTINGS, a JSON object; all are optional:
 candidates, folds, parallelism, fit_seconds, searches, in_one_run, seed: the searches
 autolog: arguments of ``autolog()``
 stop_at_cell: stand still in this cell until SIGCONT or a signal that ends the process
+inner: each fit runs a search of two candidates itself, and stands still in this cell of the first one
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pyspark.sql import SparkSession
 
 import trackmllib
 from searches import stub_search
-from stubs import StubEstimator, StubEvaluator
+from stubs import SearchingEstimator, StubEstimator, StubEvaluator
 
 settings = json.loads(sys.argv[1])
 
@@ -37,12 +38,14 @@ def say(**what):
 
 
 class Evaluator(StubEvaluator):
+    stop_at = settings.get("stop_at_cell")
+
     def _evaluate(self, prediction):
         score = super()._evaluate(prediction)
         with self._lock:
             self.cells = getattr(self, "cells", 0) + 1
             here = self.cells
-        if here == settings.get("stop_at_cell"):
+        if here == self.stop_at:
             say(stopped=here)
             time.sleep(600)
         say(search=self.search, x=prediction.x, score=score)
@@ -72,8 +75,13 @@ say(ready=os.getpid())
 def fit(number):
     evaluator = Evaluator(seed=settings.get("seed", 0) + number)
     evaluator.search = number
+    est = StubEstimator(fitSeconds=settings.get("fit_seconds", 0.05))
+    if "inner" in settings:
+        inner = Evaluator()
+        inner.search, inner.stop_at = "inner", settings["inner"]
+        est = SearchingEstimator(stub_search(xs=[5.0, 6.0], eva=inner, numFolds=2))
     search = stub_search(
-        est=StubEstimator(fitSeconds=settings.get("fit_seconds", 0.05)),
+        est=est,
         eva=evaluator,
         xs=[float(x) for x in range(settings.get("candidates", 10))],
         numFolds=settings.get("folds", 3),

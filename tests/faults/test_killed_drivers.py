@@ -192,3 +192,24 @@ def test_12_two_syncs_at_once(scene, server_uri, figures):
     assert len(created) == 21
     figures["12 two syncs at once"] = f"{len(created)} runs for 21, {report.said} scores, 0 doubled"
     proxy.close()
+
+
+def test_a_driver_that_is_killed_in_an_inner_search(scene):
+    """What was nested stays nested, and every run of both searches ends as what it was."""
+    driver = scene.driver(candidates=2, parallelism=1, inner=3).ready()
+    driver.wait_until(lambda line: "stopped" in line)
+    driver.kill()
+    scene.sync()
+    (main,) = scene.store.main_runs()
+    (child,) = scene.store.children(main)
+    (inner,) = scene.store.inner(child)
+    assert inner.info.run_name == "CrossValidator: StubEstimator (fold 0)"
+    assert [run.info.status for run in (main, child, inner)] == ["KILLED"] * 3
+    children = scene.store.children(inner)
+    assert [run.info.status for run in children] == ["KILLED", "KILLED"]
+    said = [line["score"] for line in driver.said() if line.get("search") == "inner"]
+    recorded = [value for run in children for _, value in scene.store.history(run, "stub")]
+    # The third score stood still before it was said.
+    assert sorted(recorded) == sorted(said)
+    assert len(said) == 2
+    assert scene.status() == {"searches": [], "damaged": []}

@@ -218,21 +218,20 @@ def test_switched_off_mlflow_is_as_it_was(points, recorded):
 def test_cells_that_run_on_after_the_search_failed_start_no_run(points, recorded):
     """Spark's pool goes through its queue, although ``fit()`` has raised."""
     over = threading.Event()
-    done = threading.Event()
+    done = threading.Semaphore(0)
 
     def log(prediction):
         if prediction.x == 1.0:
             raise ValueError("first")
         over.wait(60)
         mlflow.log_metric("late", prediction.x)
-        if prediction.x == 4.0:
-            done.set()
+        done.release()
 
     search = stub_search(eva=StubEvaluator(call=log), xs=(1.0, 2.0, 3.0, 4.0), parallelism=2)
     with pytest.raises(ValueError, match="first"):
         search.fit(points)
     over.set()
-    assert done.wait(60)
+    assert all(done.acquire(timeout=60) for _ in range(3))
     (main,) = recorded.main_runs()
     assert main.info.status == "FAILED"
     assert {run.info.status for run in recorded.runs()} <= {"FAILED", "KILLED"}

@@ -11,23 +11,11 @@ from pyspark.ml.tuning import CrossValidator, ParamGridBuilder, TrainValidationS
 
 import trackmllib
 from searches import regression_search, stub_search, stub_split
-from stubs import StubEstimator, StubEvaluator
-
-
-class Searching(StubEstimator):
-    """An estimator whose fit runs a search."""
-
-    def __init__(self, tuner):
-        super().__init__()
-        self.tuner = tuner
-
-    def _fit(self, dataset):
-        self.tuner.fit(dataset)
-        return super()._fit(dataset)
+from stubs import SearchingEstimator, StubEstimator, StubEvaluator
 
 
 def searching(inner, parallelism=1, xs=(1.0, 2.0), **params):
-    est = Searching(inner)
+    est = SearchingEstimator(inner)
     grid = ParamGridBuilder().addGrid(est.x, list(xs)).build()
     return CrossValidator(
         estimator=est,

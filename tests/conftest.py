@@ -52,6 +52,8 @@ def pytest_generate_tests(metafunc):
 def spark():
     from pyspark.sql import SparkSession
 
+    # Else the workers of Spark take the first python3 on the path, which may have no pandas.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     session = (
         SparkSession.builder.master("local[2]")
         .appName("trackmllib-tests")

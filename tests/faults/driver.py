@@ -5,7 +5,7 @@ driver.py SETTINGS, a JSON object; all are optional:
 candidates, folds, parallelism, fit_seconds, searches, in_one_run, seed: the searches
 autolog: arguments of ``autolog()``
 stop_at_cell: stand still in this cell until SIGCONT or a signal that ends the process
-inner: each fit runs a search of two candidates itself, and stands still in this cell of the first one
+inner: each fit runs a search of two candidates itself; the first stands still in this cell
 """
 
 from __future__ import annotations

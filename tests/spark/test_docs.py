@@ -10,7 +10,7 @@ import pytest
 
 import trackmllib
 from searches import regression_search, stub_search
-from stubs import StubEstimator
+from stubs import SearchingEstimator, StubEstimator
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,10 +106,11 @@ def test_the_tables_name_every_key_and_no_other(points, recorded):
     from pyspark.ml.tuning import TrainValidationSplit
 
     regression_search(TrainValidationSplit).fit(points)
-    for section, runs in (
-        ("Main run", recorded.main_runs()),
-        ("Child runs", [r for r in recorded.runs() if "mlflow.parentRunId" in r.data.tags]),
-    ):
+    stub_search(est=SearchingEstimator(stub_search(xs=(5.0,))), xs=(1.0,)).fit(points)
+    children = [r for r in recorded.runs() if "trackmllib.candidate" in r.data.tags]
+    ids = {child.info.run_id for child in children}
+    main_runs = [run for run in recorded.runs() if run.info.run_id not in ids]
+    for section, runs in (("Main run", main_runs), ("Child runs", children)):
         patterns = documented(section)
         used: set[str] = set()
         for run in runs:

@@ -96,6 +96,26 @@ def test_odd_values(points, recorded):
     assert params[2:] == ["", "ümlaut ✓", "two\nlines"]
 
 
+class Callback:
+    """A value with no text but its class and its address."""
+
+
+def test_addresses_of_objects_are_no_part_of_the_record(points, recorded):
+    name = f"<{__name__}.Callback object>"
+    params, names, data = recorded_values(
+        recorded, points, [Callback(), [Callback()], {"f": Callback()}, len, "<a at 0xfe>"]
+    )
+    assert params == [
+        name,
+        f"[{name}]",
+        f"{{'f': {name}}}",
+        "<built-in function len>",
+        "<a at 0xfe>",
+    ]
+    assert data == [name, [name], {"f": name}, "<built-in function len>", "<a at 0xfe>"]
+    assert names[0] == f"x={name}"
+
+
 class OddlyNamed(StubEstimator):
     """A component whose param has a name that MLflow refuses."""
 

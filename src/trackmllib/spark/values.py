@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,9 @@ from pyspark.ml.param import Params
 from trackmllib.events import Component, Json, Value
 from trackmllib.guard import attempt
 from trackmllib.redaction import without_credentials
+
+# Where an object lies in memory says nothing, and is elsewhere in each process.
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+(?=>)")
 
 
 def plain(value: Any, describe: Callable[[Params], Component]) -> Value:
@@ -33,7 +37,7 @@ def _text(value: Any, describe: Callable[[Params], Component]) -> str:
         if value and all(isinstance(item, Params) for item in value):
             return ", ".join(_text(item, describe) for item in value)
         return "[" + ", ".join(_text(item, describe) for item in value) + "]"
-    return without_credentials(str(_scalar(value)))
+    return _printed(_scalar(value))
 
 
 def _data(value: Any, describe: Callable[[Params], Component]) -> Json:
@@ -59,7 +63,12 @@ def _data(value: Any, describe: Callable[[Params], Component]) -> Json:
         }
     if isinstance(value, (Vector, Matrix)):
         return {"type": type(value).__name__, "values": _data(value.toArray().tolist(), describe)}
-    return without_credentials(str(value))
+    return _printed(value)
+
+
+def _printed(value: Any) -> str:
+    text = str(value)
+    return without_credentials(text if isinstance(value, str) else _ADDRESS.sub("", text))
 
 
 def _scalar(value: Any) -> Any:

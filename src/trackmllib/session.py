@@ -137,6 +137,7 @@ class Session:
         self._mute.install()
         self._calls.install()
         self._seam.install()
+        self.warn_once(self._seam.doubts)
         self._termination.install()
         atexit.unregister(self._at_exit)
         atexit.register(self._at_exit)
@@ -400,7 +401,7 @@ class Session:
     # Warnings.
 
     def warn_once(self, sentences: Iterable[str], settings: Settings | None = None) -> None:
-        """Warn of what is wrong with the settings, of each thing once in this process."""
+        """Warn of what is wrong with settings or versions, of each thing once in this process."""
         for sentence in sentences:
             if sentence not in self._said:
                 self._said.add(sentence)

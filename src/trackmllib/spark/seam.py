@@ -3,6 +3,9 @@
 ``fit`` of the two tuners begins and ends a search; ``_parallelFitTasks`` lays out the cells of a
 fold; ``inheritable_thread_target`` of OneVsRest opens the only threads that Spark starts inside a
 fit. Each wrapper is a function of its own below, and says why it stands there.
+
+In a pyspark that is not as we know it, the folds are left alone, and a search is recorded from its
+model. Threads are told that they are inside of a search, where that is known to do no harm.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 from trackmllib.events import Place
 from trackmllib.patching import Patch
 from trackmllib.settings import Settings
+from trackmllib.spark.assumptions import differences, doubts, hands_to_threads
 from trackmllib.spark.conf import read_conf
 from trackmllib.spark.describe import describe_search
 from trackmllib.spark.here import Bound, Here, State
@@ -41,12 +45,20 @@ class Seam:
         self._here = Here()
         self._process = os.getpid()
         self._own_fits = {tuner._fit for tuner in _TUNERS}
-        self._spark_loops = {inspect.unwrap(fit).__code__ for fit in self._own_fits}
-        self._patches = [
-            *(Patch(tuner, "fit", self._around_fit) for tuner in _TUNERS),
-            Patch(tuning, "_parallelFitTasks", self._around_parallel_fit_tasks),
-            Patch(classification, "inheritable_thread_target", self._around_thread_target),
-        ]
+        different = differences()
+        self.doubts = doubts(different)
+        self._patches = [Patch(tuner, "fit", self._around_fit) for tuner in _TUNERS]
+        if not different:
+            unwrapped = map(inspect.unwrap, self._own_fits)
+            self._spark_loops = {getattr(fit, "__code__", None) for fit in unwrapped}
+            self._patches.append(
+                Patch(tuning, "_parallelFitTasks", self._around_parallel_fit_tasks)
+            )
+        self._patches.extend(
+            Patch(module, "inheritable_thread_target", self._around_thread_target)
+            for module in ((classification, tuning) if different else (classification,))
+            if hands_to_threads(module)
+        )
         self._subclasses = SubclassPatches(_TUNERS, "fit", self._around_fit_of_subclass)
 
     def install(self) -> None:
@@ -238,7 +250,7 @@ class Seam:
             return describe_search(effective, dataset, maps, settings.redaction.hides)
 
         def choose(model: Any, maps: Any, expected: int) -> int | None:
-            if type(tuner)._fit in self._own_fits:
+            if type(tuner)._fit in self._own_fits and not self.doubts:
                 return expected
             maps = tuner.getEstimatorParamMaps() if maps is None else maps
             return winner_of_model(model, tuner.getEstimator(), maps, expected)

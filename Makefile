@@ -5,6 +5,7 @@
 #   make test         run the tests; make test ARGS="-k folds" runs some
 #   make test-all     make test, and then the tests that take longer (marked heavy)
 #   make test-oldest  the same with the oldest versions of pyspark and mlflow (Python 3.10 or 3.11)
+#   make matrix       some of them with each pair of pyspark and MLflow, for docs/compatibility.md
 #   make soak         the fault tests, with twenty rounds of the random ones
 #   make lint         ruff, mypy and import-linter
 #   make docs         make the table in docs/configuration.md from the code
@@ -17,7 +18,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 ARGS =
 
-.PHONY: help venv java demo ui test test-all test-oldest soak lint docs screenshots lock clean
+.PHONY: help venv java demo ui test test-all test-oldest matrix soak lint docs screenshots lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -48,6 +49,10 @@ test-all: test
 test-oldest: java $(VENV)-oldest/.done
 	@$(VENV)-oldest/bin/python -m pytest --ignore tests/faults/test_notebook.py $(ARGS)
 
+matrix: java venv
+	@rm -rf .matrix
+	@$(BIN)/nox $(ARGS); status=$$?; $(BIN)/python tools/compatibility.py && exit $$status
+
 soak: java venv
 	@TRACKMLLIB_ROUNDS=20 $(BIN)/python -m pytest tests/faults -o timeout=1800 $(ARGS)
 
@@ -67,4 +72,4 @@ lock:
 	@sh tools/lock.sh $(PYTHON)
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-oldest .demo .nox .matrix .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

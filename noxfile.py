@@ -58,9 +58,12 @@ TESTS = [
     )
 ]
 
-# The lines of another package warn of each other. That is not ours to mend: both ends of the matrix
+# Long ones that show nothing about versions which the others do not.
+LEFT_OUT = "not (second_process or one_vs_rest_inside)"
+
+# The lines of other packages warn of each other. That is not ours to mend: both ends of the matrix
 # are tested with warnings as errors.
-WARNINGS = ["-W", "default"]
+OPTIONS = ["-W", "ignore", "-k", LEFT_OUT]
 
 RESULTS = Path(".matrix").absolute()
 
@@ -92,7 +95,7 @@ def matrix(session: nox.Session, pyspark: str, mlflow: str) -> None:
     report = RESULTS / "report.xml"
     report.unlink(missing_ok=True)
     # 1: some tests have failed. Then the others are told all the same, and the session fails below.
-    session.run("pytest", *WARNINGS, f"--junitxml={report}", *TESTS, success_codes=[0, 1])
+    session.run("pytest", *OPTIONS, f"--junitxml={report}", *TESTS, success_codes=[0, 1])
     (suite,) = ElementTree.parse(report).getroot()
     failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
     passed = int(suite.get("tests", 0)) - failed - int(suite.get("skipped", 0))

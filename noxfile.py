@@ -92,7 +92,8 @@ def matrix(session: nox.Session, pyspark: str, mlflow: str) -> None:
     said = session.run("python", "-W", "ignore", "-c", VERSIONS, silent=True)
     versions = json.loads(str(said).strip().splitlines()[-1])
     RESULTS.mkdir(exist_ok=True)
-    report = RESULTS / "report.xml"
+    name = f"python{session.python}-spark{pyspark}-mlflow{mlflow}"
+    report = RESULTS / f"{name}.xml"
     report.unlink(missing_ok=True)
     # 1: some tests have failed. Then the others are told all the same, and the session fails below.
     session.run("pytest", *OPTIONS, f"--junitxml={report}", *TESTS, success_codes=[0, 1])
@@ -100,7 +101,6 @@ def matrix(session: nox.Session, pyspark: str, mlflow: str) -> None:
     failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
     passed = int(suite.get("tests", 0)) - failed - int(suite.get("skipped", 0))
     result = {"versions": versions, "passed": passed, "failed": failed}
-    name = f"python{session.python}-spark{pyspark}-mlflow{mlflow}.json"
-    (RESULTS / name).write_text(json.dumps(result))
+    (RESULTS / f"{name}.json").write_text(json.dumps(result))
     if failed:
         session.error(f"{failed} tests failed")

@@ -6,9 +6,11 @@ import functools
 import inspect
 import logging
 import sys
+from pathlib import Path
 
 import mlflow
 import numpy as np
+import pyspark
 import pytest
 from pyspark.ml import Estimator, base, classification, tuning
 from pyspark.ml.classification import OneVsRest
@@ -20,6 +22,11 @@ from searches import regression_search, stub_search
 from stubs import StubEstimator, StubEvaluator
 from trackmllib.patching import is_patched
 from trackmllib.spark.assumptions import differences
+
+ROOT = Path(__file__).parents[2]
+
+# Spark 3.5, which is known, wraps its tasks in a thread of the pool: there nobody knows the search.
+THREADS_ARE_TOLD = not pyspark.__version__.startswith("3.")
 
 
 @pytest.fixture
@@ -76,9 +83,8 @@ def test_it_is_said_once_and_why(points, store, future):
     stub_search(numFolds=2).fit(points)
     stub_search(numFolds=2).fit(points)
     (warning,) = future()
-    assert "_parallelFitTasks is missing" in warning
-    assert "recorded from the models they return, without folds and times" in warning
-    assert "The training is not affected." in warning
+    page = (ROOT / "docs/compatibility.md").read_text(encoding="utf-8")
+    assert warning.replace(pyspark.__version__, "5.0.0") in page
     assert len(store.main_runs()) == 2
 
 
@@ -122,9 +128,10 @@ def test_what_is_logged_inside_of_the_search_is_on_its_run(points, store, future
     trackmllib.autolog()
     eva = StubEvaluator(call=lambda prediction: mlflow.log_metric("mine", prediction.x))
     stub_search(eva=eva, numFolds=2, parallelism=2).fit(points)
-    main = store.only_main_run()
-    assert sorted(value for _, value in store.history(main, "mine")) == [1, 1, 2, 2, 3, 3]
-    assert len(store.runs()) == 4
+    (main,) = [r for r in store.main_runs() if "trackmllib.search_id" in r.data.tags]
+    mine = sorted(value for _, value in store.history(main, "mine"))
+    assert mine == ([1, 1, 2, 2, 3, 3] if THREADS_ARE_TOLD else [])
+    assert (len(store.runs()) == 4) is THREADS_ARE_TOLD
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -137,8 +144,9 @@ def test_the_fits_of_the_search_are_not_recorded_by_mlflow(points, store, future
         regression_search(TrainValidationSplit, parallelism=2).fit(points)
     finally:
         mlflow.pyspark.ml.autolog(disable=True)
-    assert len(store.children(store.only_main_run())) == 3
-    assert len(store.runs()) == 4
+    (main,) = [r for r in store.main_runs() if "trackmllib.search_id" in r.data.tags]
+    assert len(store.children(main)) == 3
+    assert (len(store.runs()) == 4) is THREADS_ARE_TOLD
 
 
 def _without_averages(monkeypatch):

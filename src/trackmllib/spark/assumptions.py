@@ -38,8 +38,12 @@ def doubts(found: list[str]) -> list[str]:
 
 def hands_to_threads(module: ModuleType) -> bool:
     """Whether a module of pyspark's has the function we know, for what it hands to threads."""
-    function = attempt(lambda: _of_pyspark(module.inheritable_thread_target), len)
-    return function is None or attempt(lambda: _arguments(function) == ["f"], False)
+
+    def known() -> bool:
+        function = _of_pyspark(module.inheritable_thread_target)
+        return function is None or _arguments(function) == ["f"]
+
+    return attempt(known, False)
 
 
 def _does_a_fold() -> bool:

@@ -5,6 +5,7 @@
 #   make test         run the tests; make test ARGS="-k folds" runs some
 #   make test-all     make test, the tests that take longer (marked heavy), and other stores
 #   make test-oldest  the same with the oldest versions of pyspark and mlflow (Python 3.10 or 3.11)
+#   make matrix       some of them with each pair of pyspark and MLflow, for docs/compatibility.md
 #   make soak         the fault tests, with twenty rounds of the random ones
 #   make lint         ruff, mypy and import-linter
 #   make docs         make the table in docs/configuration.md from the code
@@ -20,7 +21,7 @@ ARGS =
 ON_FILES = $(addprefix tests/spark/,test_child_runs.py test_several_searches.py test_values.py)
 ON_POSTGRES = $(ON_FILES) tests/spark/test_main_run.py
 
-.PHONY: help venv java demo ui test test-all test-oldest soak lint docs screenshots lock clean
+.PHONY: help venv java demo ui test test-all test-oldest matrix soak lint docs screenshots lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -56,6 +57,10 @@ test-all: test $(VENV)-client/.done
 test-oldest: java $(VENV)-oldest/.done
 	@$(VENV)-oldest/bin/python -m pytest --ignore tests/faults/test_notebook.py $(ARGS)
 
+matrix: java venv
+	@rm -rf .matrix
+	@$(BIN)/nox $(ARGS); status=$$?; $(BIN)/python tools/compatibility.py && exit $$status
+
 soak: java venv
 	@TRACKMLLIB_ROUNDS=20 $(BIN)/python -m pytest tests/faults -o timeout=1800 $(ARGS)
 
@@ -75,4 +80,5 @@ lock:
 	@sh tools/lock.sh $(PYTHON)
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-client .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-client .demo .nox .matrix
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -99,6 +99,7 @@ class Session:
         self._mute.install()
         self._calls.install()
         self._seam.install()
+        self.voice.once(self._seam.doubts)
         self._termination.install()
         atexit.unregister(self._at_exit)
         atexit.register(self._at_exit)

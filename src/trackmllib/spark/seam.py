@@ -4,6 +4,9 @@
 fold; ``inheritable_thread_target`` of OneVsRest opens the only threads that Spark starts inside a
 fit. Each wrapper is a function of its own below, and says why it stands there. The tuner of
 ``pyspark.ml.connect``, which has a ``_parallelFitTasks`` of its own, is added once it is imported.
+
+In a pyspark that is not as we know it, the folds are left alone, and a search is recorded from its
+model. Threads are told that they are inside of a search, where that is known to do no harm.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from trackmllib.events import Place
 from trackmllib.imports import when_imported
 from trackmllib.patching import Patch
 from trackmllib.settings import Settings
+from trackmllib.spark.assumptions import differences, doubts, hands_to_threads
 from trackmllib.spark.conf import SessionConf
 from trackmllib.spark.describe import describe_search
 from trackmllib.spark.here import Bound, Here, State
@@ -48,12 +52,19 @@ class Seam:
         self._conf = SessionConf()
         self._process = os.getpid()
         self._own_fits = {tuner._fit for tuner in _TUNERS}
-        self._spark_loops = {inspect.unwrap(fit).__code__ for fit in self._own_fits}
-        self._patches = [
-            *(Patch(tuner, "fit", self._around_fit) for tuner in _TUNERS),
-            Patch(tuning, "_parallelFitTasks", partial(self._around_fold, EstimatorStandIn)),
-            Patch(classification, "inheritable_thread_target", self._around_thread_target),
-        ]
+        different = differences()
+        self.doubts = doubts(different)
+        self._spark_loops = {_code(fit) for fit in self._own_fits}
+        self._patches = [Patch(tuner, "fit", self._around_fit) for tuner in _TUNERS]
+        if not different:
+            self._patches.append(
+                Patch(tuning, "_parallelFitTasks", partial(self._around_fold, EstimatorStandIn))
+            )
+        self._patches.extend(
+            Patch(module, "inheritable_thread_target", self._around_thread_target)
+            for module in ((classification, tuning) if different else (classification,))
+            if hands_to_threads(module)
+        )
         self._subclasses = [SubclassPatches(_TUNERS, "fit", self._around_fit_of_subclass)]
         self._installed = False
         # Not before somebody else imports it: it needs packages that classic Spark does without.
@@ -82,7 +93,7 @@ class Seam:
         with self._host.guard("", f"watching {_CONNECT}"):
             tuner = module.CrossValidator
             self._own_fits.add(tuner._fit)
-            self._spark_loops.add(inspect.unwrap(tuner._fit).__code__)
+            self._spark_loops.add(_code(tuner._fit))
             self._patches += [
                 Patch(tuner, "fit", self._around_fit),
                 Patch(module, "_parallelFitTasks", partial(self._around_fold, ConnectStandIn)),
@@ -288,7 +299,7 @@ class Seam:
             )
 
         def choose(model: Any, maps: Any, expected: int) -> int | None:
-            if type(tuner)._fit in self._own_fits:
+            if type(tuner)._fit in self._own_fits and not self.doubts:
                 return expected
             maps = tuner.getEstimatorParamMaps() if maps is None else maps
             return winner_of_model(model, tuner.getEstimator(), maps, expected)
@@ -303,6 +314,11 @@ class Seam:
             settings=settings,
             delegates=delegates,
         )
+
+
+def _code(function: Any) -> Any:
+    """The code of a function that may be wrapped; None of what is no function of Python's."""
+    return getattr(inspect.unwrap(function), "__code__", None)
 
 
 def _telling(method: weakref.WeakMethod[Callable[[ModuleType], None]]) -> Callable[..., None]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pyspark.ml.base import _FitMultipleIterator
+# Its iterator is looked up when it is needed: a later pyspark may not have it.
+from pyspark.ml import base
 
 from trackmllib.spark.here import Here
 
@@ -28,9 +29,9 @@ class EstimatorStandIn:
 
     def fitMultiple(self, dataset: Any, params: Any) -> Iterator[tuple[int, Any]]:
         models = self._estimator.fitMultiple(dataset, params)
-        if type(models) is _FitMultipleIterator:
+        if type(models) is base._FitMultipleIterator:
             watched = _watch_single(models.fitSingleModel, self._here, dataset)
-            single: Iterator[tuple[int, Any]] = _FitMultipleIterator(watched, models.numModel)
+            single: Iterator[tuple[int, Any]] = base._FitMultipleIterator(watched, models.numModel)
             return single
         return _Models(models, self._here, dataset)
 

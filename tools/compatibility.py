@@ -1,0 +1,53 @@
+"""Writes the table of tested versions into docs/compatibility.md, from what nox has left."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "compatibility.md"
+RESULTS = ROOT / ".matrix"
+BEGIN = "<!-- The table is made from the results: make matrix -->\n"
+END = "<!-- End of the table. -->\n"
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """The table in Markdown: a row for each combination, by version."""
+    heads = ["Python", "pyspark", "MLflow", "tests"]
+    rows = [heads, ["---"] * len(heads)]
+    for result in sorted(results, key=lambda result: [_numbers(v) for v in result["versions"]]):
+        failed = f", **{result['failed']} failed**" if result["failed"] else ""
+        rows.append([*result["versions"], f"{result['passed']} passed{failed}"])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def with_table(page: str, made: str) -> str:
+    """The page with this between its two marks."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{PAGE.name} has no place for the table")
+    return f"{before}{BEGIN}\n{made}\n{END}{after}"
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
+
+
+def _main() -> None:
+    files = sorted(RESULTS.glob("*.json"))
+    if not files:
+        raise SystemExit("There are no results: run make matrix first.")
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    day = datetime.date.fromtimestamp(max(file.stat().st_mtime for file in files))
+    where = f"Run on {day.isoformat()}, on {platform.system()} ({platform.machine()}):\n\n"
+    page = with_table(PAGE.read_text(encoding="utf-8"), where + table(results))
+    PAGE.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _main()

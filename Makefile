@@ -19,7 +19,7 @@ BIN = $(VENV)/bin
 ARGS =
 # What make test-all runs on other stores too; any test can: make test ARGS="--store=s3".
 ON_FILES = $(addprefix tests/spark/,test_child_runs.py test_several_searches.py test_values.py)
-ON_POSTGRES = $(ON_FILES) tests/spark/test_main_run.py
+ON_POSTGRES = $(ON_FILES) $(addprefix tests/spark/,test_main_run.py test_nested.py test_models.py)
 
 .PHONY: help venv java demo ui test test-all test-oldest matrix soak lint docs screenshots lock clean
 
@@ -50,7 +50,7 @@ test: java venv
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-all: test $(VENV)-client/.done
-	@TRACKMLLIB_CLIENT_VENV=$(abspath $(VENV)-client) $(BIN)/python -m pytest -m heavy $(ARGS)
+	@CLIENT_VENV=$(abspath $(VENV)-client) $(BIN)/python -m pytest -m heavy $(ARGS)
 	@$(BIN)/python -m pytest --store=postgres $(ON_POSTGRES) $(ARGS)
 	@$(BIN)/python -m pytest --store=file $(ON_FILES) $(ARGS)
 

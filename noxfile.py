@@ -44,7 +44,7 @@ LIMITS = {
     ("mlflow", "3.17"): [],
 }
 
-# Each feature on real Spark, with SQLite and with a server.
+# What depends on how pyspark and MLflow are made, on real Spark, with SQLite and with a server.
 TESTS = [
     f"tests/spark/test_{name}.py"
     for name in (
@@ -59,7 +59,7 @@ TESTS = [
 ]
 
 # Long ones that show nothing about versions which the others do not.
-LEFT_OUT = "not (second_process or one_vs_rest_inside)"
+LEFT_OUT = "not (second_process or one_vs_rest_and)"
 
 # The lines of other packages warn of each other. That is not ours to mend: both ends of the matrix
 # are tested with warnings as errors.

@@ -47,11 +47,16 @@ class _Finder:
         load = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
+            if module.__name__ != name:
+                # A loader may be that of a whole archive.
+                load(module)
+                return
             self.loading.add(name)
             try:
                 load(module)
             finally:
                 self.loading.discard(name)
+            loader.exec_module = load
             for then in self.waiting.pop(name, ()):
                 then(module)
 

@@ -26,6 +26,8 @@ class RunningSearch:
         self.result = SearchResult(started)
         self.recorder = Recorder(destination, self.result)
         self.closed = False
+        # Whether a thread of Spark's has waited in vain for a run to be made: it does so once.
+        self.gave_up = False
         # Made with the first model that is to be kept.
         self.models: Models | None = None
         # Searches inside of this one, which do not wait for their delivery themselves.

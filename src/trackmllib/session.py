@@ -87,7 +87,7 @@ class Session:
         self._mute = MlflowMute(self._seam.inside_search)
         self._calls = CallsOfUsers()
         self._termination = TerminationHandler(
-            self._terminate, lambda: self.settings.flush_timeout + 2.0
+            self._terminate, lambda: self._longest_timeout() + 2.0
         )
 
     def start(self) -> None:
@@ -134,6 +134,8 @@ class Session:
     def settings_with(self, conf: Mapping[str, str]) -> Settings:
         sentences: list[str] = []
         settings = self.settings.with_conf(conf, sentences.append)
+        if settings.registered_model_name is not None and settings.log_models == "none":
+            sentences.append('registered_model_name has an effect only with log_models="best".')
         self.voice.once(sentences, settings)
         return settings
 
@@ -185,8 +187,9 @@ class Session:
         search = self._searches.get(search_id)
         found = None
         if search is not None:
+            patience = 0.0 if search.gave_up else search.settings.flush_timeout
             try:
-                self._delivery.wait_for(is_there, search_id, search.settings.flush_timeout)
+                search.gave_up = not self._delivery.wait_for(is_there, search_id, patience)
                 found = self._tracking.run_id(search_id, candidate)
             except Refused:
                 return None
@@ -343,7 +346,7 @@ class Session:
 
     def _leave(self) -> None:
         """Send what waits of this process's searches, and say where the rest is."""
-        waiting = self._delivery.flush(None, self.settings.flush_timeout)
+        waiting = self._delivery.flush(None, self._longest_timeout())
         stopped = self._delivery.stop()
         if waiting and not isinstance(self._outbox, ProcessOutbox):
             self.voice.warn(
@@ -360,6 +363,11 @@ class Session:
             self._outbox.release()
         if self._inheritance.stop():
             self._estate.release()
+
+    def _longest_timeout(self) -> float:
+        """That of all searches, or a longer one of a search that is not delivered."""
+        of_searches = [search.settings.flush_timeout for search in self._searches.all()]
+        return max([self.settings.flush_timeout, *of_searches])
 
     def _what_remains(self) -> str:
         if isinstance(self._outbox, ProcessOutbox) and not self._outbox.is_on_disk():

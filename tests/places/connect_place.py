@@ -21,7 +21,7 @@ from faults.scene import Driver, Scene, end
 from reading import Store
 
 _HERE = Path(__file__).resolve().parent
-_THIN = Path(os.environ.get("TRACKMLLIB_CLIENT_VENV", _HERE.parents[1] / ".venv-client"))
+_THIN = Path(os.environ.get("CLIENT_VENV", _HERE.parents[1] / ".venv-client"))
 _numbers = itertools.count(1)
 
 

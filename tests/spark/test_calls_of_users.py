@@ -7,6 +7,7 @@ import threading
 
 import mlflow
 import pytest
+from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
 import trackmllib
@@ -35,6 +36,7 @@ def test_they_land_on_the_child_of_the_cell(points, any_store, parallelism, tmp_
         file = tmp_path / f"of-{x}-{threading.get_ident()}.txt"
         file.write_text(str(x))
         mlflow.log_artifact(str(file), "files")
+        mlflow.log_figure(Figure(), "figure.png")
 
     search = stub_search(eva=StubEvaluator(call=log), numFolds=2, parallelism=parallelism)
     model = search.fit(points)
@@ -52,6 +54,7 @@ def test_they_land_on_the_child_of_the_cell(points, any_store, parallelism, tmp_
         assert child.data.params == {"x": str(x), "region": f"r{x}"}
         assert child.data.tags["owner"] == f"o{x}"
         assert any_store.text(child, "notes.txt") == f"text of {x}"
+        assert "figure.png" in any_store.files(child, "")
         assert any(name.startswith(f"of-{x}-") for name in any_store.files(child, "files"))
     assert "auc_by_region" not in main.data.metrics
 

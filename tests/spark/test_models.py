@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import time
 
 import mlflow
 import pytest
@@ -135,7 +137,10 @@ def test_all_models_lie_on_their_child_runs(points, store, caplog):
         assert len(store.history(child, "logLoss")) == 2
     assert "model" in store.files(main, "")
     (line,) = warnings_of(caplog)
-    assert line.startswith('log_models="all" keeps the 6 models of this search')
+    assert line.startswith(
+        'log_models="all" keeps the 6 models of this search; the first one takes '
+    )
+    assert re.search(r"takes \d.* KiB, so all of them about \d.* KiB\.$", line)
 
 
 @pytest.mark.parametrize("parallelism", [1, 2])
@@ -188,3 +193,15 @@ def test_the_data_costs_no_spark_job(spark, points, store):
 def test_no_dataset_is_logged_without_being_asked_for(points, recorded):
     stub_search(numFolds=2).fit(points)
     assert not recorded.only_main_run().inputs.dataset_inputs
+
+
+def test_a_server_that_is_away_is_waited_for_once(points, lenient, caplog):
+    """Not at each cell: a search of many would take hours."""
+    mlflow.set_tracking_uri("http://127.0.0.1:9")
+    trackmllib.autolog(log_models="all", flush_timeout=5, wait=False)
+    began = time.monotonic()
+    stub_search(xs=[float(x) for x in range(20)], numFolds=3).fit(points)
+    # 60 cells and the winner: 305 s if each of them waited.
+    assert time.monotonic() - began < 120
+    (warning,) = warnings_of(caplog)
+    assert "the best model is not logged: the tracking server does not answer" in warning

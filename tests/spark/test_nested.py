@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+
 import mlflow
 import pytest
 from pyspark.ml import Pipeline
-from pyspark.ml.classification import LinearSVC, LogisticRegression, OneVsRest
+from pyspark.ml.classification import (
+    LinearSVC,
+    LogisticRegression,
+    OneVsRest,
+    RandomForestClassifier,
+)
 from pyspark.ml.evaluation import MulticlassClassificationEvaluator
 from pyspark.ml.tuning import CrossValidator, ParamGridBuilder, TrainValidationSplit
 
@@ -137,12 +144,24 @@ def test_a_pipeline_that_is_fitted_by_itself_has_a_main_run_for_its_tuner(points
     assert averages == model.stages[0].avgMetrics
 
 
+@pytest.fixture
+def mlflow_autolog():
+    """MLflow records each fit, wherever it can."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.pyspark.ml.autolog(log_models=False, log_datasets=False, silent=True)
+    yield
+    mlflow.pyspark.ml.autolog(disable=True)
+
+
 @pytest.mark.parametrize("parallelism", [1, 2])
-def test_one_vs_rest_inside_of_a_candidate_starts_no_runs(points, recorded, parallelism):
-    svc = LinearSVC(maxIter=1)
-    est = OneVsRest(classifier=svc, parallelism=2)
+def test_one_vs_rest_and_ensembles_inside_of_a_candidate_start_no_runs(
+    points, recorded, mlflow_autolog, parallelism
+):
+    svc, forest = LinearSVC(maxIter=1), RandomForestClassifier(numTrees=2, seed=1)
+    each = OneVsRest(classifier=svc, parallelism=2, predictionCol="each")
     search = CrossValidator(
-        estimator=est,
+        estimator=Pipeline(stages=[each, forest]),
         estimatorParamMaps=ParamGridBuilder().addGrid(svc.regParam, [0.0, 0.1]).build(),
         evaluator=MulticlassClassificationEvaluator(),
         numFolds=2,

@@ -9,7 +9,6 @@ from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.models import ModelSignature, infer_signature
 
 from trackmllib.tracking import conflicts
 from trackmllib.tracking.http import tried_once
@@ -64,7 +63,10 @@ def _columns(model: Any, dataset: Any, not_inputs: Collection[str]) -> tuple[Any
         return dataset, model.transform(dataset)
 
 
-def _signature(inputs: Any, outputs: Any) -> ModelSignature:
+def _signature(inputs: Any, outputs: Any) -> Any:
+    # MLflow has it only where pandas is; who logs no model needs none.
+    from mlflow.models import infer_signature
+
     known = set(inputs.columns)
     made = [name for name in outputs.columns if name not in known]
     # As MLflow's Python functions of Spark models: they return this column and no other.

@@ -17,8 +17,8 @@ _OF_TRAINING = ("labelCol", "weightCol", "foldCol", "censorCol", "validationIndi
 class Models:
     """Logs models of one search, on Spark's threads: only there a model can be saved.
 
-    ``run_id`` waits for the run of a candidate, or of the search; ``problem`` is told what went
-    wrong, and ``say`` how much room the models take.
+    ``run_id`` waits for the run of a candidate, or of the search; ``is_away`` says whether the
+    server answers now; ``problem`` is told what went wrong, ``say`` how much room the models take.
     """
 
     def __init__(
@@ -27,6 +27,7 @@ class Models:
         settings: Settings,
         description: SearchDescription,
         run_id: Callable[[int | None], str | None],
+        is_away: Callable[[], bool],
         problem: Callable[[str], None],
         say: Callable[[str], None],
     ) -> None:
@@ -34,6 +35,7 @@ class Models:
         self._settings = settings
         self._description = description
         self._run_id = run_id
+        self._is_away = is_away
         self._problem = problem
         self._say = say
         self._lock = threading.Lock()
@@ -42,10 +44,14 @@ class Models:
     def keep_best(self, model: Any, data: Any) -> None:
         """Log the model of the winner on the main run, and register it."""
         run_id = self._run_id(None)
-        if run_id is None:
+        if run_id is None or self._is_away():
             self._not_logged("the best model", "the tracking server does not answer")
             return
-        name = models.free_name(run_id, self._search_id)
+        try:
+            name = models.free_name(run_id, self._search_id)
+        except Exception as error:  # noqa: BLE001 - the server's
+            self._not_logged("the best model", _first(error))
+            return
         if not self._log("the best model", model, data, name):
             return
         wanted = self._settings.registered_model_name
@@ -58,7 +64,7 @@ class Models:
     def keep_cell(self, candidate: int, fold: int, model: Any, data: Any) -> None:
         """Log the model of a cell on the child run of its candidate."""
         what = f"the model of candidate {candidate}, fold {fold},"
-        if self._run_id(candidate) is None:
+        if self._run_id(candidate) is None or self._is_away():
             self._not_logged(what, "the tracking server does not answer")
             return
         self._log(what, model, data, f"{models.NAME}_fold_{fold}", measure=True)

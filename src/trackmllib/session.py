@@ -11,6 +11,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 from trackmllib.clock import Clock, SystemClock
@@ -34,6 +35,7 @@ from trackmllib.tracking.active import current_destination
 from trackmllib.tracking.apply import MlflowTracking
 from trackmllib.tracking.calls_of_users import CallsOfUsers, active
 from trackmllib.tracking.credentials import Credentials
+from trackmllib.tracking.lazy_run import Found
 from trackmllib.tracking.mute import MlflowMute
 from trackmllib.voice import Voice
 
@@ -151,6 +153,7 @@ class Session:
                 search.settings,
                 search.result.description,
                 run_id=lambda candidate: self._run_id(search_id, candidate),
+                is_away=lambda: self._delivery.trouble(search_id) is not None,
                 problem=lambda reason: self._problem(search_id, reason),
                 say=lambda text: self.voice.warn(text, search.settings),
             )
@@ -165,39 +168,44 @@ class Session:
         if self._target is not self._tracking:
             return nullcontext()
         return active(
-            lambda: self._run_id(search_id, candidate()),
+            lambda: self._find_run(search_id, candidate(), fold),
             fold,
             lambda: self.guard(search_id, "making the run of a cell the active one"),
             lambda: self._problem(
                 search_id,
-                "code inside of the search ended a run of the search itself; what came later is on "
-                "it, and it has its own end when the search has",
+                "code inside of the search called mlflow.end_run() for a run of it; the run goes "
+                "on, and ends when it is complete",
             ),
         )
 
-    def _run_id(self, search_id: str, candidate: int | None) -> str | None:
-        """The id of a run, once the server has made it; None if it will not.
+    def _find_run(self, search_id: str, candidate: int | None, fold: int | None) -> Found:
+        """The run of a cell; of one that begins when its search is over, the main run."""
+        found = self._run_id(search_id, candidate)
+        settled = found is not None and (candidate is not None or fold is None)
+        return Found(found or self._tracking.main_run_id(search_id), settled)
 
-        For a cell that begins when its search is over, it is the main run.
-        """
+    def _run_id(self, search_id: str, candidate: int | None) -> str | None:
+        """The id of a run, once the server has made it; None if it will not."""
 
         def is_there() -> bool:
             return self._tracking.run_id(search_id, candidate) is not None
 
         search = self._searches.get(search_id)
-        found = None
-        if search is not None:
-            patience = 0.0 if search.gave_up else search.settings.flush_timeout
-            try:
-                search.gave_up = not self._delivery.wait_for(is_there, search_id, patience)
-                found = self._tracking.run_id(search_id, candidate)
-            except Refused:
-                return None
-        return found or self._tracking.main_run_id(search_id)
+        if search is None:
+            return None
+        patience = 0.0 if search.gave_up else search.settings.flush_timeout
+        try:
+            search.gave_up = not self._delivery.wait_for(is_there, search_id, patience)
+            return self._tracking.run_id(search_id, candidate)
+        except Refused:
+            return None
 
     def _take_up(self, event: Event, settings: Settings) -> RunningSearch | None:
         """Record an event; the search that it is about, None if that one has ended."""
         if isinstance(event, SearchStarted):
+            if event.parent is not None and self._searches.get(event.parent.search_id) is None:
+                # The outer one is not recorded.
+                event = replace(event, parent=None)
             self._searches.begin(event, settings)
             self._delivery.try_again()
             self._inheritance.try_again()

@@ -17,6 +17,7 @@ from trackmllib import events, operations
 from trackmllib.events import (
     Candidate,
     Component,
+    Dataset,
     Event,
     Failure,
     GridSetting,
@@ -33,6 +34,7 @@ from trackmllib.operations import (
     EndRun,
     LogArtifact,
     LogBatch,
+    LogDataset,
     Metric,
     OpenMainRun,
     Operation,
@@ -118,6 +120,7 @@ DESCRIPTIONS = st.builds(
     schema=PAIRS,
     versions=PAIRS,
     application_id=st.none() | TEXTS,
+    dataset=st.none() | st.builds(Dataset, digest=TEXTS, path=st.none() | TEXTS),
 )
 FAILURES = st.builds(Failure, type=TEXTS, message=TEXTS, traceback=TEXTS, interrupted=st.booleans())
 PLACES = st.builds(
@@ -158,6 +161,8 @@ DESTINATIONS = st.builds(
     experiment_id=st.none() | TEXTS,
     experiment_name=st.none() | TEXTS,
     owned=st.booleans(),
+    parent_search_id=st.none() | TEXTS,
+    parent_candidate=st.none() | INTS,
 )
 OPERATIONS = {
     OpenMainRun: st.builds(
@@ -166,6 +171,7 @@ OPERATIONS = {
     CreateChildRun: st.builds(CreateChildRun, **OF_RUN, name=TEXTS, start_ms=TIMES, tags=PAIRS),
     LogBatch: st.builds(LogBatch, **OF_RUN, params=PAIRS, metrics=tuples(METRICS), tags=PAIRS),
     LogArtifact: st.builds(LogArtifact, **OF_RUN, file_name=FILE_NAMES, text=TEXTS),
+    LogDataset: st.builds(LogDataset, **OF_RUN, digest=TEXTS, path=st.none() | TEXTS, schema=PAIRS),
     EndRun: st.builds(
         EndRun,
         **OF_RUN,

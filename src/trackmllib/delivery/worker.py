@@ -109,14 +109,18 @@ class Delivery:
     def wait_for(self, done: Callable[[], bool], search_id: str, patience: float) -> bool:
         """Wait until ``done`` says yes to what was delivered of a search; whether it has.
 
-        For as long as the server takes what it is sent; while it is away, ``patience`` seconds.
+        For as long as the server takes what it is sent; while it is away, ``patience`` seconds, and
+        not at all while it wants other credentials.
         """
         away_since = math.inf
         with self._hurry():
             while not done():
                 now = time.monotonic()
-                away_since = min(away_since, now) if self.trouble(search_id) else math.inf
-                if now - away_since > patience or not self._outbox.waiting(search_id):
+                trouble = self.trouble(search_id)
+                away_since = math.inf if trouble is None else min(away_since, now)
+                nobody_sends = self._stop.is_set() or not self._outbox.waiting(search_id)
+                hopeless = nobody_sends or isinstance(trouble, Unauthorized)
+                if hopeless or now - away_since > patience:
                     return done()
                 with self._outbox.changed:
                     self._outbox.changed.wait(LOOK_AGAIN_SECONDS)

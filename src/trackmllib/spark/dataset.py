@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from typing import Any
+from urllib.parse import urlsplit
 
 from trackmllib.events import Dataset
 from trackmllib.guard import attempt
@@ -27,4 +28,9 @@ def _folder(files: list[str]) -> str | None:
     """The file that it is read from, or the folder of them all."""
     if not files:
         return None
-    return without_credentials(files[0] if len(files) == 1 else posixpath.commonpath(files))
+    if len(files) == 1:
+        return without_credentials(files[0])
+    common = posixpath.commonprefix([file.rpartition("/")[0] + "/" for file in files])
+    folder = common.rpartition("/")[0]
+    place = urlsplit(folder)
+    return without_credentials(folder) if place.netloc or place.path.strip("/") else None

@@ -112,10 +112,12 @@ class Seam:
         if not (settings := self._wanted(args, kwargs)):
             return original(tuner, *args, **kwargs)
         if self._is_in_hand(tuner):
-            with Bound(here, State(muted=True)):
+            # Its folds are seen once: here, or in the loop that the subclass has made before.
+            again = here.search is None or here.search.has_folds
+            with Bound(here, State(muted=True) if again else here.state):
                 return original(tuner, *args, **kwargs)
         place = self._place()
-        if here.search is not None and here.search.expects_delegate:
+        if here.search is not None and here.search.is_delegated_to(tuner):
             here.search.superseded = True
             place = here.search.place
         search = self._search(tuner, args, kwargs, settings, place)
@@ -136,7 +138,7 @@ class Seam:
         if (
             not (settings := self._wanted(args, kwargs))
             or self._is_in_hand(tuner)
-            or (outer is not None and outer.expects_delegate)
+            or (outer is not None and outer.is_delegated_to(tuner))
         ):
             return original(tuner, *args, **kwargs)
         search = self._search(tuner, args, kwargs, settings, self._place(), delegates=True)
@@ -240,7 +242,8 @@ class Seam:
     def _is_in_hand(self, tuner: Any) -> bool:
         """Whether a tuner fitted now is part of what is recorded already, or of what is over.
 
-        A subclass may loop over the folds in a ``fit`` of its own and then call the one above.
+        A subclass may do something in a ``fit`` of its own and then call the one above. Any other
+        tuner is a search inside of this one, which has begun then.
         """
         state = self._here.state
         if state.cell is not None:
@@ -248,7 +251,9 @@ class Seam:
         if state.search is None:
             return state.muted
         search = state.search
-        return search.tuner is tuner if search.begun else not search.expects_delegate
+        if search.is_of(tuner):
+            return not search.is_delegated_to(tuner)
+        return not search.begin_with_own_grid()
 
     def _place(self) -> Place | None:
         """Where in another search a search that begins now is; None if in none."""

@@ -170,10 +170,27 @@ class SearchWatch:
     def guard(self, doing: str) -> Guard:
         return self._host.guard(self.search_id, doing)
 
+    def is_of(self, tuner: Any) -> bool:
+        """Whether a tuner is the one of this search, or a copy of it."""
+        return tuner is self.tuner or attempt(lambda: bool(tuner.uid == self.tuner.uid), False)
+
+    def is_delegated_to(self, tuner: Any) -> bool:
+        """Whether this search is the one of the ``fit`` of this tuner that is called now."""
+        return self._delegates and not self.begun and self.is_of(tuner)
+
+    def begin_with_own_grid(self) -> bool:
+        """Begin before the first fold, because a search inside of it begins; whether it has a grid
+        by which it can be described.
+        """
+        if not self.begun:
+            maps = attempt(lambda: self.tuner.getEstimatorParamMaps(), None)
+            if maps:
+                self.begin(maps)
+        return self.begun
+
     @property
-    def expects_delegate(self) -> bool:
-        """Whether the next tuner that is fitted is this search itself."""
-        return self._delegates and not self.begun
+    def has_folds(self) -> bool:
+        return self._folds > 0
 
     @property
     def inner_place(self) -> Place:

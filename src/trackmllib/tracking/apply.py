@@ -129,7 +129,8 @@ class MlflowTracking:
             made = client.get_run(destination.run_id)
             if destination.owned:
                 calls.resume(client, made, destination)
-        self._main_runs[operation.search_id] = made.info.run_id
+        if destination.parent_search_id is None:
+            self._main_runs[operation.search_id] = made.info.run_id
         known.keep(
             {
                 RUN: made.info.run_id,

@@ -1,7 +1,8 @@
 """What users log inside of a search: it lands on the child run of the cell, or on the main run.
 
-For the length of a cell, that cell's run is MLflow's active run in its thread. Three functions of
-MLflow are told the rest: metrics without a step get the fold, and a run that is started is nested.
+For the length of a cell, that cell's run is MLflow's active run in its thread. Four functions of
+MLflow are told the rest: metrics without a step get the fold, a run that is started is nested, and
+the run of the cell is not ended before the cell is.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ from mlflow.tracking import fluent
 
 from trackmllib.guard import Guard
 from trackmllib.patching import Patch
-from trackmllib.tracking.lazy_run import LazyRun, active_runs
-
-Find = Callable[[], "str | None"]
+from trackmllib.tracking.lazy_run import Found, LazyRun, active_runs, end_now
 
 
 class CallsOfUsers:
@@ -32,6 +31,7 @@ class CallsOfUsers:
                 ("log_metric", _log_metric),
                 ("log_metrics", _log_metrics),
                 ("start_run", _start_run),
+                ("end_run", _end_run),
             )
         ]
 
@@ -46,12 +46,15 @@ class CallsOfUsers:
 
 @contextmanager
 def active(
-    find: Find, fold: int | None, guard: Callable[[], Guard], ended: Callable[[], None]
+    find: Callable[[], Found],
+    fold: int | None,
+    guard: Callable[[], Guard],
+    ended: Callable[[], None],
 ) -> Iterator[None]:
     """The run that ``find`` finds is the active one of this thread.
 
     A run of the user's that is active keeps its place where no ``fold`` is given: it is the main
-    run then. ``ended`` is called where the user's code has ended ours, which it should leave to us.
+    run then. ``ended`` is called where the user's code wanted to end it, which it leaves to us.
     """
     run: LazyRun | None = None
     with guard():
@@ -68,11 +71,16 @@ def active(
 
 
 def _leave(run: LazyRun, ended: Callable[[], None]) -> None:
+    """Take the run off the stack, and what was started in the cell and left open."""
     runs = active_runs()
-    left = [other for other in runs if other is not run]
-    if len(left) == len(runs):
+    if run in runs:
+        place = runs.index(run)
+        left_open = runs[place + 1 :]
+        del runs[place:]
+        for other in reversed(left_open):
+            end_now(other)
+    if run.ended:
         ended()
-    runs[:] = left
     run.close()
 
 
@@ -110,4 +118,13 @@ def _start_run(original: Any, *args: Any, **kwargs: Any) -> Any:
             args = (*args[:3], True, *args[4:])
         else:
             kwargs["nested"] = True
+    return original(*args, **kwargs)
+
+
+def _end_run(original: Any, *args: Any, **kwargs: Any) -> Any:
+    """``end_run(status)``: what comes after it in a cell would start a run of its own."""
+    runs = active_runs()
+    if runs and isinstance(runs[-1], LazyRun):
+        runs[-1].ended = True
+        return None
     return original(*args, **kwargs)

@@ -22,6 +22,8 @@ from trackmllib.patching import Patch
 TIMEOUT_SECONDS = 30
 
 _here = threading.local()
+_lock = threading.Lock()
+_inside = 0
 
 
 @contextmanager
@@ -29,13 +31,20 @@ def tried_once() -> Iterator[None]:
     """In this thread, MLflow tries each HTTP request once, and waits 30 s for the answer, or as
     long as the user has set by ``MLFLOW_HTTP_REQUEST_TIMEOUT``.
     """
-    _patch.install()
+    global _inside
+    before = getattr(_here, "once", False)
+    with _lock:
+        _inside += 1
+        _patch.install()
     _here.once = True
     try:
         yield
     finally:
-        _here.once = False
-        _patch.uninstall()
+        _here.once = before
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                _patch.uninstall()
 
 
 def _get(original: Any, variable: Any) -> Any:

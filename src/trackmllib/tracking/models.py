@@ -26,9 +26,9 @@ def log_model(
     data, which takes one. ``not_inputs`` are columns that only the training needs.
     """
     inputs, outputs = _columns(model, dataset, not_inputs)
-    with tried_once(), warnings.catch_warnings():
-        # MLflow's hints on how the user should call it are not for the user here.
-        warnings.simplefilter("ignore", UserWarning)
+    # MLflow's hint on how the user should call it is not for the user here.
+    warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column")
+    with tried_once():
         info = mlflow.spark.log_model(
             model,
             name,
@@ -50,7 +50,8 @@ def register(run_id: str, name: str, registered_model_name: str) -> None:
 
 def free_name(run_id: str, search_id: str) -> str:
     """The name for the model of a search on a run that may hold the one of another."""
-    taken = {file.path for file in MlflowClient().list_artifacts(run_id)}
+    with tried_once():
+        taken = {file.path for file in MlflowClient().list_artifacts(run_id)}
     return conflicts.renamed(NAME, search_id) if NAME in taken else NAME
 
 

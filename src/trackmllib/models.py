@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from trackmllib.events import Component, SearchDescription
+from trackmllib.guard import attempt
 from trackmllib.settings import Settings
 from trackmllib.tracking import models
 
@@ -64,14 +65,17 @@ class Models:
     def keep_cell(self, candidate: int, fold: int, model: Any, data: Any) -> None:
         """Log the model of a cell on the child run of its candidate."""
         what = f"the model of candidate {candidate}, fold {fold},"
-        if self._run_id(candidate) is None or self._is_away():
+        run_id = self._run_id(candidate)
+        if run_id is None or self._is_away():
             self._not_logged(what, "the tracking server does not answer")
             return
-        self._log(what, model, data, f"{models.NAME}_fold_{fold}", measure=True)
+        name = f"{models.NAME}_fold_{fold}"
+        if self._log(what, model, data, name):
+            self._measure(run_id, name)
 
-    def _log(self, what: str, model: Any, data: Any, name: str, *, measure: bool = False) -> bool:
+    def _log(self, what: str, model: Any, data: Any, name: str) -> bool:
         try:
-            size = models.log_model(
+            models.log_model(
                 model,
                 data,
                 name=name,
@@ -84,20 +88,20 @@ class Models:
             else:
                 self._not_logged(what, _first(error))
             return False
-        if measure:
-            self._measure(size)
         return True
 
-    def _measure(self, size: int | None) -> None:
+    def _measure(self, run_id: str, name: str) -> None:
         """Say once how much room all of them take, if they are as large as the first one."""
         with self._lock:
             if self._measured:
                 return
             self._measured = True
         count = len(self._description.candidates) * self._description.folds
-        room = "" if size is None else f"; the first one takes {_bytes(size)}, so all of them about"
-        total = "" if size is None else f" {_bytes(size * count)}"
-        self._say(f'log_models="all" keeps the {count} models of this search{room}{total}.')
+        size = attempt(lambda: models.size(run_id, name), 0)
+        self._say(
+            f'log_models="all" keeps the {count} models of this search: the first one takes '
+            f"{_bytes(size)}, so all of them take about {_bytes(size * count)}."
+        )
 
     def _not_logged(self, what: str, reason: str) -> None:
         self._problem(f"{what} is not logged: {reason}")

@@ -16,9 +16,10 @@ from typing import Any
 
 from trackmllib.clock import Clock, SystemClock
 from trackmllib.delivery.worker import Delivery, Target
-from trackmllib.errors import IncompleteRecord, Refused, Unauthorized
+from trackmllib.errors import IncompleteRecord, Unauthorized
 from trackmllib.events import Event, Failure, SearchFailed, SearchFinished, SearchStarted
 from trackmllib.guard import Guard, attempt
+from trackmllib.made_runs import MadeRuns
 from trackmllib.models import Models
 from trackmllib.operations import Destination, Operation
 from trackmllib.outbox.estate import Estate
@@ -35,7 +36,6 @@ from trackmllib.tracking.active import current_destination
 from trackmllib.tracking.apply import MlflowTracking
 from trackmllib.tracking.calls_of_users import CallsOfUsers, active
 from trackmllib.tracking.credentials import Credentials
-from trackmllib.tracking.lazy_run import Found
 from trackmllib.tracking.mute import MlflowMute
 from trackmllib.voice import Voice
 
@@ -85,6 +85,7 @@ class Session:
         self._estate = Estate(self._say)
         heir = MlflowTracking(self._problem, self._estate, credentials)
         self._inheritance = Delivery(self._estate, heir, self._refused)
+        self._runs = MadeRuns(self._searches, self._tracking, self._delivery)
         self._seam = Seam(self, new_id)
         self._mute = MlflowMute(self._seam.inside_search)
         self._calls = CallsOfUsers()
@@ -152,7 +153,7 @@ class Session:
                 search_id,
                 search.settings,
                 search.result.description,
-                run_id=lambda candidate: self._run_id(search_id, candidate),
+                run_id=lambda candidate: self._runs.id_of(search_id, candidate),
                 is_away=lambda: self._delivery.trouble(search_id) is not None,
                 problem=lambda reason: self._problem(search_id, reason),
                 say=lambda text: self.voice.warn(text, search.settings),
@@ -168,7 +169,7 @@ class Session:
         if self._target is not self._tracking:
             return nullcontext()
         return active(
-            lambda: self._find_run(search_id, candidate(), fold),
+            lambda: self._runs.find(search_id, candidate(), fold),
             fold,
             lambda: self.guard(search_id, "making the run of a cell the active one"),
             lambda: self._problem(
@@ -177,28 +178,6 @@ class Session:
                 "on, and ends when it is complete",
             ),
         )
-
-    def _find_run(self, search_id: str, candidate: int | None, fold: int | None) -> Found:
-        """The run of a cell; of one that begins when its search is over, the main run."""
-        found = self._run_id(search_id, candidate)
-        settled = found is not None and (candidate is not None or fold is None)
-        return Found(found or self._tracking.main_run_id(search_id), settled)
-
-    def _run_id(self, search_id: str, candidate: int | None) -> str | None:
-        """The id of a run, once the server has made it; None if it will not."""
-
-        def is_there() -> bool:
-            return self._tracking.run_id(search_id, candidate) is not None
-
-        search = self._searches.get(search_id)
-        if search is None:
-            return None
-        patience = 0.0 if search.gave_up else search.settings.flush_timeout
-        try:
-            search.gave_up = not self._delivery.wait_for(is_there, search_id, patience)
-            return self._tracking.run_id(search_id, candidate)
-        except Refused:
-            return None
 
     def _take_up(self, event: Event, settings: Settings) -> RunningSearch | None:
         """Record an event; the search that it is about, None if that one has ended."""

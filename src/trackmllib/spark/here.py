@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from trackmllib.settings import Settings
-    from trackmllib.spark.watch import CellWatch, SearchWatch
+    from trackmllib.spark.cell import CellWatch
+    from trackmllib.spark.watch import SearchWatch
 
 
 class State(NamedTuple):

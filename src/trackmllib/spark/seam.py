@@ -30,13 +30,14 @@ from trackmllib.imports import when_imported
 from trackmllib.patching import Patch
 from trackmllib.settings import Settings
 from trackmllib.spark.assumptions import differences, doubts, hands_to_threads
+from trackmllib.spark.cell import CellWatch
 from trackmllib.spark.conf import SessionConf
 from trackmllib.spark.describe import describe_search
 from trackmllib.spark.here import Bound, Here, State
 from trackmllib.spark.scores import winner_of_model
 from trackmllib.spark.standins import ConnectStandIn, EstimatorStandIn, EvaluatorStandIn
 from trackmllib.spark.subclasses import SubclassPatches
-from trackmllib.spark.watch import CellWatch, Host, SearchWatch
+from trackmllib.spark.watch import Host, SearchWatch
 
 _TUNERS = (CrossValidator, TrainValidationSplit)
 _CONNECT = "pyspark.ml.connect.tuning"

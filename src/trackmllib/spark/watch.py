@@ -1,4 +1,4 @@
-"""Watches one search and its cells, and says what happens to them as events.
+"""Watches one search, and says what happens to them as events.
 
 A watch is told by the seam what Spark does; it measures the times, knows which fold and candidate
 it was, and stays silent once the search has ended, whatever threads of Spark still run.
@@ -32,6 +32,7 @@ from trackmllib.events import (
 from trackmllib.guard import Guard, attempt
 from trackmllib.redaction import without_credentials
 from trackmllib.settings import Settings
+from trackmllib.spark.cell import CellWatch
 from trackmllib.spark.scores import average_and_deviation, winner
 
 
@@ -332,73 +333,6 @@ class SearchWatch:
         by_spark = winner(averages, description.larger_is_better)
         otherwise: int | None = by_spark
         return attempt(lambda: self._choose(self._model, self._maps, by_spark), otherwise)
-
-
-class CellWatch:
-    """One cell, as a context around the task that Spark runs in a thread of its pool.
-
-    The candidate is known when its fit begins, or, from an estimator that hands out its models in
-    an order of its own, when the model is there.
-    """
-
-    def __init__(self, search: SearchWatch, fold: int, spark_loops: bool) -> None:
-        self.search_id = search.search_id
-        self.fold = fold
-        self.spark_loops = spark_loops
-        self.candidate: int | None = None
-        self._search = search
-
-    def __enter__(self) -> CellWatch:
-        clock = self._search.clock
-        self._start_ms = clock.now_ms()
-        self._start = clock.monotonic()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None or self.candidate is None:
-            return
-        with self._search.guard("recording the failure of a cell"):
-            self._search.cell_failed(self.candidate, self.fold, error)
-
-    @property
-    def settings(self) -> Settings:
-        return self._search.settings
-
-    @property
-    def place(self) -> Place:
-        """Where a search is that begins in this cell."""
-        return Place(search_id=self.search_id, candidate=self.candidate, fold=self.fold)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the search of this cell has ended, with an error that another cell raised."""
-        return self._search.has_ended
-
-    def started(self, candidate: int) -> None:
-        """The candidate of this cell is known."""
-        with self._search.guard("recording the start of a cell"):
-            self.candidate = candidate
-            self._search.cell_started(candidate, self.fold, self._start_ms)
-
-    def fitted(self, model: Any, data: Any) -> None:
-        """The model of this cell is there, fitted on this data."""
-        clock = self._search.clock
-        self._fit_seconds = clock.monotonic() - self._start
-        self._search.fitted(self, model, data)
-        self._evaluation = clock.monotonic()
-
-    def scored(self, score: Any) -> None:
-        """The evaluator returned this score."""
-        with self._search.guard("recording a score"):
-            if self.candidate is None:
-                return
-            now = self._search.clock.monotonic()
-            self._search.cell_scored(self, score, self._fit_seconds, now - self._evaluation)
 
 
 def _results_of(

@@ -19,8 +19,8 @@ EXAMPLE_ROWS = 5
 
 def log_model(
     model: Any, dataset: Any, *, name: str, not_inputs: Collection[str], with_example: bool
-) -> int | None:
-    """Log a model under this name among the files of the active run; how many bytes it takes.
+) -> None:
+    """Log a model under this name among the files of the active run.
 
     Its signature is read off the schemas, without a Spark job; an example is the first rows of the
     data, which takes one. ``not_inputs`` are columns that only the training needs.
@@ -29,15 +29,23 @@ def log_model(
     # MLflow's hint on how the user should call it is not for the user here.
     warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column")
     with tried_once():
-        info = mlflow.spark.log_model(
+        mlflow.spark.log_model(
             model,
             name,
             signature=_signature(inputs, outputs),
             input_example=_example(inputs) if with_example else None,
             pip_requirements=list(_requirements(model)),
         )
-    size = getattr(info, "model_size_bytes", None)
-    return None if size is None else int(size)
+
+
+def size(run_id: str, path: str) -> int:
+    """How many bytes the files of a run below this path take."""
+    client = MlflowClient()
+    with tried_once():
+        return sum(
+            size(run_id, found.path) if found.is_dir else int(found.file_size or 0)
+            for found in client.list_artifacts(run_id, path)
+        )
 
 
 def register(run_id: str, name: str, registered_model_name: str) -> None:

@@ -1,0 +1,79 @@
+"""Watches one cell, from the start of its fit to its score or its error."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from trackmllib.events import Place
+from trackmllib.settings import Settings
+
+if TYPE_CHECKING:
+    from trackmllib.spark.watch import SearchWatch
+
+
+class CellWatch:
+    """One cell, as a context around the task that Spark runs in a thread of its pool.
+
+    The candidate is known when its fit begins, or, from an estimator that hands out its models in
+    an order of its own, when the model is there.
+    """
+
+    def __init__(self, search: SearchWatch, fold: int, spark_loops: bool) -> None:
+        self.search_id = search.search_id
+        self.fold = fold
+        self.spark_loops = spark_loops
+        self.candidate: int | None = None
+        self._search = search
+
+    def __enter__(self) -> CellWatch:
+        clock = self._search.clock
+        self._start_ms = clock.now_ms()
+        self._start = clock.monotonic()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None or self.candidate is None:
+            return
+        with self._search.guard("recording the failure of a cell"):
+            self._search.cell_failed(self.candidate, self.fold, error)
+
+    @property
+    def settings(self) -> Settings:
+        return self._search.settings
+
+    @property
+    def place(self) -> Place:
+        """Where a search is that begins in this cell."""
+        return Place(search_id=self.search_id, candidate=self.candidate, fold=self.fold)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the search of this cell has ended, with an error that another cell raised."""
+        return self._search.has_ended
+
+    def started(self, candidate: int) -> None:
+        """The candidate of this cell is known."""
+        with self._search.guard("recording the start of a cell"):
+            self.candidate = candidate
+            self._search.cell_started(candidate, self.fold, self._start_ms)
+
+    def fitted(self, model: Any, data: Any) -> None:
+        """The model of this cell is there, fitted on this data."""
+        clock = self._search.clock
+        self._fit_seconds = clock.monotonic() - self._start
+        self._search.fitted(self, model, data)
+        self._evaluation = clock.monotonic()
+
+    def scored(self, score: Any) -> None:
+        """The evaluator returned this score."""
+        with self._search.guard("recording a score"):
+            if self.candidate is None:
+                return
+            now = self._search.clock.monotonic()
+            self._search.cell_scored(self, score, self._fit_seconds, now - self._evaluation)

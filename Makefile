@@ -19,7 +19,7 @@ BIN = $(VENV)/bin
 ARGS =
 # What make test-all runs on other stores too; any test can: make test ARGS="--store=s3".
 ON_FILES = $(addprefix tests/spark/,test_child_runs.py test_several_searches.py test_values.py)
-ON_POSTGRES = $(ON_FILES) $(addprefix tests/spark/,test_main_run.py test_nested.py test_models.py)
+ON_POSTGRES = $(ON_FILES) $(addprefix tests/spark/,test_main_run.py test_nested.py)
 
 .PHONY: help venv java demo ui test test-all test-oldest matrix soak lint docs screenshots lock clean
 

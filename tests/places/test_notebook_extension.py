@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,17 +16,24 @@ CELLS = [
     "print(is_patched(CrossValidator.fit))",
     "%unload_ext trackmllib\nprint(is_patched(CrossValidator.fit))",
     "%load_ext trackmllib\nprint(is_patched(CrossValidator.fit))",
+    "from pyspark.sql import SparkSession\n"
+    "from searches import stub_search\n"
+    "spark = SparkSession.builder.master('local[2]').getOrCreate()\n"
+    "print([float(a) for a in stub_search(numFolds=2).fit(spark.range(20)).avgMetrics])\n"
+    "spark.stop()",
     "%reload_ext trackmllib\nprint(is_patched(CrossValidator.fit))",
 ]
 
 
 @pytest.mark.heavy
-def test_the_extension_switches_recording_on_and_off(tmp_path, monkeypatch):
+def test_the_extension_switches_recording_on_and_off(tmp_path, monkeypatch, store):
     import nbformat
     from nbclient import NotebookClient
 
-    for name, value in environ().items():
+    for name, value in environ(Path(__file__).parents[1]).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", store.experiment)
     # A kernel that the user has registered as python3 must not be taken for this one.
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
@@ -38,4 +46,8 @@ def test_the_extension_switches_recording_on_and_off(tmp_path, monkeypatch):
     )
     client.execute(stderr=sys.stderr)
     said = ["".join(out.get("text", "") for out in cell.outputs) for cell in notebook.cells]
+    averages = said.pop(4)
     assert said == ["", "True\n", "False\n", "True\n", "True\n"]
+    children = store.children(store.only_main_run())
+    found = [child.data.metrics["avg_stub"] for child in children]
+    assert averages.splitlines()[-1] == str(found)

@@ -94,6 +94,12 @@ def documented(start: str) -> str:
     return line
 
 
+def ways_of_readme() -> list[str]:
+    """The blocks of README's section that switch recording on without a call."""
+    section = (ROOT / "README.md").read_text().partition("## Switch it on")[2]
+    return re.findall(r"```text\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize(
     ("start", "status", "arguments"),
@@ -120,6 +126,36 @@ def test_the_commands_of_the_docs_record_the_search(project, store, start, statu
     assert said["workers"] == []
     assert_recorded(store, said["averages"])
     assert "TRACKMLLIB" not in done.stderr
+
+
+@pytest.mark.heavy
+def test_the_ways_of_readme_record_as_they_stand(project, sqlite_uri, tmp_path):
+    """Each block is handed to a shell; the image's ``sitecustomize`` is one of its own."""
+    by_command, by_hook = ways_of_readme()
+    image = tmp_path / "image"
+    image.mkdir()
+    (image / "sitecustomize.py").write_text("image = 1\n")
+    (project / "job.py").write_text("import team\nteam.main()\n")
+    for way, block, folders, searches in (
+        ("command", by_command, [], 2),
+        ("hook", by_hook, [image], 1),
+    ):
+        experiment = f"README by {way}"
+        env = environ(
+            *folders,
+            ROOT / "tests",
+            MLFLOW_TRACKING_URI=sqlite_uri,
+            MLFLOW_EXPERIMENT_NAME=experiment,
+        )
+        done = finished(["sh", "-ec", block], env, seconds=240)
+        assert done.returncode == 0, done.stdout + done.stderr
+        said = [json.loads(line) for line in re.findall(r"\{.*\}", done.stdout)]
+        found = Store(sqlite_uri, experiment)
+        mains = sorted(found.main_runs(), key=lambda run: run.info.start_time)
+        assert len(said) == len(mains) == searches
+        for main, one in zip(mains, said, strict=True):
+            averages = [child.data.metrics["avg_stub"] for child in found.children(main)]
+            assert averages == one["averages"]
 
 
 def assert_recorded(store: Store, averages: list[float]) -> None:

@@ -209,3 +209,12 @@ def test_a_server_that_is_away_is_waited_for_once(points, lenient, caplog):
     assert time.monotonic() - began < 120
     (warning,) = warnings_of(caplog)
     assert "the best model is not logged: the tracking server does not answer" in warning
+
+
+def test_a_name_without_a_model_is_one_sentence(points, store, caplog):
+    trackmllib.autolog(registered_model_name="best")
+    for _ in range(2):
+        stub_search(numFolds=2).fit(points)
+    assert warnings_of(caplog) == [
+        'registered_model_name has an effect only with log_models="best".'
+    ]

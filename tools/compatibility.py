@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import platform
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +40,23 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".") if part.isdigit()]
 
 
+def _java() -> str:
+    """The version of the Java that Spark took, as it says it itself."""
+    home = os.environ.get("JAVA_HOME")
+    java = f"{home}/bin/java" if home else "java"
+    done = subprocess.run([java, "-version"], capture_output=True, text=True, check=True)
+    return done.stderr.splitlines()[0].replace('"', "")
+
+
 def _main() -> None:
     files = sorted(RESULTS.glob("*.json"))
     if not files:
         raise SystemExit("There are no results: run make matrix first.")
     results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     day = datetime.date.fromtimestamp(max(file.stat().st_mtime for file in files))
-    where = f"Run on {day.isoformat()}, on {platform.system()} ({platform.machine()}):\n\n"
-    page = with_table(PAGE.read_text(encoding="utf-8"), where + table(results))
+    where = f"{platform.system()} ({platform.machine()}), {_java()}"
+    made = f"Run on {day.isoformat()}, on {where}:\n\n{table(results)}"
+    page = with_table(PAGE.read_text(encoding="utf-8"), made)
     PAGE.write_text(page, encoding="utf-8")
 
 

@@ -158,10 +158,9 @@ def mlflow_autolog():
 def test_one_vs_rest_and_ensembles_inside_of_a_candidate_start_no_runs(
     points, recorded, mlflow_autolog, parallelism
 ):
-    svc, forest = LinearSVC(maxIter=1), RandomForestClassifier(numTrees=2, seed=1)
-    each = OneVsRest(
-        classifier=svc, parallelism=2, predictionCol="each", rawPredictionCol="rawEach"
-    )
+    svc = LinearSVC(maxIter=1)
+    forest = RandomForestClassifier(numTrees=2, seed=1, rawPredictionCol="rawForest")
+    each = OneVsRest(classifier=svc, parallelism=2, predictionCol="each")
     search = CrossValidator(
         estimator=Pipeline(stages=[each, forest]),
         estimatorParamMaps=ParamGridBuilder().addGrid(svc.regParam, [0.0, 0.1]).build(),

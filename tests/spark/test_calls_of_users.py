@@ -240,3 +240,40 @@ def test_cells_that_run_on_after_the_search_failed_start_no_run(points, recorded
     assert {run.info.status for run in recorded.runs()} <= {"FAILED", "KILLED"}
     logged = [v for run in recorded.runs() for _, v in recorded.history(run, "late")]
     assert sorted(logged) == [2.0, 3.0, 4.0]
+
+
+def test_what_is_ended_or_left_open_in_a_cell_leaves_nothing_behind(points, lenient, recorded):
+    """``end_run()`` does not make the next call start a run, and an open run ends with the cell."""
+
+    def log(prediction):
+        mlflow.log_metric("before", prediction.x)
+        mlflow.end_run()
+        mlflow.log_metric("after", prediction.x)
+        mlflow.start_run(run_name="left open")
+        mlflow.log_metric("open", prediction.x)
+
+    stub_search(eva=StubEvaluator(call=log), numFolds=2, parallelism=2).fit(points)
+    for name, child in named(recorded).items():
+        x = float(name.removeprefix("x="))
+        assert recorded.history(child, "before") == [(0, x), (1, x)]
+        assert recorded.history(child, "after") == [(0, x), (1, x)]
+        assert [recorded.history(run, "open") for run in recorded.inner(child)] == [[(0, x)]] * 2
+    assert {run.info.status for run in recorded.runs()} == {"FINISHED"}
+    assert len(recorded.runs()) == 1 + 3 + 6
+
+
+def test_another_thread_does_not_wait_for_the_run_of_a_cell(points, recorded):
+    """MLflow looks through the runs of all threads for the latest one, as for its traces."""
+    from mlflow.tracking.fluent import _get_latest_active_run
+
+    seen = []
+
+    def look(_):
+        if not seen:
+            thread = threading.Thread(target=lambda: seen.append(_get_latest_active_run()))
+            thread.start()
+            thread.join(60)
+
+    with mlflow.start_run() as run:
+        stub_search(eva=StubEvaluator(call=look), numFolds=2).fit(points)
+        assert seen[0] is run

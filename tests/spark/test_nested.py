@@ -172,6 +172,36 @@ def test_one_vs_rest_and_ensembles_inside_of_a_candidate_start_no_runs(
     assert len(recorded.runs()) == 3
 
 
+class FirstAnotherInFit(CrossValidator):
+    """Searches something else first, in a ``fit`` of its own."""
+
+    def fit(self, dataset, params=None):
+        stub_search(xs=(5.0, 6.0), numFolds=2).fit(dataset)
+        return super().fit(dataset, params)
+
+
+class FirstAnother(CrossValidator):
+    """Searches something else first, in a ``_fit`` of its own."""
+
+    def _fit(self, dataset):
+        stub_search(xs=(5.0, 6.0), numFolds=2).fit(dataset)
+        return super()._fit(dataset)
+
+
+@pytest.mark.parametrize("kind", [FirstAnotherInFit, FirstAnother])
+def test_another_tuner_in_a_subclass_is_a_search_inside_of_it(points, recorded, kind):
+    model = stub_search(kind=kind, numFolds=2).fit(points)
+    (main,) = recorded.main_runs()
+    assert main.info.run_name == f"{kind.__name__}: StubEstimator"
+    children = recorded.children(main)
+    assert [c.data.metrics["avg_stub"] for c in children] == list(model.avgMetrics)
+    assert [len(recorded.history(c, "stub")) for c in children] == [2, 2, 2]
+    (inner,) = recorded.inner(main)
+    assert inner.info.run_name == "CrossValidator: StubEstimator"
+    assert len(recorded.children(inner)) == 2
+    assert {run.info.status for run in recorded.runs()} == {"FINISHED"}
+
+
 def test_an_inner_search_that_fails_fails_its_cell(points, recorded):
     inner = stub_search(est=StubEstimator(fail={6.0: ValueError("inner")}), xs=(5.0, 6.0))
     with pytest.raises(ValueError, match="inner"):

@@ -11,6 +11,6 @@ compile() {
         --generate-hashes --no-emit-index-url --no-emit-find-links \
         --custom-compile-command "make lock" --quiet
 }
-compile pyproject.toml --extra spark --group dev -o requirements/dev.lock
+compile pyproject.toml --extra spark --extra report --group dev -o requirements/dev.lock
 compile requirements/oldest.in -o requirements/oldest.lock
 compile requirements/client.in -o requirements/client.lock

@@ -29,6 +29,9 @@ def autolog(
     registered_model_name: str | None = default(None),
     log_input_examples: bool = default(False),
     log_datasets: bool = default(False),
+    progress: bool = default(True),
+    report: bool = default(True),
+    history_server: str | None = default(None),
 ) -> None:
     """Record every search of Spark MLlib's tuners in MLflow, from now on in this process.
 
@@ -49,7 +52,7 @@ def autolog(
     they had recorded is delivered, and their runs end as KILLED.
 
     :param disable: Stop recording, and put back the functions of pyspark that were there.
-    :param silent: Write no warnings when something could not be recorded.
+    :param silent: Write no warnings when something could not be recorded, and no progress.
     :param flush_timeout: For how many seconds ``fit()`` waits at its end until the server has its
         record, and the process at its end. What the server does not have by then stays on disk.
     :param wait: With False, ``fit()`` does not wait at all.
@@ -61,6 +64,10 @@ def autolog(
         registry; None for not at all.
     :param log_input_examples: Log some rows of the data with each model.
     :param log_datasets: Log on the main run which data the search was fitted on.
+    :param progress: Show how far a search is, on standard error, from its third second on.
+    :param report: When a search ends, make its report, and put it among the files of its main run.
+    :param history_server: The address of Spark's history server, for a link on the main run; on
+        YARN it is known without.
     :raises trackmllib.DependencyError: pyspark or mlflow is missing or too old.
     :raises TypeError, ValueError: An argument is not what it must be; the sentence says what that
         is. A bad variable or conf value is one warning, and has no effect.
@@ -91,6 +98,9 @@ def autolog(
             registered_model_name=registered_model_name,
             log_input_examples=log_input_examples,
             log_datasets=log_datasets,
+            progress=progress,
+            report=report,
+            history_server=history_server,
         )
         if _session is not None and _session.process != os.getpid():
             _session.stop()

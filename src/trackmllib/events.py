@@ -8,7 +8,7 @@ since the epoch, all durations are seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -145,6 +145,45 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What Spark spent on some of its jobs, added up over their tasks.
+
+    Names and units are those of Spark's own status store: run and GC times in milliseconds, CPU
+    time in nanoseconds, sizes in bytes.
+    """
+
+    executor_run_time: int = 0
+    executor_cpu_time: int = 0
+    jvm_gc_time: int = 0
+    input_bytes: int = 0
+    shuffle_read_bytes: int = 0
+    shuffle_write_bytes: int = 0
+    memory_bytes_spilled: int = 0
+    disk_bytes_spilled: int = 0
+    num_jobs: int = 0
+    num_complete_tasks: int = 0
+    num_failed_tasks: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
+    def by_name(self) -> dict[str, int]:
+        """The numbers under Spark's own names: ``executorRunTime``."""
+        return {_camel_case(name): value for name, value in vars(self).items()}
+
+    @classmethod
+    def of_names(cls, numbers: Mapping[str, int]) -> Cost:
+        """From numbers under Spark's own names; others of them are left out."""
+        return cls(
+            **{
+                field.name: numbers[_camel_case(field.name)]
+                for field in fields(cls)
+                if _camel_case(field.name) in numbers
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """Where in another search a search was started: in a cell of it, or elsewhere in its ``fit()``;
     ``refit``: after its last score, so in the fit of its winner.
@@ -174,10 +213,15 @@ class SearchStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CellStarted(Event):
-    """The fit of a candidate on a fold began. ``time_ms`` is that moment."""
+    """The fit of a candidate on a fold began. ``time_ms`` is that moment.
+
+    ``thread`` is the number of the thread that computes it, in the order in which the search first
+    used them.
+    """
 
     candidate: int
     fold: int
+    thread: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +242,22 @@ class CellFailed(Event):
     candidate: int
     fold: int
     failure: Failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellCosted(Event):
+    """What Spark's jobs for a cell cost is known; it has ended before."""
+
+    candidate: int
+    fold: int
+    cost: Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchCosted(Event):
+    """What all of Spark's jobs for the search cost, also those that belong to no cell of it."""
+
+    cost: Cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,3 +296,8 @@ class SearchFailed(Event):
     """``fit()`` is about to raise."""
 
     failure: Failure
+
+
+def _camel_case(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))

@@ -88,14 +88,27 @@ class LogBatch(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class LogArtifact(Operation):
-    """Write a text file into the run's ``trackmllib/`` folder. ``file_name`` has no path."""
+    """Write a file into the run's ``trackmllib/`` folder. ``file_name`` has no path.
+
+    ``is_base64``: the file is what this text says in base64, and not the text itself.
+    """
 
     file_name: str
     text: str
+    is_base64: bool = False
 
     def __post_init__(self) -> None:
         if self.file_name != PurePath(self.file_name).name or self.file_name in ("", ".."):
             raise ValueError(f"{self.file_name!r} is not the name of a file, but a path")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describe(Operation):
+    """Put this Markdown into the description of the run, in the place of what this search has put
+    there before. What a user has written there stays.
+    """
+
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from trackmllib.events import SearchStarted
 from trackmllib.models import Models
 from trackmllib.operations import Destination
 from trackmllib.recorder.record import Recorder
-from trackmllib.results import SearchResult
+from trackmllib.search_result import SearchResult
 from trackmllib.settings import Settings
 
 

@@ -31,6 +31,9 @@ class Settings:
     registered_model_name: str | None = None
     log_input_examples: bool = False
     log_datasets: bool = False
+    progress: bool = True
+    report: bool = True
+    history_server: str | None = None
     strict: bool = False
     given: frozenset[str] = frozenset()
 

@@ -17,7 +17,7 @@ from trackmllib.outbox.estate import Estate
 from trackmllib.outbox.home import Home
 from trackmllib.outbox.left_behind import LeftBehind
 from trackmllib.recorder.record import Recorder
-from trackmllib.results import SearchResult
+from trackmllib.search_result import SearchResult
 
 
 def take_over(

@@ -33,7 +33,7 @@ from trackmllib.operations import Destination
 from trackmllib.outbox import schema
 from trackmllib.outbox.sqlite import SqliteOutbox
 from trackmllib.recorder.record import Recorder
-from trackmllib.results import SearchResult
+from trackmllib.search_result import SearchResult
 
 FINISHED = "0a1b2c3d-0000-4000-8000-00000000f1a1"
 OPEN = "0a1b2c3d-0000-4000-8000-0000000009e4"

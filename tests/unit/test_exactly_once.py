@@ -55,7 +55,7 @@ from trackmllib.events import (
 from trackmllib.operations import Destination, LogBatch, Metric, coalesce
 from trackmllib.outbox.left_behind import LeftBehind
 from trackmllib.recorder.record import Recorder
-from trackmllib.results import SearchResult
+from trackmllib.search_result import SearchResult
 from trackmllib.takeover import end_dead_searches
 from trackmllib.tracking import client as calls
 from trackmllib.tracking.apply import MlflowTracking

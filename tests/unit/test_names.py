@@ -9,9 +9,9 @@ from mlflow.utils.validation import (
     _validate_tag_name,
 )
 
+from trackmllib import limits, names
 from trackmllib.events import Candidate, GridSetting, Value
-from trackmllib.recorder import limits, names
-from trackmllib.recorder.names import GridNames
+from trackmllib.names import GridNames
 
 
 def setting(name, owner="LR_1", owner_class="LR", position="0", text="1"):

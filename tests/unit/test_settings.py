@@ -28,6 +28,9 @@ VALUES = {
     "registered_model_name": ("a", "b c ", "d", ("a", "b c", "d")),
     "log_input_examples": (True, "false", "true", (True, False, True)),
     "log_datasets": (True, "false", "true", (True, False, True)),
+    "progress": (False, "true", "false", (False, True, False)),
+    "report": (False, "true", "false", (False, True, False)),
+    "history_server": ("http://a", "b ", "c", ("http://a", "b", "c")),
 }
 BY_ARGUMENT = {option.argument: option for option in OPTIONS}
 

@@ -17,6 +17,7 @@ from trackmllib import events, operations
 from trackmllib.events import (
     Candidate,
     Component,
+    Cost,
     Dataset,
     Event,
     Failure,
@@ -30,6 +31,7 @@ from trackmllib.events import (
 from trackmllib.operations import (
     CloseSearch,
     CreateChildRun,
+    Describe,
     Destination,
     EndRun,
     LogArtifact,
@@ -130,6 +132,7 @@ PLACES = st.builds(
     fold=st.none() | INTS,
     refit=st.booleans(),
 )
+COSTS = st.builds(Cost, **dict.fromkeys(vars(Cost()), INTS))
 SECONDS = st.none() | FLOATS
 AVERAGES = st.none() | tuples(FLOATS)
 # What the fields of events are made of, by their names.
@@ -140,6 +143,8 @@ FIELDS = {
     "parent": st.none() | PLACES,
     "candidate": st.integers(0, 10**6),
     "fold": st.integers(0, 100),
+    "thread": st.integers(0, 100),
+    "cost": COSTS,
     "score": FLOATS,
     "fit_seconds": FLOATS,
     "evaluate_seconds": FLOATS,
@@ -170,7 +175,10 @@ OPERATIONS = {
     ),
     CreateChildRun: st.builds(CreateChildRun, **OF_RUN, name=TEXTS, start_ms=TIMES, tags=PAIRS),
     LogBatch: st.builds(LogBatch, **OF_RUN, params=PAIRS, metrics=tuples(METRICS), tags=PAIRS),
-    LogArtifact: st.builds(LogArtifact, **OF_RUN, file_name=FILE_NAMES, text=TEXTS),
+    LogArtifact: st.builds(
+        LogArtifact, **OF_RUN, file_name=FILE_NAMES, text=TEXTS, is_base64=st.booleans()
+    ),
+    Describe: st.builds(Describe, **OF_RUN, text=TEXTS),
     LogDataset: st.builds(LogDataset, **OF_RUN, digest=TEXTS, path=st.none() | TEXTS, schema=PAIRS),
     EndRun: st.builds(
         EndRun,
@@ -218,7 +226,7 @@ def bits(item):
 
 def test_every_class_has_a_test():
     assert set(OPERATIONS) == set(subclasses_in(operations, Operation))
-    assert len(EVENTS) == 8
+    assert len(EVENTS) == 10
 
 
 @MODERATE

@@ -114,4 +114,23 @@ OPTIONS = (
         default=False,
         meaning="log on the main run which data the search was fitted on",
     ),
+    Option(
+        argument="progress",
+        kind=TrueOrFalse(),
+        default=True,
+        meaning="show how far a search is, on standard error, from its third second on",
+    ),
+    Option(
+        argument="report",
+        kind=TrueOrFalse(),
+        default=True,
+        meaning="make the report of a search when it ends, and put it among the files of its run",
+    ),
+    Option(
+        argument="history_server",
+        kind=Text(),
+        default=None,
+        meaning="the address of Spark's history server, for a link on the main run; on YARN it is "
+        "known without",
+    ),
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trackmllib.events import CellFailed, CellScored
+from trackmllib import limits, names
+from trackmllib.events import CellCosted, CellFailed, CellScored
+from trackmllib.names import GridNames
 from trackmllib.operations import (
     CreateChildRun,
     EndRun,
@@ -13,9 +15,8 @@ from trackmllib.operations import (
     Metric,
     Operation,
 )
-from trackmllib.recorder import files, limits, names
-from trackmllib.recorder.names import GridNames
-from trackmllib.results import SearchResult
+from trackmllib.recorder import files
+from trackmllib.search_result import SearchResult
 
 
 def create(result: SearchResult, grid: GridNames, index: int) -> Iterator[Operation]:
@@ -56,6 +57,18 @@ def scored(result: SearchResult, event: CellScored) -> Operation:
             Metric(metric, event.score, event.time_ms, event.fold),
             Metric("fit_seconds", event.fit_seconds, event.time_ms, event.fold),
             Metric("evaluate_seconds", event.evaluate_seconds, event.time_ms, event.fold),
+        ),
+    )
+
+
+def costed(event: CellCosted) -> Operation:
+    """What Spark's jobs for a cell cost; the step is the fold."""
+    return LogBatch(
+        search_id=event.search_id,
+        candidate=event.candidate,
+        metrics=tuple(
+            Metric(f"spark.{name}", float(number), event.time_ms, event.fold)
+            for name, number in event.cost.by_name().items()
         ),
     )
 

@@ -1,19 +1,24 @@
-"""The files of a search: ``search.json``, ``results.csv`` and ``best_params.json``."""
+"""The files of a search: what is searched, and what came of it.
+
+``read_back.py`` makes a SearchResult of ``search.json`` and ``outcome.json`` again.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import math
 from datetime import datetime, timezone
 
-from trackmllib.events import Candidate, Component, Json, Place
-from trackmllib.recorder import names
-from trackmllib.recorder.names import GridNames
-from trackmllib.results import SearchResult
+from trackmllib import names
+from trackmllib.events import Candidate, Component, Failure, Json, Place
+from trackmllib.names import GridNames
+from trackmllib.search_result import CandidateResult, Cell, SearchResult
 
 SEARCH = "search.json"
 RESULTS = "results.csv"
+OUTCOME = "outcome.json"
 BEST_PARAMS = "best_params.json"
 TRACEBACK = "traceback.txt"
 
@@ -31,6 +36,7 @@ def search_json(result: SearchResult, grid: GridNames) -> str:
             "evaluator": _component(description.evaluator),
             "metric": description.metric,
             "larger_is_better": description.larger_is_better,
+            "averaged": description.averaged,
             "folds": description.folds,
             "grid": {
                 "params": [
@@ -48,6 +54,7 @@ def search_json(result: SearchResult, grid: GridNames) -> str:
                         "candidate": candidate.index,
                         "name": names.child_run(candidate, grid),
                         "params": _params(candidate, grid),
+                        "texts": _texts(candidate, grid),
                     }
                     for candidate in description.candidates
                 ],
@@ -92,6 +99,28 @@ def results_csv(result: SearchResult, grid: GridNames) -> str:
     return text.getvalue()
 
 
+def outcome_json(result: SearchResult) -> str:
+    """All that became of a search, down to the cells. What is not finite reads ``"nan"``."""
+    return (
+        json.dumps(
+            {
+                "status": result.status,
+                "started_ms": result.start_ms,
+                "ended_ms": result.end_ms,
+                "error": _error(result.failure),
+                "best": result.best,
+                "refit_seconds": result.refit_seconds,
+                "cost": None if result.cost is None else result.cost.by_name(),
+                "candidates": [
+                    _candidate(index, found) for index, found in sorted(result.candidates.items())
+                ],
+            },
+            ensure_ascii=False,
+        )
+        + "\n"
+    )
+
+
 def best_params_json(result: SearchResult, grid: GridNames) -> str:
     """The params of the best candidate, of a failed search the best one that was complete."""
     best = result.best_so_far()
@@ -112,6 +141,54 @@ def _place(parent: Place | None) -> Json:
 
 def _params(candidate: Candidate, grid: GridNames) -> dict[str, Json]:
     return {grid.key(setting): setting.value.data for setting in candidate.settings}
+
+
+def _texts(candidate: Candidate, grid: GridNames) -> dict[str, Json]:
+    """How values read, of those that do not read as their data does."""
+    return {
+        grid.key(setting): setting.value.text
+        for setting in candidate.settings
+        if setting.value.text != str(setting.value.data)
+    }
+
+
+def _candidate(index: int, found: CandidateResult) -> Json:
+    return {
+        "candidate": index,
+        "status": found.status,
+        "measured": found.measured,
+        "average": _number(found.average),
+        "deviation": _number(found.deviation),
+        "cells": [_cell(fold, cell) for fold, cell in sorted(found.cells.items())],
+    }
+
+
+def _cell(fold: int, cell: Cell) -> Json:
+    return {
+        "fold": fold,
+        "thread": cell.thread,
+        "started_ms": cell.start_ms,
+        "ended_ms": cell.end_ms,
+        "score": _number(cell.score),
+        "fit_seconds": cell.fit_seconds,
+        "evaluate_seconds": cell.evaluate_seconds,
+        "error": _error(cell.failure),
+        "cost": None if cell.cost is None else cell.cost.by_name(),
+    }
+
+
+def _error(failure: Failure | None) -> Json:
+    if failure is None:
+        return None
+    return {
+        "type": failure.type,
+        "message": failure.message,
+        "interrupted": failure.interrupted,
+    }
+
+
+def _number(number: float | None) -> float | str | None:
+    return number if number is None or math.isfinite(number) else str(number)
 
 
 def _component(component: Component | None) -> Json:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trackmllib import limits, names
+from trackmllib.events import SearchCosted
+from trackmllib.names import GridNames
 from trackmllib.operations import (
     Destination,
     EndRun,
@@ -15,9 +18,8 @@ from trackmllib.operations import (
     Operation,
     RunStatus,
 )
-from trackmllib.recorder import files, limits, names
-from trackmllib.recorder.names import GridNames
-from trackmllib.results import SearchResult
+from trackmllib.recorder import files
+from trackmllib.search_result import SearchResult
 
 
 def opened(result: SearchResult, grid: GridNames, destination: Destination) -> Iterator[Operation]:
@@ -50,6 +52,17 @@ def progress(result: SearchResult, time_ms: int, *, key: str, count: int) -> Ope
     """A live count; the step is the number of finished cells."""
     point = Metric(key, float(count), time_ms, result.cells_finished, series=True)
     return LogBatch(search_id=result.search_id, metrics=(point,))
+
+
+def costed(event: SearchCosted) -> Operation:
+    """What all of Spark's jobs for the search cost."""
+    return LogBatch(
+        search_id=event.search_id,
+        metrics=tuple(
+            Metric(f"spark.{name}", float(number), event.time_ms)
+            for name, number in event.cost.by_name().items()
+        ),
+    )
 
 
 def finished(
@@ -136,6 +149,7 @@ def _best(result: SearchResult, grid: GridNames, time_ms: int) -> Iterator[Opera
 def _files(result: SearchResult, grid: GridNames) -> Iterator[Operation]:
     for file_name, text in (
         (files.RESULTS, files.results_csv(result, grid)),
+        (files.OUTCOME, files.outcome_json(result)),
         (files.BEST_PARAMS, files.best_params_json(result, grid)),
     ):
         yield LogArtifact(search_id=result.search_id, file_name=file_name, text=text)

@@ -8,15 +8,18 @@ from datetime import datetime, timezone
 
 from trackmllib.events import (
     CandidateScored,
+    CellCosted,
     CellFailed,
     CellScored,
     CellStarted,
     Event,
     RefitStarted,
+    SearchCosted,
     SearchFailed,
     SearchFinished,
     SearchStarted,
 )
+from trackmllib.names import GridNames
 from trackmllib.operations import (
     CloseSearch,
     Destination,
@@ -27,8 +30,7 @@ from trackmllib.operations import (
     TakeOver,
 )
 from trackmllib.recorder import child_runs, main_run
-from trackmllib.recorder.names import GridNames
-from trackmllib.results import SearchResult
+from trackmllib.search_result import SearchResult
 
 LAST_SIGN_OF_LIFE = "trackmllib.last_sign_of_life"
 
@@ -56,6 +58,10 @@ class Recorder:
                 )
             case CellFailed():
                 yield from child_runs.failed(result, event)
+            case CellCosted():
+                yield child_runs.costed(event)
+            case SearchCosted():
+                yield main_run.costed(event)
             case CandidateScored():
                 if result.description.averaged:
                     yield child_runs.summary(result, event.candidate, event.time_ms)

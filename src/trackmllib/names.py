@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from trackmllib import limits
 from trackmllib.events import Candidate, GridSetting, Place, SearchDescription
-from trackmllib.recorder import limits
 
 MAX_VALUE_IN_NAME = 40
 

@@ -8,31 +8,40 @@ from typing import Literal
 
 from trackmllib.events import (
     CandidateScored,
+    CellCosted,
     CellFailed,
     CellScored,
     CellStarted,
+    Cost,
     Event,
     Failure,
     RefitStarted,
+    SearchCosted,
     SearchDescription,
     SearchFailed,
     SearchFinished,
     SearchStarted,
 )
 
-CandidateStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
 @dataclass(kw_only=True)
 class Cell:
-    """One candidate on one fold. Times in milliseconds since the epoch, durations in seconds."""
+    """One candidate on one fold. Times in milliseconds since the epoch, durations in seconds.
+
+    ``thread`` is the number of the thread that computed it; ``cost`` is None where Spark does not
+    say it.
+    """
 
     start_ms: int
+    thread: int = 0
     end_ms: int | None = None
     score: float | None = None
     fit_seconds: float | None = None
     evaluate_seconds: float | None = None
     failure: Failure | None = None
+    cost: Cost | None = None
 
 
 @dataclass(kw_only=True)
@@ -46,7 +55,7 @@ class CandidateResult:
     cells: dict[int, Cell] = field(default_factory=dict)
     average: float | None = None
     deviation: float | None = None
-    status: CandidateStatus = "RUNNING"
+    status: Status = "RUNNING"
     measured: bool = True
 
     @property
@@ -63,6 +72,12 @@ class CandidateResult:
             if cell.score is not None
         ]
         return math.fsum(spent) if spent else None
+
+    @property
+    def cost(self) -> Cost | None:
+        """What all its cells cost; None where that is known of none of them."""
+        costs = [cell.cost for cell in self.cells.values() if cell.cost is not None]
+        return sum(costs[1:], costs[0]) if costs else None
 
     @property
     def start_ms(self) -> int | None:
@@ -98,13 +113,14 @@ class SearchResult:
         self.changed_at_end: list[int] = []
         self.failure: Failure | None = None
         self.refit_seconds: float | None = None
+        self.cost: Cost | None = None
 
     def apply(self, event: Event) -> None:
         """Take one more fact into the table."""
         match event:
             case CellStarted():
                 candidate = self._candidate(event.candidate)
-                candidate.cells[event.fold] = Cell(start_ms=event.time_ms)
+                candidate.cells[event.fold] = Cell(start_ms=event.time_ms, thread=event.thread)
                 if candidate.status == "FINISHED":
                     # A subclass runs Spark's loop once more: open again, and closed at the end.
                     candidate.status = "RUNNING"
@@ -121,6 +137,10 @@ class SearchResult:
                 candidate.cells[event.fold].end_ms = event.time_ms
                 candidate.cells[event.fold].failure = event.failure
                 candidate.status = "KILLED" if event.failure.interrupted else "FAILED"
+            case CellCosted():
+                self._candidate(event.candidate).cells[event.fold].cost = event.cost
+            case SearchCosted():
+                self.cost = event.cost
             case CandidateScored():
                 candidate = self._candidate(event.candidate)
                 candidate.average = event.average
@@ -149,6 +169,36 @@ class SearchResult:
         }
         return max(complete, key=complete.__getitem__, default=None)
 
+    def ranked(self) -> list[int]:
+        """The candidates that have begun, best first: the winner, then by average (equal ones by
+        index), then those whose average is NaN, and last those that have none.
+        """
+        best = self.best_so_far()
+        sign = 1.0 if self.description.larger_is_better is False else -1.0
+
+        def place(index: int) -> tuple[int, float, int]:
+            average = self.candidates[index].average
+            if index == best:
+                return (0, 0.0, index)
+            if average is None:
+                return (3, 0.0, index)
+            return (2, 0.0, index) if math.isnan(average) else (1, sign * average, index)
+
+        return sorted(self.candidates, key=place)
+
+    @property
+    def folds(self) -> int:
+        """How many folds there are: as planned, or as many as a subclass made beyond that."""
+        made = (fold + 1 for candidate in self.candidates.values() for fold in candidate.cells)
+        return max([self.description.folds, *made])
+
+    @property
+    def status(self) -> Status:
+        """What the search is doing, or how it ended."""
+        if self.failure is not None:
+            return "KILLED" if self.failure.interrupted else "FAILED"
+        return "RUNNING" if self.end_ms is None else "FINISHED"
+
     def _candidate(self, index: int) -> CandidateResult:
         return self.candidates.setdefault(index, CandidateResult())
 
@@ -167,7 +217,7 @@ class SearchResult:
         self._close("FINISHED")
         self.best = event.best
 
-    def _close(self, status: CandidateStatus) -> None:
+    def _close(self, status: Status) -> None:
         for index, candidate in sorted(self.candidates.items()):
             if candidate.status == "RUNNING":
                 candidate.status = status

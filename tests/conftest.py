@@ -239,6 +239,8 @@ def clean(monkeypatch, tmp_path):
     for name in [name for name in os.environ if name.startswith("TRACKMLLIB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TRACKMLLIB_STRICT", "1")
+    # A report is drawn by a process of its own; the tests of reports ask for them.
+    monkeypatch.setenv("TRACKMLLIB_REPORT", "false")
     monkeypatch.setenv("TRACKMLLIB_HOME", str(tmp_path / "home"))
     for name in (
         "MLFLOW_TRACKING_URI",

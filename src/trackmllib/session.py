@@ -142,6 +142,9 @@ class Session:
         self.voice.once(sentences, settings)
         return settings
 
+    def say_once(self, sentence: str) -> None:
+        self.voice.once([sentence])
+
     def keep_model(
         self, search_id: str, candidate: int | None, fold: int | None, model: Any, data: Any
     ) -> None:

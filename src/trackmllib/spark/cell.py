@@ -25,8 +25,11 @@ class CellWatch:
         self.spark_loops = spark_loops
         self.candidate: int | None = None
         self._search = search
+        self.jobs = search.jobs.cell(of_pool=spark_loops)
 
     def __enter__(self) -> CellWatch:
+        with self._search.guard("labelling Spark's jobs"):
+            self.jobs.start()
         clock = self._search.clock
         self._start_ms = clock.now_ms()
         self._start = clock.monotonic()
@@ -38,10 +41,12 @@ class CellWatch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is None or self.candidate is None:
-            return
-        with self._search.guard("recording the failure of a cell"):
-            self._search.cell_failed(self.candidate, self.fold, error)
+        if error is not None and self.candidate is not None:
+            with self._search.guard("recording the failure of a cell"):
+                self._search.cell_failed(self.candidate, self.fold, error)
+        with self._search.guard("taking the labels off Spark's jobs"):
+            self.jobs.stop()
+            self._search.cell_is_over(self)
 
     @property
     def settings(self) -> Settings:
@@ -62,12 +67,14 @@ class CellWatch:
         with self._search.guard("recording the start of a cell"):
             self.candidate = candidate
             self._search.cell_started(candidate, self.fold, self._start_ms)
+        self._label("fit")
 
     def fitted(self, model: Any, data: Any) -> None:
         """The model of this cell is there, fitted on this data."""
         clock = self._search.clock
         self._fit_seconds = clock.monotonic() - self._start
         self._search.fitted(self, model, data)
+        self._label("evaluate")
         self._evaluation = clock.monotonic()
 
     def scored(self, score: Any) -> None:
@@ -77,3 +84,9 @@ class CellWatch:
                 return
             now = self._search.clock.monotonic()
             self._search.cell_scored(self, score, self._fit_seconds, now - self._evaluation)
+
+    def _label(self, doing: str) -> None:
+        """Say on Spark's page what the next jobs are for."""
+        with self._search.guard("labelling Spark's jobs"):
+            if self.candidate is not None:
+                self.jobs.describe(*self._search.words(self.candidate, self.fold), doing)

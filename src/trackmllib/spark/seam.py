@@ -32,10 +32,12 @@ from trackmllib.settings import Settings
 from trackmllib.spark.assumptions import differences, doubts, hands_to_threads
 from trackmllib.spark.cell import CellWatch
 from trackmllib.spark.conf import SessionConf
+from trackmllib.spark.costs import Costs
 from trackmllib.spark.describe import describe_search
 from trackmllib.spark.here import Bound, Here, State
 from trackmllib.spark.scores import winner_of_model
 from trackmllib.spark.standins import ConnectStandIn, EstimatorStandIn, EvaluatorStandIn
+from trackmllib.spark.status import Forgotten
 from trackmllib.spark.subclasses import SubclassPatches
 from trackmllib.spark.watch import Host, SearchWatch
 
@@ -51,6 +53,7 @@ class Seam:
         self._new_id = new_id
         self._here = Here()
         self._conf = SessionConf()
+        self._costs = Costs(self._not_read)
         self._process = os.getpid()
         self._own_fits = {tuner._fit for tuner in _TUNERS}
         different = differences()
@@ -88,6 +91,16 @@ class Seam:
     def inside_search(self) -> bool:
         """Whether the current thread runs code on behalf of a search."""
         return self._here.inside
+
+    def _not_read(self, error: Exception) -> None:
+        """What Spark's jobs cost cannot be read."""
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        if isinstance(error, Forgotten):
+            reason = "spark.ui.retainedJobs or spark.ui.retainedStages is too low for them"
+        self._host.say_once(
+            f"What Spark's jobs cost cannot be read ({reason}): the searches of this Spark session "
+            "are recorded without costs. The training is not affected."
+        )
 
     def _watch_connect(self, module: ModuleType) -> None:
         """Spark's tuner for Connect has been imported: watch it as the others are."""
@@ -317,6 +330,7 @@ class Seam:
             place,
             describe,
             choose,
+            self._costs,
             settings=settings,
             delegates=delegates,
         )

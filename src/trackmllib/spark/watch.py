@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from trackmllib.clock import Clock
 from trackmllib.events import (
     CandidateScored,
+    CellCosted,
     CellFailed,
     CellScored,
     CellStarted,
@@ -24,15 +25,19 @@ from trackmllib.events import (
     Failure,
     Place,
     RefitStarted,
+    SearchCosted,
     SearchDescription,
     SearchFailed,
     SearchFinished,
     SearchStarted,
 )
 from trackmllib.guard import Guard, attempt
+from trackmllib.names import GridNames, child_run
 from trackmllib.redaction import without_credentials
 from trackmllib.settings import Settings
 from trackmllib.spark.cell import CellWatch
+from trackmllib.spark.costs import Costs
+from trackmllib.spark.jobs import SearchJobs
 from trackmllib.spark.scores import average_and_deviation, winner
 
 
@@ -54,6 +59,10 @@ class Host(Protocol):
 
     def settings_with(self, conf: Mapping[str, str]) -> Settings:
         """The settings of a search, where our keys of the Spark conf have these values."""
+        ...
+
+    def say_once(self, sentence: str) -> None:
+        """Tell the user something that is no matter of one search."""
         ...
 
     def keep_model(
@@ -88,6 +97,7 @@ class SearchWatch:
         place: Place | None,
         describe: Callable[[Any], SearchDescription],
         choose: Callable[[Any, Any, int], int | None],
+        costs: Costs,
         *,
         settings: Settings,
         delegates: bool = False,
@@ -98,6 +108,8 @@ class SearchWatch:
         self.settings = settings
         self.begun = False
         self.superseded = False
+        self.jobs = SearchJobs(search_id)
+        self._costs = costs
         self._delegates = delegates
         self._host = host
         self._describe = describe
@@ -114,6 +126,10 @@ class SearchWatch:
         self._refit_start: float | None = None
         self._refit_seconds: float | None = None
         self._refitted: int | None = None
+        # Of the threads that compute cells, in the order in which they came.
+        self._threads: dict[int, int] = {}
+        # Cells that are over, and whose costs are not known yet.
+        self._over: dict[str, CellWatch] = {}
 
     def begin(self, maps: Any = None) -> None:
         """Say that the search has started, on this grid if it is known; later calls do nothing."""
@@ -123,6 +139,7 @@ class SearchWatch:
         self._maps = maps
         with self.guard("describing the search"):
             self._description = self._describe(maps)
+            self._grid = GridNames(self._description.candidates)
             self._host.emit(
                 SearchStarted(
                     search_id=self.search_id,
@@ -163,6 +180,8 @@ class SearchWatch:
             self._maps = maps
         if maps is not self._maps and not attempt(lambda: list(maps) == list(self._maps), False):
             return None
+        with self.guard("labelling Spark's jobs"):
+            self.jobs.fold_starts()
         fold = self._folds
         self._folds += 1
         planned = 0 if self._description is None else self._description.folds
@@ -207,6 +226,10 @@ class SearchWatch:
         return self._host.clock
 
     def __enter__(self) -> SearchWatch:
+        with self.guard("labelling Spark's jobs"):
+            self.jobs.start()
+            if self.jobs.context is not None:
+                self._costs.search_begins(self.jobs.tag, self._costs_of_cells)
         return self
 
     def __exit__(
@@ -215,8 +238,14 @@ class SearchWatch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.superseded:
-            return
+        with self.guard("taking the labels off Spark's jobs"):
+            self.jobs.stop()
+        if not self.superseded:
+            self._end(error)
+        self._costs.search_ends(self.jobs.tag)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Say how the search ended."""
         self.begin()
         with self.guard("recording the end of the search"):
             with self._lock:
@@ -224,6 +253,9 @@ class SearchWatch:
             if self._description is None:
                 return
             now = self._host.clock.now_ms()
+            if error is None or isinstance(error, Exception):
+                with self.guard("reading what Spark's jobs cost"):
+                    self._say_costs(now)
             if error is not None:
                 self._host.emit(
                     SearchFailed(
@@ -245,9 +277,32 @@ class SearchWatch:
                 )
             )
 
+    def words(self, candidate: int, fold: int) -> list[str]:
+        """A cell as people read it: its params, and its fold where there are several."""
+        if self._description is None:
+            return []
+        words = [child_run(self._description.candidates[candidate], self._grid)]
+        if self._description.folds > 1:
+            words.append(f"fold {fold + 1}/{self._description.folds}")
+        return words
+
+    def cell_is_over(self, cell: CellWatch) -> None:
+        """All of Spark's jobs for a cell have ended."""
+        if self.jobs.context is not None and cell.candidate is not None:
+            with self._lock:
+                self._over[cell.jobs.tag] = cell
+
     def cell_started(self, candidate: int, fold: int, time_ms: int) -> None:
+        with self._lock:
+            thread = self._threads.setdefault(threading.get_ident(), len(self._threads))
         self._emit(
-            CellStarted(search_id=self.search_id, time_ms=time_ms, candidate=candidate, fold=fold)
+            CellStarted(
+                search_id=self.search_id,
+                time_ms=time_ms,
+                candidate=candidate,
+                fold=fold,
+                thread=thread,
+            )
         )
 
     def cell_failed(self, candidate: int, fold: int, error: BaseException) -> None:
@@ -277,6 +332,7 @@ class SearchWatch:
             fit_seconds=fit_seconds,
             evaluate_seconds=evaluate_seconds,
         )
+        best = None
         with self._lock:
             description = self._description
             if self._ended or description is None:
@@ -294,6 +350,43 @@ class SearchWatch:
                     self._refit_start = self._host.clock.monotonic()
                     self._refitted = best
                     self._host.emit(RefitStarted(search_id=self.search_id, time_ms=now, best=best))
+        if best is not None:
+            self.jobs.refit_starts(child_run(description.candidates[best], self._grid))
+
+    def _costs_of_cells(self) -> Callable[[], None]:
+        """What says the costs of the cells that are over by now, once they are known."""
+        with self._lock:
+            cells = dict(self._over)
+
+        def say() -> None:
+            for tag, cell in cells.items():
+                cost = self._costs.of(tag)
+                # A cell without jobs has no costs, and not costs of 0.
+                if cost.num_jobs and cell.candidate is not None:
+                    event = CellCosted(
+                        search_id=self.search_id,
+                        time_ms=self.clock.now_ms(),
+                        candidate=cell.candidate,
+                        fold=cell.fold,
+                        cost=cost,
+                    )
+                    with self._lock:
+                        if self._over.pop(tag, None) is not None:
+                            self._host.emit(event)
+
+        return say
+
+    def _say_costs(self, end_ms: int) -> None:
+        """Say what the rest of the cells cost, and the whole search."""
+        say = self._costs_of_cells()
+        if self.jobs.context is None or not self._costs.refresh():
+            return
+        say()
+        total = self._costs.of(self.jobs.tag)
+        if self.place is None:
+            total += self._costs.take_others(self._start_ms, end_ms)
+        if total.num_jobs:
+            self._host.emit(SearchCosted(search_id=self.search_id, time_ms=end_ms, cost=total))
 
     def _emit(self, event: Event) -> None:
         with self._lock:

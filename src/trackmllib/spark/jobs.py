@@ -1,0 +1,147 @@
+"""What Spark's jobs of a search are called on Spark's page, and by which tags they are known.
+
+Spark takes both from local properties of the thread that starts a job, and hands them on to the
+threads that it starts itself. Each cell gets a copy of those of the thread of ``fit()``: Spark puts
+one and the same object into all threads of its pool, so a change to it would be one for all.
+
+Only on classic Spark, and only where a thread of Python has its own one in the JVM (the default).
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from py4j.clientserver import ClientServer
+from pyspark import SparkContext
+
+DESCRIPTION = "spark.job.description"
+TAGS = "spark.job.tags"
+PREFIX = "trackmllib:"
+MOST_CHARACTERS = 300
+
+
+def classic_context() -> Any:
+    """The SparkContext of this process whose threads have properties of their own, else None."""
+    if not isinstance(SparkContext._gateway, ClientServer):
+        return None
+    return SparkContext._active_spark_context
+
+
+class SearchJobs:
+    """The jobs of one search. ``start`` and ``stop`` are called in the thread of its ``fit()``.
+
+    The user's own description comes before ours, the user's tags and group stay, and all is put
+    back in the end.
+    """
+
+    def __init__(self, search_id: str) -> None:
+        self.tag = PREFIX + search_id
+        self.context: Any = None
+        self._thread = threading.get_ident()
+        self._cells = 0
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Give the tag of the search to all jobs that this thread starts from now on."""
+        context = classic_context()
+        if context is None:
+            return
+        scala = context._jsc.sc()
+        self._properties = scala.getLocalProperties().clone()
+        self._before = self._properties.getProperty(DESCRIPTION)
+        self._tags = _with(self._properties.getProperty(TAGS), self.tag)
+        self._refit: str | None = None
+        self._properties.setProperty(TAGS, self._tags)
+        scala.setLocalProperties(self._properties)
+        self.context = context
+
+    def stop(self) -> None:
+        """Put back what was there. What others have set meanwhile in this thread stays."""
+        if self.context is None:
+            return
+        self._describe_no_refit()
+        _put(self._properties, TAGS, _without(self._properties.getProperty(TAGS), self.tag))
+
+    def refit_starts(self, label: str) -> None:
+        """The jobs of ``fit()``'s own thread are of the refit from now on. Called in any thread."""
+        if self.context is not None:
+            self._refit = self._described(label, "refit")
+            self._properties.setProperty(DESCRIPTION, self._refit)
+
+    def fold_starts(self) -> None:
+        """What looked like the last score was not: another fold is laid out."""
+        if self.context is not None:
+            self._describe_no_refit()
+
+    def cell(self, *, of_pool: bool) -> CellJobs:
+        """The jobs of a cell. ``of_pool``: it is computed in a thread of Spark's pool, if not in
+        the thread of ``fit()``, and Spark itself sets the properties there for the next one.
+        """
+        with self._lock:
+            self._cells += 1
+            tag = f"{self.tag}:{self._cells}"
+        return CellJobs(self, tag, stays=not of_pool or threading.get_ident() == self._thread)
+
+    def _describe_no_refit(self) -> None:
+        if self._refit is not None and self._properties.getProperty(DESCRIPTION) == self._refit:
+            _put(self._properties, DESCRIPTION, self._before)
+        self._refit = None
+
+    def _described(self, *words: str) -> str:
+        mine = " · ".join(words)
+        text = mine if not self._before else f"{self._before} · {mine}"
+        return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
+
+
+class CellJobs:
+    """The jobs of one cell, in the thread that computes it."""
+
+    def __init__(self, search: SearchJobs, tag: str, *, stays: bool) -> None:
+        self.tag = tag
+        self._search = search
+        self._stays = stays
+        self._properties: Any = None
+        self._description: str | None = None
+
+    def start(self) -> None:
+        """Give the tag of the cell to all jobs that this thread starts from now on."""
+        search = self._search
+        if search.context is None:
+            return
+        self._properties = search._properties.clone()
+        self._properties.setProperty(TAGS, f"{search._tags},{self.tag}")
+        search.context._jsc.sc().setLocalProperties(self._properties)
+
+    def describe(self, *words: str) -> None:
+        """Say what the next jobs are for, unless somebody else has said so meanwhile."""
+        if self._properties is None:
+            return
+        now = None if self._description is None else self._properties.getProperty(DESCRIPTION)
+        if now != self._description:
+            return
+        self._description = self._search._described(*words)
+        self._properties.setProperty(DESCRIPTION, self._description)
+
+    def stop(self) -> None:
+        """Put back what was there, where the thread goes on with something else."""
+        if self._properties is None or not self._stays:
+            return
+        if self._properties.getProperty(DESCRIPTION) == self._description:
+            _put(self._properties, DESCRIPTION, self._search._before)
+        _put(self._properties, TAGS, _without(self._properties.getProperty(TAGS), self.tag))
+
+
+def _with(tags: str | None, tag: str) -> str:
+    return f"{tags},{tag}" if tags else tag
+
+
+def _without(tags: str | None, tag: str) -> str | None:
+    return ",".join(other for other in (tags or "").split(",") if other != tag) or None
+
+
+def _put(properties: Any, name: str, value: str | None) -> None:
+    if value is None:
+        properties.remove(name)
+    else:
+        properties.setProperty(name, value)

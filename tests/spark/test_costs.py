@@ -1,0 +1,267 @@
+"""What Spark's jobs of each cell cost, and what they are called on Spark's page."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import mlflow
+import pytest
+from py4j.protocol import Py4JJavaError
+from pyspark.ml.classification import LogisticRegression, OneVsRest
+from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+from pyspark.ml.tuning import CrossValidator
+
+import trackmllib
+from searches import stub_search, tree_search
+from stubs import SearchingEstimator, StubEstimator, StubEvaluator
+from trackmllib.events import Cost
+from trackmllib.spark.status import Forgotten, StatusStore
+
+NAMES = list(Cost().by_name())
+OF_STAGES = [name for name in NAMES if name != "numJobs"]
+
+
+def option(found):
+    return found.get() if found.isDefined() else None
+
+
+def words(found) -> list[str]:
+    return [word for word in found.mkString(",").split(",") if word]
+
+
+@pytest.fixture
+def jobs_since(spark):
+    """The jobs since the beginning of the test, as Spark's own status store has them."""
+    scala = spark.sparkContext._jsc.sc()
+    first = scala.dagScheduler().numTotalJobs()
+
+    def read(since: int = first) -> list[SimpleNamespace]:
+        scala.listenerBus().waitUntilEmpty(10_000)
+        found = [
+            scala.statusStore().job(number)
+            for number in range(since, scala.dagScheduler().numTotalJobs())
+        ]
+        return [
+            SimpleNamespace(
+                description=option(job.description()),
+                group=option(job.jobGroup()),
+                tags=words(job.jobTags()),
+                stages=[int(number) for number in words(job.stageIds())],
+            )
+            for job in found
+        ]
+
+    return read
+
+
+@pytest.fixture
+def totals(spark):
+    """What some jobs cost, added up by other means than ours."""
+    store = spark.sparkContext._jsc.sc().statusStore()
+
+    def last_attempt(number):
+        try:
+            return store.lastStageAttempt(number)
+        except Py4JJavaError:
+            # Those that were skipped, and cost nothing, Spark drops first.
+            return None
+
+    def read(jobs) -> dict[str, float]:
+        numbers = sorted({number for job in jobs for number in job.stages})
+        stages = [stage for stage in map(last_attempt, numbers) if stage is not None]
+        of_stages = {
+            name: float(sum(getattr(stage, name)() for stage in stages)) for name in OF_STAGES
+        }
+        return {**of_stages, "numJobs": float(len(jobs))}
+
+    return read
+
+
+def costs(run) -> dict[str, float]:
+    found = {k.partition(".")[2]: v for k, v in run.data.metrics.items() if k.startswith("spark.")}
+    return {name: found[name] for name in NAMES if name in found}
+
+
+def summed(store, children) -> dict[str, float]:
+    """What all cells of some candidates cost; each must have it for each of its folds."""
+    total = dict.fromkeys(NAMES, 0.0)
+    for child in children:
+        for name in NAMES:
+            points = store.history(child, f"spark.{name}")
+            assert [step for step, _ in points] == list(range(len(points)))
+            total[name] += sum(value for _, value in points)
+    return total
+
+
+def one_vs_rest(**params):
+    """Each cell starts threads of its own."""
+    regression = LogisticRegression(maxIter=2)
+    estimator = OneVsRest(classifier=regression, parallelism=2)
+    return CrossValidator(
+        estimator=estimator,
+        estimatorParamMaps=[
+            {estimator.classifier: LogisticRegression(maxIter=2, regParam=reg)}
+            for reg in (0.0, 0.1)
+        ],
+        evaluator=MulticlassClassificationEvaluator(),
+        numFolds=2,
+        seed=1,
+        **params,
+    )
+
+
+def test_cells_have_their_costs_and_the_main_run_has_all(recorded, points, jobs_since, totals):
+    tree_search(parallelism=2).fit(points)
+    jobs = jobs_since()
+    jobs_are_named_after_their_cells(recorded, jobs)
+    main = recorded.only_main_run()
+    assert costs(main) == totals(jobs)
+    children = recorded.children(main)
+    of_cells = [job for job in jobs if "fold" in (job.description or "")]
+    assert summed(recorded, children) == totals(of_cells)
+    assert {len(recorded.history(child, "spark.numJobs")) for child in children} == {2}
+    for child in children:
+        mine = [j for j in of_cells if j.description.startswith(child.info.run_name + " ·")]
+        assert summed(recorded, [child]) == totals(mine)
+        assert summed(recorded, [child])["executorRunTime"] > 0
+
+
+def jobs_are_named_after_their_cells(recorded, jobs):
+    search_id = recorded.only_main_run().data.tags["trackmllib.search_id"]
+    assert all(f"trackmllib:{search_id}" in job.tags for job in jobs)
+    described = [job.description for job in jobs]
+    for fold in ("1/2", "2/2"):
+        for doing in ("fit", "evaluate"):
+            assert f"maxDepth=3, maxBins=8 · fold {fold} · {doing}" in described
+    assert all(text.endswith((" · fit", " · evaluate", " · refit")) for text in described)
+    refits = [job for job in jobs if job.description.endswith(" · refit")]
+    best = [
+        c for c in recorded.children(recorded.only_main_run()) if "trackmllib.best" in c.data.tags
+    ]
+    assert {job.description for job in refits} == {f"{best[0].info.run_name} · refit"}
+    # In the order in which they ran: nothing but the refit comes after the last cell.
+    assert jobs[-len(refits) :] == refits
+
+
+def test_what_the_user_has_set_is_kept_and_put_back(spark, recorded, points, jobs_since):
+    context = spark.sparkContext
+    context.setJobGroup("mine", "nightly")
+    context.addJobTag("team")
+    context.setLocalProperty("spark.scheduler.pool", "slow")
+    try:
+        tree_search(parallelism=2).fit(points)
+        jobs = jobs_since()
+        assert {job.group for job in jobs} == {"mine"}
+        assert all("team" in job.tags for job in jobs)
+        assert all(job.description.startswith("nightly · max") for job in jobs)
+        assert set(context.getJobTags()) == {"team"}
+        assert context.getLocalProperty("spark.job.description") == "nightly"
+        assert context.getLocalProperty("spark.jobGroup.id") == "mine"
+        assert context.getLocalProperty("spark.scheduler.pool") == "slow"
+    finally:
+        context.clearJobTags()
+        for name in ("jobGroup.id", "job.description", "scheduler.pool", "job.interruptOnCancel"):
+            context.setLocalProperty(f"spark.{name}", None)
+
+
+@pytest.mark.parametrize("error", [None, ValueError("no")])
+def test_nothing_of_ours_stays_in_the_thread(spark, recorded, points, error):
+    fail = {2.0: error} if error else {}
+    search = stub_search(est=StubEstimator(fail=fail), numFolds=2)
+    try:
+        search.fit(points)
+    except ValueError:
+        assert error
+    assert set(spark.sparkContext.getJobTags()) == set()
+    assert spark.sparkContext.getLocalProperty("spark.job.description") is None
+    assert spark.sparkContext.getLocalProperty("spark.job.tags") is None
+
+
+def test_a_description_of_the_users_in_a_cell_stays(spark, recorded, points, jobs_since):
+    def call(prediction):
+        if prediction.x == 1.0:
+            spark.sparkContext.setJobDescription("my own")
+        points.count()
+
+    stub_search(xs=[1.0, 2.0], eva=StubEvaluator(call=call), numFolds=2).fit(points)
+    described = [job.description for job in jobs_since()]
+    assert described.count("my own") == 2 * described.count("x=2.0 · fold 2/2 · evaluate")
+    assert "x=2.0 · fold 2/2 · evaluate" in described
+
+
+def test_threads_that_spark_starts_in_a_cell_count(recorded, points, jobs_since, totals):
+    one_vs_rest(parallelism=2).fit(points)
+    jobs = jobs_since()
+    main = recorded.only_main_run()
+    assert costs(main) == totals(jobs)
+    of_cells = [job for job in jobs if " · fold " in job.description]
+    assert summed(recorded, recorded.children(main)) == totals(of_cells)
+    assert len(of_cells) > 8
+
+
+def test_jobs_of_other_threads_are_on_the_main_run(recorded, points, jobs_since, totals):
+    def call(prediction):
+        # Neither Spark nor we know whose thread this is.
+        thread = threading.Thread(target=points.count)
+        thread.start()
+        thread.join()
+
+    stub_search(eva=StubEvaluator(call=call), numFolds=2).fit(points)
+    jobs = jobs_since()
+    main = recorded.only_main_run()
+    assert costs(main) == totals(jobs)
+    assert costs(main)["numJobs"] >= 6
+    assert [costs(child) for child in recorded.children(main)] == [{}, {}, {}]
+
+
+def test_a_search_in_a_cell_counts_for_itself_and_for_the_cell(
+    recorded, points, jobs_since, totals
+):
+    inner = tree_search(numFolds=2)
+    estimator = SearchingEstimator(inner)
+    stub_search(est=estimator, xs=[1.0], numFolds=2).fit(points)
+    jobs = jobs_since()
+    main = recorded.only_main_run()
+    assert costs(main) == totals(jobs)
+    (child,) = recorded.children(main)
+    of_inner = [costs(run) for run in recorded.inner(child)]
+    assert len(of_inner) == 2
+    assert {name: sum(of[name] for of in of_inner) for name in NAMES} == summed(recorded, [child])
+    assert any(" · x=1.0 · " in f" · {job.description}" for job in jobs)
+
+
+def test_failed_tasks_and_cells_are_counted(spark, recorded, points, jobs_since, totals):
+    def call(prediction):
+        if prediction.x == 2.0:
+            spark.sparkContext.parallelize([1, 2], 2).foreach(lambda x: 1 / 0)
+
+    with pytest.raises(Exception, match="ZeroDivision"):
+        stub_search(xs=[1.0, 2.0], eva=StubEvaluator(call=call), numFolds=2).fit(points)
+    main = recorded.only_main_run()
+    failed = recorded.children(main)[1]
+    assert costs(failed)["numFailedTasks"] >= 1
+    assert costs(main) == totals(jobs_since())
+
+
+def test_a_search_without_jobs_has_no_costs(recorded, points):
+    stub_search(numFolds=2).fit(points)
+    main = recorded.only_main_run()
+    found = {name for name in main.data.metrics if name.startswith("spark.numJobs")}
+    assert found == set() or main.data.metrics["spark.numJobs"] > 0
+
+
+def test_costs_that_cannot_be_read_are_said_once(recorded, points, lenient, caplog, monkeypatch):
+    def forgotten(self):
+        raise Forgotten
+
+    monkeypatch.setattr(StatusStore, "ended", forgotten)
+    for _ in range(2):
+        with mlflow.start_run():
+            tree_search(numFolds=2).fit(points)
+    (said,) = [r.getMessage() for r in caplog.records if "cost" in r.getMessage()]
+    assert "spark.ui.retainedJobs" in said
+    assert trackmllib.flush(30)
+    for main in recorded.main_runs():
+        assert costs(main) == {}
+        assert len(recorded.children(main)) == 4

@@ -111,7 +111,8 @@ class SearchDescription:
     ``metric`` is the evaluator's metric name (its class name if it has none), ``folds`` the number
     of folds that Spark's own loop makes, ``averaged`` whether scores are averaged over folds (a
     CrossValidator) or stand as they are (a TrainValidationSplit), ``schema`` the names and types of
-    the data's columns, ``dataset`` more about the data where that was asked for.
+    the data's columns, ``dataset`` more about the data where that was asked for. ``page`` and
+    ``page_in_history`` are the addresses at which Spark shows the application.
     """
 
     tuner: Component
@@ -126,6 +127,8 @@ class SearchDescription:
     versions: tuple[tuple[str, str], ...]
     application_id: str | None
     dataset: Dataset | None = None
+    page: str | None = None
+    page_in_history: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

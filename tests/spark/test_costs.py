@@ -16,6 +16,7 @@ import trackmllib
 from searches import stub_search, tree_search
 from stubs import SearchingEstimator, StubEstimator, StubEvaluator
 from trackmllib.events import Cost
+from trackmllib.spark.pages import YARN_HISTORY, pages
 from trackmllib.spark.status import Forgotten, StatusStore
 
 NAMES = list(Cost().by_name())
@@ -265,3 +266,30 @@ def test_costs_that_cannot_be_read_are_said_once(recorded, points, lenient, capl
     for main in recorded.main_runs():
         assert costs(main) == {}
         assert len(recorded.children(main)) == 4
+
+
+def test_the_main_run_says_where_spark_shows_the_application(spark, recorded, points, monkeypatch):
+    trackmllib.autolog(history_server="history:18080")
+    monkeypatch.setattr(type(spark.sparkContext), "uiWebUrl", "http://driver:4040")
+    stub_search(numFolds=2).fit(points)
+    tags = recorded.only_main_run().data.tags
+    application = spark.sparkContext.applicationId
+    assert tags["trackmllib.application_id"] == application
+    assert tags["trackmllib.spark_ui"] == "http://driver:4040"
+    assert tags["trackmllib.spark_history"] == f"http://history:18080/history/{application}/"
+
+
+@pytest.mark.parametrize(
+    ("conf", "given", "wanted"),
+    [
+        ("history.example.com:19888", None, "http://history.example.com:19888/history/app-1/"),
+        ("history:1", "https://other/", "https://other/history/app-1/"),
+        (None, None, None),
+    ],
+)
+def test_on_yarn_the_history_server_is_known(conf, given, wanted):
+    context = SimpleNamespace(
+        applicationId="app-1", uiWebUrl=None, getConf=lambda: {YARN_HISTORY: conf} if conf else {}
+    )
+    dataset = SimpleNamespace(sparkSession=SimpleNamespace(sparkContext=context))
+    assert pages(dataset, given) == (None, wanted)

@@ -123,6 +123,8 @@ DESCRIPTIONS = st.builds(
     versions=PAIRS,
     application_id=st.none() | TEXTS,
     dataset=st.none() | st.builds(Dataset, digest=TEXTS, path=st.none() | TEXTS),
+    page=st.none() | TEXTS,
+    page_in_history=st.none() | TEXTS,
 )
 FAILURES = st.builds(Failure, type=TEXTS, message=TEXTS, traceback=TEXTS, interrupted=st.booleans())
 PLACES = st.builds(

@@ -121,6 +121,10 @@ def _tags(result: SearchResult) -> Iterator[tuple[str, str]]:
         yield f"trackmllib.{name}", version
     if description.application_id is not None:
         yield "trackmllib.application_id", description.application_id
+    if description.page is not None:
+        yield "trackmllib.spark_ui", description.page
+    if description.page_in_history is not None:
+        yield "trackmllib.spark_history", description.page_in_history
     if description.larger_is_better is not None:
         yield "trackmllib.larger_is_better", str(description.larger_is_better).lower()
     if result.parent is not None:

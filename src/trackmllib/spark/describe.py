@@ -27,6 +27,7 @@ from trackmllib.events import (
 from trackmllib.guard import attempt
 from trackmllib.redaction import HIDDEN, looks_secret
 from trackmllib.spark.dataset import describe_dataset
+from trackmllib.spark.pages import pages
 from trackmllib.spark.values import plain
 from trackmllib.version import __version__
 
@@ -40,6 +41,7 @@ def describe_search(
     hides: Hides = looks_secret,
     *,
     with_dataset: bool = False,
+    history_server: str | None = None,
 ) -> SearchDescription:
     """What ``tuner.fit(dataset)`` will search; ``maps`` where its grid is not the tuner's own.
 
@@ -52,6 +54,7 @@ def describe_search(
     estimator = _value(tuner, "estimator")
     evaluator = _value(tuner, "evaluator")
     is_split = isinstance(tuner, TrainValidationSplit)
+    page, page_in_history = pages(dataset, history_server)
     return SearchDescription(
         tuner=describe(tuner),
         estimator=describe(estimator) if isinstance(estimator, Params) else None,
@@ -69,6 +72,8 @@ def describe_search(
         ),
         application_id=_application_id(dataset),
         dataset=describe_dataset(dataset) if with_dataset else None,
+        page=page,
+        page_in_history=page_in_history,
     )
 
 

@@ -315,6 +315,7 @@ class Seam:
                 maps,
                 settings.redaction.hides,
                 with_dataset=settings.log_datasets,
+                history_server=settings.history_server,
             )
 
         def choose(model: Any, maps: Any, expected: int) -> int | None:

@@ -6,6 +6,7 @@ id is not known yet when an operation is written down. Times are milliseconds si
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -100,6 +101,11 @@ class LogArtifact(Operation):
     def __post_init__(self) -> None:
         if self.file_name != PurePath(self.file_name).name or self.file_name in ("", ".."):
             raise ValueError(f"{self.file_name!r} is not the name of a file, but a path")
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of the file."""
+        return base64.b64decode(self.text) if self.is_base64 else self.text.encode()
 
 
 @dataclass(frozen=True, kw_only=True)

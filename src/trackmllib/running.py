@@ -13,6 +13,7 @@ from trackmllib.operations import Destination
 from trackmllib.recorder.record import Recorder
 from trackmllib.search_result import SearchResult
 from trackmllib.settings import Settings
+from trackmllib.view.runs import Runs
 
 
 class RunningSearch:
@@ -26,6 +27,8 @@ class RunningSearch:
         self.result = SearchResult(started)
         self.recorder = Recorder(destination, self.result)
         self.closed = False
+        # Kept when the rest that is known of it on its server is forgotten.
+        self.runs = Runs()
         # Whether a thread of Spark's has waited in vain for a run to be made: it does so once.
         self.gave_up = False
         # Made with the first model that is to be kept.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from trackmllib.events import (
@@ -155,6 +156,17 @@ class SearchResult:
                 self.end_ms = event.time_ms
                 self.failure = event.failure
                 self._close("KILLED")
+
+    def snapshot(self) -> SearchResult:
+        """This table as it is now, whatever else is applied to it."""
+        taken = copy.copy(self)
+        taken.candidates = {
+            index: replace(
+                candidate, cells={fold: replace(cell) for fold, cell in candidate.cells.items()}
+            )
+            for index, candidate in self.candidates.items()
+        }
+        return taken
 
     def best_so_far(self) -> int | None:
         """The winner; of a search that did not finish, the best complete candidate."""

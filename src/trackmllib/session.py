@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
+from trackmllib.afterwards import Afterwards
 from trackmllib.clock import Clock, SystemClock
 from trackmllib.delivery.worker import Delivery, Target
 from trackmllib.errors import IncompleteRecord, Unauthorized
@@ -86,6 +87,9 @@ class Session:
         heir = MlflowTracking(self._problem, self._estate, credentials)
         self._inheritance = Delivery(self._estate, heir, self._refused)
         self._runs = MadeRuns(self._searches, self._tracking, self._delivery)
+        self.afterwards = Afterwards(
+            self._tracking, self._outbox, self._delivery, lambda text: self.voice.once([text])
+        )
         self._seam = Seam(self, new_id)
         self._mute = MlflowMute(self._seam.inside_search)
         self._calls = CallsOfUsers()
@@ -123,7 +127,8 @@ class Session:
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until all that this process has recorded is delivered; whether it is."""
-        return self._delivery.flush(None, timeout) == 0
+        left = self.afterwards.wait(timeout)
+        return self._delivery.flush(None, left) == 0
 
     # What the seam calls, on Spark's threads.
 
@@ -132,7 +137,7 @@ class Session:
             return
         search = self._take_up(event, settings or self.settings)
         if search is not None and isinstance(event, (SearchFinished, SearchFailed)):
-            self._close(search, interrupted=_interrupted(event))
+            self._close(search, event)
 
     def settings_with(self, conf: Mapping[str, str]) -> Settings:
         sentences: list[str] = []
@@ -141,6 +146,11 @@ class Session:
             sentences.append('registered_model_name has an effect only with log_models="best".')
         self.voice.once(sentences, settings)
         return settings
+
+    def remember(self, search_id: str, thing: Any) -> None:
+        search = self._searches.get(search_id)
+        if search is not None and thing is not None:
+            self.afterwards.remember(thing, search)
 
     def say_once(self, sentence: str) -> None:
         self.voice.once([sentence])
@@ -236,11 +246,11 @@ class Session:
 
     # The end of a search, and of the process.
 
-    def _close(self, search: RunningSearch, *, interrupted: bool) -> None:
+    def _close(self, search: RunningSearch, end: SearchFinished | SearchFailed) -> None:
         """Wait for the delivery, unless the search was interrupted, and say what is missing."""
         search_id = search.result.search_id
         try:
-            if not interrupted:
+            if not (isinstance(end, SearchFailed) and end.failure.interrupted):
                 self._warn_of_nan(search)
                 if search.settings.wait and search.result.parent is None:
                     self._flush(search_id, search)
@@ -251,6 +261,8 @@ class Session:
                 self.voice.warn(text, search.settings)
         finally:
             search.closed = True
+            with self.guard(search_id, "having the report made"):
+                self.afterwards.report(search, end)
             self._forget_delivered()
 
     def _flush(self, search_id: str, search: RunningSearch) -> None:
@@ -296,7 +308,8 @@ class Session:
     def _forget_delivered(self) -> None:
         for search in self._searches.all():
             search_id = search.result.search_id
-            if search.closed and not self._outbox.waiting(search_id):
+            over = search.closed and not self._outbox.waiting(search_id)
+            if over and self.afterwards.keep_runs(search):
                 self._searches.forget(search_id)
                 self._target.forget(search_id)
 
@@ -336,7 +349,7 @@ class Session:
 
     def _leave(self) -> None:
         """Send what waits of this process's searches, and say where the rest is."""
-        waiting = self._delivery.flush(None, self._longest_timeout())
+        waiting = self._delivery.flush(None, self.afterwards.wait(self._longest_timeout()))
         stopped = self._delivery.stop()
         if waiting and not isinstance(self._outbox, ProcessOutbox):
             self.voice.warn(
@@ -389,7 +402,3 @@ class Session:
                 "takes NaN for the best of all scores. Look at what makes the evaluator return it.",
                 search.settings,
             )
-
-
-def _interrupted(event: Event) -> bool:
-    return isinstance(event, SearchFailed) and event.failure.interrupted

@@ -65,6 +65,10 @@ class Host(Protocol):
         """Tell the user something that is no matter of one search."""
         ...
 
+    def remember(self, search_id: str, thing: Any) -> None:
+        """The tuner or the model of a search, by which users may ask for its results."""
+        ...
+
     def keep_model(
         self, search_id: str, candidate: int | None, fold: int | None, model: Any, data: Any
     ) -> None:
@@ -149,6 +153,7 @@ class SearchWatch:
                 ),
                 self.settings,
             )
+            self._host.remember(self.search_id, self.tuner)
 
     def returned(self, model: Any, data: Any) -> None:
         """Spark's call returned this model of this data."""
@@ -265,6 +270,7 @@ class SearchWatch:
                 return
             averages, deviations = _results_of(self._model, self._description.averaged)
             best = self._winner(averages)
+            self._host.remember(self.search_id, self._model)
             self._model = None
             self._host.emit(
                 SearchFinished(

@@ -108,6 +108,20 @@ class MlflowTracking:
             raise Refused(refused)
         return known.get(run(candidate))
 
+    def run_ids(self, search_id: str) -> tuple[str | None, dict[int | None, str]]:
+        """The experiment of a search, and the ids of its runs by candidate (None: the main run), as
+        far as they were made.
+        """
+        known = self._known.get(search_id)
+        return (None, {}) if known is None else (known.get(EXPERIMENT), known.runs())
+
+    def know_again(self, search_id: str) -> bool:
+        """Have the outbox keep what is known of a search whose rows have all left it; whether
+        anything is known.
+        """
+        known = self._known.get(search_id)
+        return known is not None and known.keep_again()
+
     def main_run_id(self, search_id: str) -> str | None:
         """The id of the main run, as far as it was made; also of a search that is forgotten."""
         return self._main_runs.get(search_id)
@@ -167,7 +181,7 @@ class MlflowTracking:
             case LogBatch():
                 main.log(operation, again)
             case LogArtifact():
-                main.log_text(operation.file_name, operation.text)
+                main.log_file(operation.file_name, operation.content)
             case LogDataset():
                 log_dataset(main.client, main.run_id, operation, self._context())
             case EndRun():
@@ -213,7 +227,7 @@ class MlflowTracking:
             case LogArtifact():
                 path = f"{FOLDER}/{operation.file_name}"
                 place = main.client.get_run(run_id).info.artifact_uri
-                artifacts.log_text(main.client, place, operation.text, path)
+                artifacts.log_file(main.client, place, operation.content, path)
             case EndRun():
                 self._end(main.client, run_id, operation)
 

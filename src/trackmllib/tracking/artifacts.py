@@ -21,12 +21,12 @@ from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
 _TAKES_THE_CLIENTS_URI = "tracking_uri" in inspect.signature(get_artifact_repository).parameters
 
 
-def log_text(client: MlflowClient, artifact_uri: str, text: str, path: str) -> None:
-    """Write a text file below the place of a run's files."""
+def log_file(client: MlflowClient, artifact_uri: str, content: bytes, path: str) -> None:
+    """Write a file below the place of a run's files."""
     folder, name = posixpath.split(path)
     with tempfile.TemporaryDirectory() as local:
         file = Path(local, name)
-        file.write_text(text, encoding="utf-8")
+        file.write_bytes(content)
         _repository(client, artifact_uri).log_artifact(str(file), folder)
 
 

@@ -40,6 +40,20 @@ class Known:
             self._memory.remember(self.search_id, facts, on_disk=on_disk)
             self._facts.update(facts)
 
+    def keep_again(self) -> bool:
+        """Keep all of it once more, where it may have been dropped; whether there is a main run."""
+        self._memory.remember(self.search_id, dict(self._facts))
+        return RUN in self._facts
+
+    def runs(self) -> dict[int | None, str]:
+        """The ids of the runs that were made, by candidate; None is the main run."""
+        found: dict[int | None, str] = {
+            int(name.removeprefix(_CHILD)): run_id
+            for name, run_id in dict(self._facts).items()
+            if name.startswith(_CHILD)
+        }
+        return {None: self._facts[RUN], **found} if RUN in self._facts else {}
+
 
 # Names of facts: the main run and where its files are, its experiment and server; whether it was
 # MADE by us, and so holds nothing of anybody else's; why it could not be opened; whether a run was
@@ -52,11 +66,12 @@ MADE = "made"
 REFUSED = "refused"
 DOUBTFUL = "doubtful"
 ENDED = "ended"
+_CHILD = "child/"
 
 
 def run(candidate: int | None) -> str:
     """The name of the fact that holds the run id of a candidate, or of the main run."""
-    return RUN if candidate is None else f"child/{candidate}"
+    return RUN if candidate is None else f"{_CHILD}{candidate}"
 
 
 def refusal(candidate: int | None) -> str:

@@ -78,10 +78,10 @@ class MainRun:
         known = self._known.get(FILES)
         return known or str(self.client.get_run(self.run_id).info.artifact_uri)
 
-    def log_text(self, file_name: str, text: str) -> None:
+    def log_file(self, file_name: str, content: bytes) -> None:
         """Write a file into this search's folder."""
         path = f"{self._settled_folder()}/{file_name}"
-        artifacts.log_text(self.client, self._files(), text, path)
+        artifacts.log_file(self.client, self._files(), content, path)
 
     def _named(self, batch: LogBatch) -> LogBatch:
         self._settle(batch)

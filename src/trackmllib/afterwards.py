@@ -1,0 +1,131 @@
+"""What is there of a search besides its record: its results for who asks, and its report."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from trackmllib.delivery.worker import Delivery
+from trackmllib.events import SearchFailed, SearchFinished
+from trackmllib.operations import CloseSearch, LogArtifact, OpenMainRun, Operation
+from trackmllib.outbox.base import Outbox
+from trackmllib.redaction import redacted
+from trackmllib.reports import HTML, PNG, Reports
+from trackmllib.running import RunningSearch
+from trackmllib.search_result import SearchResult
+from trackmllib.tracking.apply import MlflowTracking
+from trackmllib.view.results import Results
+from trackmllib.view.runs import Runs
+
+# For so long a report waits for a server that is away: its links need the ids of the runs.
+PATIENCE_SECONDS = 10.0
+
+
+class Afterwards:
+    """Remembers searches by the tuners and models that users hold, for as long as these live, and
+    has the reports made of those that are over. ``say`` is told what users should know.
+    """
+
+    def __init__(
+        self,
+        tracking: MlflowTracking,
+        outbox: Outbox,
+        delivery: Delivery,
+        say: Callable[[str], None],
+    ) -> None:
+        self._tracking = tracking
+        self._outbox = outbox
+        self._delivery = delivery
+        self._lock = threading.Lock()
+        self._remembered: dict[int, tuple[weakref.ref[Any], RunningSearch]] = {}
+        self._ends: dict[str, tuple[RunningSearch, SearchFinished | SearchFailed]] = {}
+        self._reports = Reports(self._report_is_made, say)
+
+    def remember(self, thing: Any, search: RunningSearch) -> None:
+        """The search of a tuner or a model. Nothing is written on it, and it is not kept alive."""
+        key = id(thing)
+        reference = weakref.ref(thing, lambda _: self._remembered.pop(key, None))
+        self._remembered[key] = (reference, search)
+
+    def results(self, thing: Any) -> Results | None:
+        """The results of the search of a tuner or a model, as they are now; None if unknown."""
+        reference, search = self._remembered.get(id(thing), (None, None))
+        if reference is None or search is None or reference() is not thing:
+            return None
+        with search.recording:
+            return Results(search.result.snapshot(), lambda: self.runs(search))
+
+    def runs(self, search: RunningSearch) -> Runs:
+        """The runs of a search, as far as the server has made them."""
+        experiment, found = self._tracking.run_ids(search.result.search_id)
+        if not found:
+            return search.runs
+        return Runs(
+            tracking_uri=redacted(search.destination.tracking_uri),
+            experiment_id=experiment,
+            main=found[None],
+            children={index: run_id for index, run_id in found.items() if index is not None},
+        )
+
+    def keep_runs(self, search: RunningSearch) -> bool:
+        """Keep the ids of the runs of a search, which tracking is about to forget; whether it may:
+        a report that is still to be made needs more than that.
+        """
+        search.runs = self.runs(search)
+        return search.result.search_id not in self._ends
+
+    def report(self, search: RunningSearch, end: SearchFinished | SearchFailed) -> None:
+        """Have the report of a search made. The search of a cell has none: it would be drawn while
+        the one around it is running.
+        """
+        if search.settings.report and search.result.parent is None:
+            search_id = search.result.search_id
+            self._ends[search_id] = (search, end)
+            if not self._reports.add(search.result, lambda: self._runs_on_server(search)):
+                del self._ends[search_id]
+
+    def wait(self, timeout: float | None) -> float | None:
+        """Wait until all reports are made; how much of the time is left."""
+        began = time.monotonic()
+        self._reports.wait(timeout)
+        return None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
+
+    def _runs_on_server(self, search: RunningSearch) -> Runs:
+        search_id = search.result.search_id
+        self._delivery.wait_for(
+            lambda: not self._outbox.waiting(search_id), search_id, PATIENCE_SECONDS
+        )
+        return self.runs(search)
+
+    def _report_is_made(self, result: SearchResult, html: str, png: bytes) -> None:
+        search, end = self._ends.pop(result.search_id)
+        operations: list[Operation] = [
+            LogArtifact(search_id=result.search_id, file_name=HTML, text=html),
+            LogArtifact(
+                search_id=result.search_id,
+                file_name=PNG,
+                text=base64.b64encode(png).decode("ascii"),
+                is_base64=True,
+            ),
+            CloseSearch(search_id=result.search_id),
+        ]
+        main = self.runs(search).main
+        if main is not None and self._tracking.know_again(result.search_id):
+            # All rows of the search may have left the outbox, and with them what it knew.
+            known = replace(search.destination, run_id=main, owned=False)
+            operations.insert(
+                0,
+                OpenMainRun(
+                    search_id=result.search_id,
+                    destination=known,
+                    name="",
+                    start_ms=result.start_ms,
+                ),
+            )
+        self._outbox.put(operations, end)
+        self._delivery.start()

@@ -1,4 +1,4 @@
-"""Runs examples/tuning.ipynb on a fresh store in .demo, and prints the candidates it recorded."""
+"""Runs the notebooks of examples/ on a fresh store in .demo, and prints what they recorded."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from pathlib import Path
 import mlflow
 import nbformat
 import pandas as pd
+from mlflow.entities import Run
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+import trackmllib
+
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOK = ROOT / "examples" / "tuning.ipynb"
-DEMO = ROOT / ".demo"
-EXPERIMENT = "digits"
+NOTEBOOKS = [ROOT / "examples" / name for name in ("tuning.ipynb", "long_search.ipynb")]
+DEMO = Path(os.environ.get("DEMO_FOLDER", ROOT / ".demo"))
+# One for each notebook.
+EXPERIMENTS = ("digits", "long searches")
+EXPERIMENT = EXPERIMENTS[0]
 CELL_TIMEOUT_SECONDS = 600
 
 
@@ -29,17 +34,20 @@ def prepare() -> None:
     artifacts = DEMO / "artifacts"
     artifacts.mkdir(parents=True)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{DEMO / 'mlflow.db'}"
-    mlflow.MlflowClient().create_experiment(EXPERIMENT, artifact_location=artifacts.as_uri())
+    # What one of them leaves behind is its own affair, and not that of the user's searches.
+    os.environ["TRACKMLLIB_HOME"] = str(DEMO / "outbox")
+    for experiment in EXPERIMENTS:
+        mlflow.MlflowClient().create_experiment(experiment, artifact_location=artifacts.as_uri())
 
 
-def run_notebook() -> None:
-    """Run a copy of the notebook with this Python; the copy keeps its outputs."""
+def run_notebook(path: Path) -> None:
+    """Run a copy of a notebook with this Python; the copy keeps its outputs."""
     # A kernel that the user has registered as python3 must not be taken for this one.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     os.environ["PYSPARK_PYTHON"] = sys.executable
     # Spark warns of a host name that leads to a loopback address.
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
         timeout=CELL_TIMEOUT_SECONDS,
@@ -48,10 +56,10 @@ def run_notebook() -> None:
     )
     try:
         # What the kernel and Spark have to say beside the outputs is kept, but not shown.
-        with (DEMO / "kernel.log").open("w") as log:
+        with (DEMO / "kernel.log").open("a") as log:
             client.execute(stderr=log)
     finally:
-        nbformat.write(notebook, DEMO / NOTEBOOK.name)
+        nbformat.write(notebook, DEMO / path.name)
 
 
 def candidates() -> pd.DataFrame:
@@ -80,22 +88,54 @@ def candidates() -> pd.DataFrame:
     ).fillna("")
 
 
+def first_run() -> Run:
+    """The main run of the first search."""
+    runs = mlflow.search_runs(
+        experiment_names=[EXPERIMENT],
+        filter_string="params.candidates != ''",
+        order_by=["attributes.start_time ASC"],
+        output_format="list",
+    )
+    first: Run = runs[0]
+    return first
+
+
+def answer() -> str:
+    """Which setting was best in the first search, in a sentence."""
+    run = first_run()
+    search_id = run.data.tags["trackmllib.search_id"]
+    return trackmllib.load_results(run.info.run_id, search_id=search_id).answer
+
+
+def report() -> Path:
+    """The report that the first search has left among the files of its run."""
+    (found,) = DEMO.glob(f"artifacts/{first_run().info.run_id}/artifacts/trackmllib/report.html")
+    return found
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
 def main() -> int:
     begin = time.monotonic()
     prepare()
-    print(f"Running examples/{NOTEBOOK.name} on Spark; this takes one or two minutes.", flush=True)
-    try:
-        run_notebook()
-    except CellExecutionError as error:
-        print(error, file=sys.stderr)
-        print(f"The notebook failed; how far it came is in .demo/{NOTEBOOK.name}.", file=sys.stderr)
-        return 1
+    for path in NOTEBOOKS:
+        print(f"Running examples/{path.name} on Spark; this takes about a minute.", flush=True)
+        try:
+            run_notebook(path)
+        except CellExecutionError as error:
+            print(error, file=sys.stderr)
+            print(f"The notebook failed; how far it came is in .demo/{path.name}.", file=sys.stderr)
+            return 1
     table = candidates()
     print(f"\n{len(table)} candidates of {table['search'].nunique()} searches are in MLflow:\n")
     print(table.to_string(index=False))
-    print(f"\nDone in {time.monotonic() - begin:.0f} s.")
-    print(f"The notebook with its results is .demo/{NOTEBOOK.name}.")
-    print("Open the page with: make ui")
+    print(f"\n{answer()}\n")
+    print(f"Done in {time.monotonic() - begin:.0f} s.")
+    print(f"The report is {_shown(report())}: open it in a browser.")
+    print("The notebooks with their results are .demo/tuning.ipynb and .demo/long_search.ipynb.")
+    print("Open MLflow's page with: make ui")
     return 0
 
 

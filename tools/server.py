@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-DEMO = Path(__file__).resolve().parent.parent / ".demo"
+DEMO = Path(os.environ.get("DEMO_FOLDER", Path(__file__).resolve().parent.parent / ".demo"))
 DATABASE = DEMO / "mlflow.db"
 LOG = DEMO / "server.log"
 FIRST_PORT = 5000

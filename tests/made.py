@@ -112,7 +112,7 @@ class Away:
 def new_session(home: Path, uri: str, target: Away | None = None) -> Session:
     """A session that waits for nothing, with its outbox in ``home``; searches go to ``uri``."""
     return Session(
-        Settings(wait=False, silent=True, flush_timeout=0.0),
+        Settings(wait=False, silent=True, flush_timeout=0.0, report=False),
         home=Home(home / "outbox"),
         target=target,
         destination=lambda: Destination(tracking_uri=uri, experiment_id="0"),

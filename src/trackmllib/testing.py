@@ -159,13 +159,14 @@ class Recording:
 def recording() -> Iterator[Recording]:
     """Record the searches of a ``with`` block in memory, in strict mode; needs no server.
 
-    ``autolog`` is suspended meanwhile. Errors of trackmllib's are raised.
+    ``autolog`` is suspended meanwhile. Errors of trackmllib's are raised, no progress is shown, and
+    no report is made.
     """
     from trackmllib.session import Session
 
     record = Recording(InMemoryStore(), RecordingListener())
     session = Session(
-        Settings(strict=True),
+        Settings(strict=True, progress=False, report=False),
         target=record.store,
         destination=lambda: Destination(tracking_uri="memory:"),
         listeners=[record.listener],

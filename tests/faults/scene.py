@@ -51,6 +51,7 @@ class Scene:
         return {
             **kept,
             "TRACKMLLIB_HOME": str(self.home),
+            "TRACKMLLIB_REPORT": "false",
             "MLFLOW_TRACKING_URI": self.uri,
             "MLFLOW_EXPERIMENT_NAME": self.experiment,
             "SPARK_LOCAL_IP": "127.0.0.1",

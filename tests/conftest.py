@@ -251,11 +251,23 @@ def clean(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     yield
+    assert_no_labels_are_left()
     while mlflow.active_run() is not None:
         mlflow.end_run()
     exchange(None)
     mlflow.set_tracking_uri(None)
     mlflow.tracking.fluent._active_experiment_id = None
+
+
+def assert_no_labels_are_left() -> None:
+    """Nothing of ours stays in the properties of the thread that called ``fit()``."""
+    from pyspark import SparkContext
+
+    context = SparkContext._active_spark_context
+    if context is not None and context._jsc is not None:
+        left = str(context._jsc.sc().getLocalProperties())
+        assert "trackmllib" not in left
+        assert " · " not in left
 
 
 def _place(request, name: str) -> Place:

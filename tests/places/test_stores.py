@@ -48,7 +48,7 @@ def test_scores_are_exact_and_the_files_lie_in_the_bucket(points, any_store, s3)
     else:
         prefix = location.removeprefix(f"s3://{s3.bucket}/")
     files = s3.files(f"{prefix}/trackmllib/")
-    assert sorted(files) == ["best_params.json", "results.csv", "search.json"]
+    assert sorted(files) == ["best_params.json", "outcome.json", "results.csv", "search.json"]
     search = json.loads(files["search.json"])
     assert search["search_id"] == main.data.tags["trackmllib.search_id"]
     assert any_store.json(main, "trackmllib/search.json") == search
@@ -104,7 +104,12 @@ def test_a_postgresql_that_is_away_in_the_middle_of_a_search(points, any_store, 
     assert [c.data.metrics["avg_stub"] for c in children] == list(model.avgMetrics)
     for child in children:
         assert [step for step, _ in any_store.history(child, "stub")] == [0, 1, 2]
-    assert any_store.files(main) == ["best_params.json", "results.csv", "search.json"]
+    assert any_store.files(main) == [
+        "best_params.json",
+        "outcome.json",
+        "results.csv",
+        "search.json",
+    ]
 
 
 def failed(proxy: Proxy) -> list[Request]:

@@ -210,7 +210,12 @@ def test_the_files_describe_the_search_and_its_results(points, any_store):
     search = stub_search(numFolds=2)
     model = search.fit(points)
     main = any_store.only_main_run()
-    assert any_store.files(main) == ["best_params.json", "results.csv", "search.json"]
+    assert any_store.files(main) == [
+        "best_params.json",
+        "outcome.json",
+        "results.csv",
+        "search.json",
+    ]
     description = any_store.json(main, "trackmllib/search.json")
     assert description["search_id"] == main.data.tags["trackmllib.search_id"]
     assert description["estimator"]["class"] == "stubs.StubEstimator"

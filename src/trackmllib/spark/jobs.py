@@ -60,8 +60,11 @@ class SearchJobs:
         """Put back what was there. What others have set meanwhile in this thread stays."""
         if self.context is None:
             return
-        self._describe_no_refit()
-        _put(self._properties, TAGS, _without(self._properties.getProperty(TAGS), self.tag))
+        # Spark, or a loop of a subclass, may have put a copy of ours into this thread.
+        current = self.context._jsc.sc().getLocalProperties()
+        for properties in (self._properties, current):
+            self._describe_no_refit(properties)
+            _put(properties, TAGS, _without(properties.getProperty(TAGS), self.tag))
 
     def refit_starts(self, label: str) -> None:
         """The jobs of ``fit()``'s own thread are of the refit from now on. Called in any thread."""
@@ -72,7 +75,8 @@ class SearchJobs:
     def fold_starts(self) -> None:
         """What looked like the last score was not: another fold is laid out."""
         if self.context is not None:
-            self._describe_no_refit()
+            self._describe_no_refit(self._properties)
+            self._refit = None
 
     def cell(self, *, of_pool: bool) -> CellJobs:
         """The jobs of a cell. ``of_pool``: it is computed in a thread of Spark's pool, if not in
@@ -83,10 +87,9 @@ class SearchJobs:
             tag = f"{self.tag}:{self._cells}"
         return CellJobs(self, tag, stays=not of_pool or threading.get_ident() == self._thread)
 
-    def _describe_no_refit(self) -> None:
-        if self._refit is not None and self._properties.getProperty(DESCRIPTION) == self._refit:
-            _put(self._properties, DESCRIPTION, self._before)
-        self._refit = None
+    def _describe_no_refit(self, properties: Any) -> None:
+        if self._refit is not None and properties.getProperty(DESCRIPTION) == self._refit:
+            _put(properties, DESCRIPTION, self._before)
 
     def _described(self, *words: str) -> str:
         mine = " · ".join(words)
@@ -127,9 +130,10 @@ class CellJobs:
         """Put back what was there, where the thread goes on with something else."""
         if self._properties is None or not self._stays:
             return
-        if self._properties.getProperty(DESCRIPTION) == self._description:
-            _put(self._properties, DESCRIPTION, self._search._before)
-        _put(self._properties, TAGS, _without(self._properties.getProperty(TAGS), self.tag))
+        current = self._search.context._jsc.sc().getLocalProperties()
+        if current.getProperty(DESCRIPTION) == self._description:
+            _put(current, DESCRIPTION, self._search._before)
+        _put(current, TAGS, _without(current.getProperty(TAGS), self.tag))
 
 
 def _with(tags: str | None, tag: str) -> str:

@@ -102,18 +102,17 @@ class Afterwards:
         )
         return self.runs(search)
 
-    def _report_is_made(self, result: SearchResult, html: str, png: bytes) -> None:
+    def _report_is_made(self, result: SearchResult, html: str, png: bytes | None) -> None:
         search, end = self._ends.pop(result.search_id)
         operations: list[Operation] = [
-            LogArtifact(search_id=result.search_id, file_name=HTML, text=html),
-            LogArtifact(
-                search_id=result.search_id,
-                file_name=PNG,
-                text=base64.b64encode(png).decode("ascii"),
-                is_base64=True,
-            ),
-            CloseSearch(search_id=result.search_id),
+            LogArtifact(search_id=result.search_id, file_name=HTML, text=html)
         ]
+        if png is not None:
+            text = base64.b64encode(png).decode("ascii")
+            operations.append(
+                LogArtifact(search_id=result.search_id, file_name=PNG, text=text, is_base64=True)
+            )
+        operations.append(CloseSearch(search_id=result.search_id))
         main = self.runs(search).main
         if main is not None and self._tracking.know_again(result.search_id):
             # All rows of the search may have left the outbox, and with them what it knew.

@@ -41,7 +41,7 @@ class Reports:
     """
 
     def __init__(
-        self, made: Callable[[SearchResult, str, bytes], None], say: Callable[[str], None]
+        self, made: Callable[[SearchResult, str, bytes | None], None], say: Callable[[str], None]
     ) -> None:
         self._made = made
         self._say = say
@@ -90,8 +90,10 @@ class Reports:
                     self._waiting.popleft()
 
 
-def make(result: SearchResult, runs: Runs) -> tuple[str, bytes]:
-    """The report of a search as HTML, and its first figure as PNG, drawn by another process."""
+def make(result: SearchResult, runs: Runs) -> tuple[str, bytes | None]:
+    """The report of a search as HTML, and its first figure as PNG if it has one, drawn by another
+    process.
+    """
     grid = GridNames(result.description.candidates)
     with tempfile.TemporaryDirectory(prefix="trackmllib-") as name:
         folder = Path(name)
@@ -113,7 +115,9 @@ def make(result: SearchResult, runs: Runs) -> tuple[str, bytes]:
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise RuntimeError(said[-1] if said else f"exit code {done.returncode}")
-        return folder.joinpath(HTML).read_text(encoding="utf-8"), folder.joinpath(PNG).read_bytes()
+        figure = folder / PNG
+        html = folder.joinpath(HTML).read_text(encoding="utf-8")
+        return html, figure.read_bytes() if figure.exists() else None
 
 
 def _environment() -> dict[str, str]:

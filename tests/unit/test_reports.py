@@ -1,0 +1,135 @@
+"""The report of a search lands among the files of its run, whatever becomes of the server."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import mlflow
+import pytest
+
+import made
+from reading import Store
+from trackmllib import reports
+from trackmllib.errors import Unavailable
+from trackmllib.operations import Destination
+from trackmllib.outbox.home import Home
+from trackmllib.session import Session
+from trackmllib.settings import Settings
+
+EXPERIMENT = "reports"
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    store = Store(f"sqlite:///{tmp_path}/mlflow.db", EXPERIMENT)
+    store.client.create_experiment(EXPERIMENT, (tmp_path / "artifacts").as_uri())
+    return store
+
+
+def new_session(store: Store, home: Path, run_id: str | None = None, **settings) -> Session:
+    return Session(
+        Settings(**{"strict": True, "progress": False, **settings}),
+        home=Home(home),
+        destination=lambda: Destination(
+            tracking_uri=store.uri,
+            experiment_id=store.experiment_id,
+            run_id=run_id,
+            owned=run_id is None,
+        ),
+    )
+
+
+def play(session: Session, search_id: str = "s", candidates: int = 2) -> None:
+    for event in made.events(search_id, candidates):
+        session.emit(event)
+
+
+def test_the_report_and_its_figure_are_on_the_main_run(store, tmp_path):
+    session = new_session(store, tmp_path / "home")
+    play(session)
+    # Nobody waits for it in fit().
+    assert "report.html" not in store.files(store.only_main_run())
+    assert session.flush(60)
+    main = store.only_main_run()
+    assert {"report.html", "report.png"} <= set(store.files(main))
+    assert main.info.status == "FINISHED"
+    page = store.text(main, "trackmllib/report.html")
+    assert "maxDepth=1, maxBins=1</" in page
+    path = store.client.download_artifacts(main.info.run_id, "trackmllib/report.png")
+    assert Path(path).read_bytes().startswith(b"\x89PNG")
+
+
+def test_reports_of_several_searches_in_a_run_are_apart(store, tmp_path):
+    run = store.client.create_run(store.experiment_id)
+    session = new_session(store, tmp_path / "home", run.info.run_id)
+    play(session, "first")
+    play(session, "second")
+    assert session.flush(60)
+    for folder in ("trackmllib", "trackmllib_second"):
+        assert "report.html" in store.files(run, folder)
+    assert store.client.get_run(run.info.run_id).info.status == "RUNNING"
+
+
+def test_a_report_waits_on_disk_for_a_server_that_is_away(store, tmp_path, monkeypatch):
+    from trackmllib.tracking.apply import MlflowTracking
+
+    def away(self, operation, again=False):
+        raise Unavailable("away")
+
+    monkeypatch.setattr("trackmllib.afterwards.PATIENCE_SECONDS", 0.0)
+    session = new_session(store, tmp_path / "home", wait=False, flush_timeout=0.0, strict=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowTracking, "apply", away)
+        play(session)
+        session.afterwards.wait(60)
+        assert not session.flush(0.1)
+    assert session.flush(60)
+    assert "report.html" in store.files(store.only_main_run())
+
+
+def test_without_what_draws_it_one_line_says_what_to_install(store, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(reports, "_is_there", lambda module: module != "jinja2")
+    session = new_session(store, tmp_path / "home")
+    play(session, "first")
+    play(session, "second")
+    assert session.flush(60)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "jinja2 is not installed" in said
+    assert 'pip install "trackmllib[report]"' in said
+    assert len(store.main_runs()) == 2
+    for main in store.main_runs():
+        assert "results.csv" in store.files(main)
+        assert "report.html" not in store.files(main)
+
+
+def test_a_report_that_fails_is_said_and_costs_nothing_else(store, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(reports.sys, "executable", "/bin/false")
+    session = new_session(store, tmp_path / "home")
+    play(session)
+    assert session.flush(60)
+    (said,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert "The report of search s is not made" in said
+    assert "`trackmllib report` makes one" in said
+    assert store.only_main_run().info.status == "FINISHED"
+    assert session.afterwards.wait(1) is not None
+
+
+def test_reports_can_be_switched_off(store, tmp_path, monkeypatch):
+    def never(*_):
+        raise AssertionError("a report was made")
+
+    monkeypatch.setattr(reports, "make", never)
+    session = new_session(store, tmp_path / "home", report=False)
+    play(session)
+    assert session.flush(60)
+    assert "report.html" not in store.files(store.only_main_run())
+
+
+def test_the_file_of_a_process_is_gone_when_its_report_is_there(store, tmp_path):
+    session = new_session(store, tmp_path / "home")
+    play(session)
+    session._at_exit()
+    assert "report.html" in store.files(store.only_main_run())
+    assert list((tmp_path / "home").glob("*.db")) == []
+    mlflow.set_tracking_uri(None)

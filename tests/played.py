@@ -145,7 +145,7 @@ def search(
     stop: int | None = None,
     **changes: Any,
 ) -> Iterator[Event]:
-    """A search with these scores for each fold of each candidate, or the first ``stop`` events of it."""
+    """A search with these scores for each fold of each candidate; or its first ``stop`` events."""
     candidates = changes.pop("candidates", grid(*range(len(scores))))
     begin = started(described(candidates, len(scores[0]), **changes), search_id, parent)
     return itertools.islice(_events(begin, scores, averages, best), stop)

@@ -1,0 +1,99 @@
+"""Which candidates cannot be told apart from the best one, by a paired test over the folds.
+
+The rule is the corrected resampled t-test of Nadeau and Bengio, "Inference for the Generalization
+Error", Machine Learning 52 (2003), as scikit-learn's example "Statistical comparison of models
+using grid search" uses it: scores are paired by fold, and because the folds share training data,
+the variance of their differences is multiplied by ``1/k + test/train``, which is
+``1/k + 1/(k - 1)`` for a CrossValidator of ``k`` folds. Two-sided, at 5 %, with ``k - 1`` degrees
+of freedom.
+
+What it cannot do: one split has no spread, so it says nothing of a TrainValidationSplit; three
+folds see large differences only; and it is not corrected for how many candidates are compared, nor
+for the best one being chosen because its scores are high.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trackmllib.search_result import SearchResult
+from trackmllib.view.table import score
+
+RULE = "corrected resampled t-test of Nadeau and Bengio (2003), paired over folds, two-sided at 5 %"
+# The 97.5 % quantiles of Student's t for 1 to 10 degrees of freedom.
+_QUANTILES = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
+_NORMAL = 1.959963985
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What the test says: ``indistinct`` are the candidates that cannot be told apart from
+    ``best``, of the ``compared`` that could be compared with it. ``silence``: why it says nothing,
+    in a sentence, else None.
+    """
+
+    best: int | None
+    indistinct: frozenset[int] = frozenset()
+    compared: int = 0
+    silence: str | None = None
+
+
+def compare(search: SearchResult) -> Comparison:
+    """Compare every candidate that has the score of each fold with the best one."""
+    best = search.best_so_far()
+    if best is None:
+        return Comparison(best=None, silence="No setting is the best one, so none is compared.")
+
+    def silent(sentence: str) -> Comparison:
+        return Comparison(best=best, silence=sentence)
+
+    if not search.description.averaged or search.folds < 2:
+        return silent(
+            "There is one split only, so nothing says how far scores vary by chance; "
+            "a CrossValidator would tell."
+        )
+    if search.folds != search.description.folds:
+        return silent("These folds are not Spark's own, so what they share is not known.")
+    scores = {index: found for index in search.candidates if (found := _all_folds(search, index))}
+    if best not in scores:
+        return silent("The best setting has no score for each fold, so none is compared with it.")
+    others = [index for index in scores if index != best]
+    return Comparison(
+        best=best,
+        compared=len(others),
+        indistinct=frozenset(index for index in others if not differ(scores[best], scores[index])),
+    )
+
+
+def differ(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two lists of scores on the same ``k`` ≥ 2 folds differ by more than chance."""
+    k = len(one)
+    differences = [a - b for a, b in zip(one, other, strict=True)]
+    mean = math.fsum(differences) / k
+    variance = math.fsum((each - mean) ** 2 for each in differences) / (k - 1)
+    corrected = math.sqrt(variance * (1 / k + 1 / (k - 1)))
+    return abs(mean) > quantile(k - 1) * corrected
+
+
+def quantile(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t; from 11 degrees of freedom by the expansion of Cornish
+    and Fisher (Abramowitz and Stegun, 26.7.5), right to three places.
+    """
+    if freedom <= len(_QUANTILES):
+        return _QUANTILES[freedom - 1]
+    z = _NORMAL
+    return (
+        z
+        + (z**3 + z) / (4 * freedom)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
+    )
+
+
+def _all_folds(search: SearchResult, index: int) -> list[float] | None:
+    found = search.candidates[index]
+    scores = [score(found, fold) for fold in range(search.folds)]
+    finite = [each for each in scores if each is not None and math.isfinite(each)]
+    return finite if len(finite) == search.folds else None

@@ -1,0 +1,119 @@
+"""What all figures of a search start from: its grid, its scores, its best candidate."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+from trackmllib import limits, names
+from trackmllib.names import GridNames
+from trackmllib.search_result import SearchResult
+from trackmllib.view import words
+from trackmllib.view.answer import Answer, answer
+from trackmllib.view.compared import Comparison, compare
+from trackmllib.view.figures.levels import Param, varied
+
+MAX_NAME = 44
+MAX_KEY = 28
+
+
+class NothingToDraw(ValueError):
+    """There is nothing to draw; the message says why, in a sentence."""
+
+
+class Basis:
+    """A search, and what is derived from it once for all figures. The search may still run: make
+    a new one for each look at it.
+    """
+
+    def __init__(self, search: SearchResult, grid: GridNames | None = None) -> None:
+        self.search = search
+        self.grid = grid or GridNames(search.description.candidates)
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        return compare(self.search)
+
+    @cached_property
+    def answer(self) -> Answer:
+        return answer(self.search, self.grid, self.comparison)
+
+    @cached_property
+    def best(self) -> int | None:
+        """The candidate to point out: the winner, or the best one with a score if that has none."""
+        return self.answer.best
+
+    @cached_property
+    def params(self) -> tuple[Param, ...]:
+        return varied(self.search.description, self.grid)
+
+    @cached_property
+    def averages(self) -> dict[int, float]:
+        """The averages that can be drawn, by candidate."""
+        return {
+            index: found.average
+            for index, found in sorted(self.search.candidates.items())
+            if found.average is not None and math.isfinite(found.average)
+        }
+
+    @cached_property
+    def ranked(self) -> list[int]:
+        """The candidates whose averages can be drawn, best first."""
+        return [index for index in self.search.ranked() if index in self.averages]
+
+    @property
+    def metric(self) -> str:
+        return words.visible(self.search.description.metric, 40)
+
+    @property
+    def larger_is_better(self) -> bool:
+        """Unknown counts as yes."""
+        return self.search.description.larger_is_better is not False
+
+    @cached_property
+    def places(self) -> int:
+        """How many decimals the scores of this search need."""
+        if not self.averages:
+            return 3
+        at = self.best if self.best in self.averages else next(iter(self.averages))
+        found = self.search.candidates[at]
+        return words.decimals(self.averages[at], found.deviation)
+
+    def number(self, score: float | None) -> str:
+        """A score with the decimals that all scores of this search have."""
+        return words.number(score, self.places)
+
+    def name(self, index: int, limit: int = MAX_NAME) -> str:
+        """A candidate by the params that differ."""
+        return self._names[index] if limit == MAX_NAME else self._name(index, limit)
+
+    def need_scores(self) -> None:
+        """NothingToDraw where no candidate has a score that can be drawn."""
+        if not self.averages:
+            raise NothingToDraw("No setting has a score that is a number.")
+
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        """All names, those that are cut to the same told apart by number."""
+        candidates = self.search.description.candidates
+        found = {each.index: self._name(each.index, MAX_NAME) for each in candidates}
+        seen: dict[str, int] = {}
+        for name in found.values():
+            seen[name] = seen.get(name, 0) + 1
+        return {
+            index: name if seen[name] == 1 else limits.cut(f"#{index} {name}", MAX_NAME)
+            for index, name in found.items()
+        }
+
+    def _name(self, index: int, limit: int) -> str:
+        varying = {param.key for param in self.params}
+        candidate = self.search.description.candidates[index]
+        parts = [
+            f"{words.visible(self.grid.label(setting), MAX_KEY)}="
+            f"{words.visible(setting.value.text, 24)}"
+            for setting in candidate.settings
+            if self.grid.key(setting) in varying
+        ]
+        if not parts:
+            return words.visible(names.child_run(candidate, self.grid), limit)
+        return words.visible(", ".join(parts), limit)

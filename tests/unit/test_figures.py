@@ -1,0 +1,300 @@
+"""What the figures show, on numbers."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from tables import FAILURE, grid, searched, stage
+from trackmllib.view.figures.basis import Basis, NothingToDraw
+from trackmllib.view.figures.cost import cost
+from trackmllib.view.figures.importance import importance
+from trackmllib.view.figures.pairs import heatmaps
+from trackmllib.view.figures.parallel import parallel
+from trackmllib.view.figures.params import params
+from trackmllib.view.figures.scores import scores
+from trackmllib.view.figures.timeline import simulate, timeline
+
+NAN = math.nan
+
+
+def basis(maps, rows, **changes):
+    return Basis(searched(maps, rows, **changes))
+
+
+def test_candidates_are_ranked_with_the_scores_of_their_folds():
+    found = scores(
+        basis(
+            grid(x=[1, 2, 3]),
+            [[0.50, 0.70, 0.90], [0.501, 0.7005, 0.9015], [0.4499, 0.6501, 0.85]],
+        )
+    )
+    assert [row.candidate for row in found.rows] == [1, 0, 2]
+    assert [row.name for row in found.rows] == ["x=2", "x=1", "x=3"]
+    assert found.rows[0].folds == (0.501, 0.7005, 0.9015)
+    assert [row.best for row in found.rows] == [True, False, False]
+    assert [row.alike for row in found.rows] == [False, True, False]
+
+
+def test_only_the_best_are_shown_of_many_and_those_without_a_score_are_counted():
+    rows = [[i / 100, i / 100] for i in range(60)] + [[NAN, NAN]]
+    found = scores(basis(grid(x=range(61)), rows, best=59))
+    assert (len(found.rows), found.total, found.without) == (50, 60, 1)
+    assert "The best 50 are shown. 1 setting has no score." in found.finding
+
+
+def test_smaller_scores_come_first_where_these_are_better():
+    found = scores(basis(grid(x=[1, 2]), [[3.0, 4.0], [1.0, 2.0]], larger_is_better=False))
+    assert [row.candidate for row in found.rows] == [1, 0]
+    assert found.finding.startswith("Averages of 2 settings reach from 1.50 (best) to 3.50")
+
+
+@pytest.mark.parametrize("rows", [[[NAN, NAN]] * 4, [[None, None]] * 4])
+@pytest.mark.parametrize("figure", [scores, params, heatmaps, parallel, importance, cost])
+def test_without_a_score_there_is_nothing_to_draw(figure, rows):
+    found = basis(grid(x=[1, 2], y=[1, 2]), rows, end=FAILURE)
+    with pytest.raises(NothingToDraw, match="No setting has a score"):
+        figure(found)
+
+
+def test_values_keep_their_kind():
+    maps = grid(
+        regParam=[0.001, 0.1, 10.0],
+        maxDepth=[2, 4],
+        family=["a", "b"],
+        fitIntercept=[True, False],
+        classifier=[stage("LinearSVC"), stage("NaiveBayes")],
+        fixed=[1],
+    )
+    search = basis(maps, [[i / 100, i / 99] for i in range(len(maps))])
+    kinds = {panel.key: panel.kind for panel in params(search).panels}
+    assert kinds == {
+        "regParam": "log",
+        "maxDepth": "numeric",
+        "family": "category",
+        "fitIntercept": "boolean",
+        "classifier": "stage",
+    }
+    by_key = {panel.key: panel for panel in params(search).panels}
+    assert [level.text for level in by_key["fitIntercept"].levels] == ["False", "True"]
+    assert by_key["regParam"].positions == (0.001, 0.1, 10.0)
+    assert by_key["classifier"].positions == (0.0, 1.0)
+
+
+def test_levels_of_numbers_are_in_order_and_have_their_mean():
+    search = basis(grid(x=[30, 10, 20], y=[1, 2]), [[v, v] for v in (3.0, 5.0, 0, 2, 1, 1)])
+    panel = params(search).panels[0]
+    assert (panel.key, panel.positions, panel.means) == ("x", (10.0, 20.0, 30.0), (1.0, 1.0, 4.0))
+    assert params(search).finding == ("x matters most: at 30 the mean is 4.000, at 10 it is 1.000.")
+
+
+def test_a_candidate_that_does_not_set_a_param_has_a_level_of_its_own():
+    maps = [{"kind": "tree", "depth": 2}, {"kind": "tree", "depth": 4}, {"kind": "linear"}]
+    search = basis(maps, [[0.1, 0.2], [0.3, 0.4], [0.5, 0.7]])
+    panel = next(panel for panel in params(search).panels if panel.key == "depth")
+    assert [level.text for level in panel.levels] == ["2", "4", "not set"]
+    assert panel.positions == (2.0, 4.0, 4.4)
+    assert panel.means == (pytest.approx(0.15), pytest.approx(0.35), pytest.approx(0.6))
+
+
+def test_two_stages_that_read_the_same_are_told_apart():
+    search = basis(grid(c=[stage("A", "1"), stage("A", "2")]), [[0.1, 0.2], [0.2, 0.3]])
+    assert [level.text for level in params(search).panels[0].levels] == ["A", "A (2)"]
+
+
+def test_shares_of_the_variance_are_exact_on_a_full_grid():
+    # 2 for x, 1 for y, 0.5 for both together; each is orthogonal to the others.
+    maps = grid(x=[-1, 1], y=[-1, 1], z=[-1, 1])
+    rows = [[2.0 * m["x"] + m["y"] + 0.5 * m["x"] * m["y"]] * 2 for m in maps]
+    found = importance(basis(maps, rows))
+    assert found.exact
+    assert found.caveat is None
+    assert found.rest == 0.0
+    shares = {each.params: each.share for each in found.shares}
+    assert shares == {
+        ("x",): pytest.approx(4 / 5.25),
+        ("y",): pytest.approx(1 / 5.25),
+        ("x", "y"): pytest.approx(0.25 / 5.25),
+        ("z",): 0.0,
+        ("x", "z"): 0.0,
+        ("y", "z"): 0.0,
+    }
+    assert found.finding == "x stands for 76 % of the variance, y for 19 %."
+
+
+def test_shares_add_up_with_what_takes_three_params():
+    rng = random.Random(1)
+    maps = grid(x=[1, 2, 3], y=["a", "b"], z=[True, False])
+    found = importance(basis(maps, [[rng.random()] * 2 for _ in maps]))
+    assert sum(each.share for each in found.shares) + found.rest == pytest.approx(1.0)
+    assert found.rest > 0
+
+
+def test_where_scores_are_missing_shares_are_said_not_to_be_exact():
+    maps = grid(x=[-1, 1], y=[-1, 0, 1], z=[-1, 1])
+    rows = [[2.0 * m["x"] + m["y"]] * 2 for m in maps]
+    rows[3] = [NAN, NAN]
+    found = importance(basis(maps, rows, best=11))
+    assert not found.exact
+    assert "1 of 12 combinations have no score" in found.caveat
+    shares = {each.params: each.share for each in found.shares}
+    # Without interactions, what is filled in is what was missing.
+    assert shares[("x",)] == pytest.approx(4 / (4 + 2 / 3))
+
+
+def test_a_random_search_of_many_values_is_approximated_in_bins():
+    rng = random.Random(2)
+    maps = [{"x": rng.random(), "y": rng.random()} for _ in range(200)]
+    found = importance(basis(maps, [[m["x"] + 0.1 * m["y"]] * 2 for m in maps]))
+    assert not found.exact
+    assert found.shares[0].params == ("x",)
+    assert found.shares[0].share > 0.9
+
+
+def test_too_few_scores_say_nothing_of_what_drives_them():
+    maps = [{"x": i, "y": -i} for i in range(3)]
+    with pytest.raises(NothingToDraw, match="too few"):
+        importance(basis(maps, [[0.1, 0.1], [0.2, 0.2], [0.3, 0.3]]))
+    with pytest.raises(NothingToDraw, match="All scores are the same"):
+        importance(basis(grid(x=[1, 2], y=[1, 2]), [[0.1, 0.1]] * 4))
+    with pytest.raises(NothingToDraw, match="One param varies"):
+        importance(basis(grid(x=[1, 2]), [[0.1, 0.1], [0.2, 0.2]]))
+
+
+def test_heatmaps_show_the_means_over_all_other_params():
+    maps = grid(x=[1, 2, 3], y=["a", "b"], z=[0, 1])
+    rows = [[m["x"] * 1.0 + (m["y"] == "b") * 10 + m["z"] * 0.2] * 2 for m in maps]
+    found = heatmaps(basis(maps, rows))
+    first = found.maps[0]
+    assert (first.x, first.y) == ("x", "y")
+    assert (first.columns, first.rows) == (("1", "2", "3"), ("a", "b"))
+    assert first.means == (
+        (pytest.approx(1.1), pytest.approx(2.1), pytest.approx(3.1)),
+        (pytest.approx(11.1), pytest.approx(12.1), pytest.approx(13.1)),
+    )
+    assert first.best == (1, 2)
+    assert len(found.maps) == 3
+
+
+def test_at_most_six_pairs_are_shown_and_the_most_telling_first():
+    maps = grid(a=[0, 1], b=[0, 1], c=[0, 1], d=[0, 1], e=[0, 1])
+    rows = [[10.0 * m["d"] + 5.0 * m["b"] + 0.1 * m["a"]] * 2 for m in maps]
+    found = heatmaps(basis(maps, rows))
+    assert (len(found.maps), found.left_out) == (6, 4)
+    assert {found.maps[0].x, found.maps[0].y} == {"b", "d"}
+
+
+def test_params_that_never_vary_together_have_no_heatmap():
+    with pytest.raises(NothingToDraw, match="vary together"):
+        heatmaps(basis([{"x": i, "y": -i} for i in range(9)], [[i, i + 0.5] for i in range(9)]))
+    with pytest.raises(NothingToDraw, match="two params"):
+        heatmaps(basis(grid(x=[1, 2]), [[1.0, 2.0], [2.0, 3.0]]))
+
+
+def test_lines_go_over_all_params_to_the_score():
+    maps = grid(x=[1, 10, 100], y=["a", "b"], z=[False, True])
+    rows = [[float(i), float(i)] for i in range(12)]
+    found = parallel(basis(maps, rows))
+    assert [axis.key for axis in found.axes] == ["x", "y", "z"]
+    assert found.axes[0].ticks == ((0.0, "1"), (0.5, "10"), (1.0, "100"))
+    assert found.lines[-1].best
+    assert found.lines[-1].places == (1.0, 1.0, 1.0, 1.0)
+    assert found.finding == "The best 2 settings have in common: x=100, y=b."
+    with pytest.raises(NothingToDraw, match="three params"):
+        parallel(basis(grid(x=[1, 2], y=[1, 2]), [[0.1, 0.1]] * 4))
+
+
+def test_cells_lie_in_their_threads_and_waiting_is_seen():
+    found = timeline(
+        basis(
+            grid(x=[1, 2, 3]),
+            [[0.1, 0.1], [0.2, 0.2], [0.3, 0.3]],
+            seconds=[1.0, 1.0, 3.0],
+            parallelism=2,
+        )
+    )
+    assert found.threads == 2
+    assert [(bar.thread, bar.start, bar.end) for bar in found.bars[:3]] == [
+        (0, 0.0, 1.0),
+        (1, 0.0, 1.0),
+        (0, 1.0, 4.0),
+    ]
+    assert found.folds == ((0, 0.0, 4.0), (1, 4.0, 8.0))
+    assert [(gap.thread, gap.start, gap.end) for gap in found.gaps] == [
+        (1, 1.0, 4.0),
+        (1, 5.0, 8.0),
+    ]
+    assert found.idle == pytest.approx(6 / 16)
+    assert found.refit == (8.0, 9.0)
+    assert found.parallelism == 2
+
+
+def test_more_threads_are_simulated_as_spark_would_use_them():
+    maps = grid(x=range(8))
+    found = timeline(basis(maps, [[0.1, 0.1 + i] for i in range(8)], seconds=1.0))
+    assert found.forecast == ((1, 16.0), (2, 8.0), (4, 4.0), (8, 2.0))
+    assert found.finding.endswith(
+        "parallelism=8 could do it in 2.0 s, where the cluster has room for that many jobs at a "
+        "time."
+    )
+
+
+@pytest.mark.parametrize("parallelism", [1, 2, 3, 7])
+def test_the_simulation_is_that_of_a_pool_of_threads(parallelism):
+    rng = random.Random(parallelism)
+    cells = [rng.random() for _ in range(40)]
+    free = [0.0] * parallelism
+    for each in cells:
+        free[free.index(min(free))] += each
+    assert simulate(cells, parallelism) == pytest.approx(max(free))
+
+
+def test_one_long_cell_is_not_made_shorter_by_more_threads():
+    found = timeline(
+        basis(grid(x=[1, 2]), [[0.1, 0.1], [0.2, 0.2]], seconds=[0.01, 10.0], parallelism=1)
+    )
+    assert "A higher parallelism would give little." in found.finding
+
+
+def test_without_times_there_is_no_timeline():
+    with pytest.raises(NothingToDraw, match="No cell"):
+        timeline(basis(grid(x=[1]), [], end=None))
+
+
+def test_settings_that_are_cheaper_and_as_good_are_on_the_front():
+    found = cost(
+        basis(
+            grid(x=[1, 2, 3, 4]),
+            [[0.50, 0.52, 0.54], [0.70, 0.72, 0.74], [0.701, 0.722, 0.740], [0.6, 0.6, 0.6]],
+            seconds=[1.0, 2.0, 8.0, 9.0],
+        )
+    )
+    assert [(point.candidate, point.seconds) for point in found.points] == [
+        (0, pytest.approx(3.0)),
+        (1, pytest.approx(6.0)),
+        (2, pytest.approx(24.0)),
+        (3, pytest.approx(27.0)),
+    ]
+    assert [point.front for point in found.points] == [True, True, True, False]
+    assert [point.instead for point in found.points] == [False, True, False, False]
+    assert found.unit == "seconds of fits and evaluations, all folds"
+    assert found.finding.startswith("x=2 cost 6.0 s, 25 % of the best one's")
+
+
+def test_the_cost_is_sparks_own_where_it_is_known():
+    found = cost(
+        basis(grid(x=[1, 2]), [[0.1, 0.2], [0.2, 0.3]], run_times=[1500, 4000], seconds=1.0)
+    )
+    assert [point.seconds for point in found.points] == [3.0, 8.0]
+    assert found.unit.startswith("seconds of executors")
+
+
+def test_names_that_are_cut_to_the_same_are_told_apart():
+    texts = ["x" * 100 + str(i) for i in range(3)]
+    found = basis([{"a": t} for t in texts], [[0.1, 0.2]] * 3)
+    names = [found.name(i) for i in range(3)]
+    assert len(set(names)) == 3
+    assert all(len(name) <= 44 for name in names)
+    assert names[0].startswith("#0 a=xxx")

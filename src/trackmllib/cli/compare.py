@@ -42,10 +42,10 @@ def run(given: argparse.Namespace, home: Home) -> int:
         given.refuse("--open is for the report that -o writes")
     from trackmllib.loading import load_all
 
-    comparison: Any = importlib.import_module("trackmllib.view.comparison")
     server = reading.reader(given)
     found = [load_all(server, name)[-1].results for name in given.run_names]
     check(found, given.run_names)
+    comparison: Any = importlib.import_module("trackmllib.view.comparison")
     if given.output is not None:
         file = Path(given.output)
         file.write_text(comparison.html(found), encoding="utf-8")

@@ -212,7 +212,7 @@ def columns(
 
 
 def bars(averages: list[float | None], search: SearchResult) -> list[str]:
-    """From nothing for the worst to a full bar for the best; none without an average, or with NaN."""
+    """From nothing for the worst to a full bar for the best; NaN, and what has none, has no bar."""
     larger = search.description.larger_is_better
     if larger is None:
         return [""] * len(averages)

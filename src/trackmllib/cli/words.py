@@ -33,15 +33,18 @@ def number(value: float | None, digits: int = 4) -> str:
         return ""
     if math.isnan(value):
         return "NaN"
-    if math.isinf(value) or value == 0 or 1e-3 <= abs(value) < 1e6:
+    if math.isinf(value):
+        return str(value)
+    if value == 0 or 1e-3 <= abs(value) < 1e6:
         return f"{value:.{digits}f}"
     return f"{value:.{digits}g}"
 
 
 def digits_for(values: Sequence[float | None]) -> int:
     """As many digits as tell the first two of these values from each other; 4 to 12."""
-    first = values[0] if values else None
-    second = next((value for value in values if value != first and value is not None), None)
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    first = next(iter(finite), None)
+    second = next((value for value in finite if value != first), None)
     if first is None or second is None:
         return 4
     return next((n for n in range(4, 12) if number(first, n) != number(second, n)), 12)

@@ -14,7 +14,7 @@ from datetime import datetime
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from trackmllib import limits
-from trackmllib.errors import TrackmllibError, UnknownSearch, Unreachable
+from trackmllib.errors import UnknownSearch
 from trackmllib.tracking.client import SEARCH_ID
 from trackmllib.tracking.reading import IS_MAIN_RUN, Reader, StoredRun
 
@@ -78,9 +78,7 @@ def _looked_up(reader: Reader, text: str) -> Iterator[list[StoredRun]]:
             try:
                 found = reader.search(clause + also, page_size=AT_MOST)
                 yield list(itertools.islice(found, AT_MOST))
-            except Unreachable:
-                raise
-            except TrackmllibError:
+            except UnknownSearch:
                 # Not every server takes every name in a filter, or the beginning of an id.
                 break
 
@@ -127,7 +125,7 @@ def _main_runs(reader: Reader, runs: Iterable[StoredRun]) -> list[Found]:
 
 def _ambiguous(text: str, runs: list[StoredRun]) -> str:
     more = ", and there are more" if len(runs) > LISTED else ""
-    return f"{_shown(text)} could be any of these{more}; say more of the id:\n{_listed(runs)}"
+    return f"'{_shown(text)}' could be any of these{more}; say more of the id:\n{_listed(runs)}"
 
 
 def _no_search(run: StoredRun) -> str:
@@ -138,7 +136,7 @@ def _no_search(run: StoredRun) -> str:
 
 
 def _unknown(reader: Reader, text: str) -> str:
-    sentence = f"there is no run {_shown(text)} on {reader.server}"
+    sentence = f"there is no run '{_shown(text)}' on {reader.server}"
     near = _near(text.lower(), list(itertools.islice(reader.main_runs(), NEAR_AMONG)))
     if near:
         return f"{sentence}; near it are\n{_listed(near)}"

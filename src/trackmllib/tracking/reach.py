@@ -101,9 +101,8 @@ class _FirstAnswer:
 
 
 def _ours(failure: DeliveryError) -> TrackmllibError:
-    if isinstance(failure, Unavailable):
-        return Unreachable(str(failure))
-    return TrackmllibError(str(failure))
+    kind = Unreachable if isinstance(failure, Unavailable) else UnknownSearch
+    return kind(str(failure))
 
 
 def _check_local(uri: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlflow.entities import ViewType
 
-from trackmllib.errors import TrackmllibError, UnknownSearch, Unreachable
+from trackmllib.errors import UnknownSearch
 from trackmllib.redaction import redacted, stripped
 from trackmllib.tracking import artifacts, conflicts
 from trackmllib.tracking.client import CANDIDATE, SEARCH_ID
@@ -65,7 +65,7 @@ class StoredRun:
 
 
 class Reader:
-    """Reads from one server. MLflow's errors become Unreachable, or another TrackmllibError."""
+    """Reads from one server. MLflow's errors become Unreachable or UnknownSearch."""
 
     def __init__(self, tracking_uri: str | None = None) -> None:
         self._uri, self._client = reach(tracking_uri)
@@ -120,9 +120,7 @@ class Reader:
         """The run of this id; None if the server knows none."""
         try:
             return self.get(run_id)
-        except Unreachable:
-            raise
-        except TrackmllibError:
+        except UnknownSearch:
             return None
 
     def children(self, main: StoredRun, search_id: str) -> dict[int, StoredRun]:

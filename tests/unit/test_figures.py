@@ -294,7 +294,7 @@ def test_the_cost_is_sparks_own_where_it_is_known():
 def test_names_that_are_cut_to_the_same_are_told_apart():
     texts = ["x" * 100 + str(i) for i in range(3)]
     found = basis([{"a": t} for t in texts], [[0.1, 0.2]] * 3)
-    names = [found.name(i) for i in range(3)]
+    names = [found.short_names[1][i] for i in range(3)]
     assert len(set(names)) == 3
     assert all(len(name) <= 44 for name in names)
     assert names[0].startswith("#0 a=xxx")

@@ -29,7 +29,6 @@ from commands import TRACKMLLIB, environ, finished, trackmllib_command
 from played import Player, failing, grid, search
 from trackmllib import Unreachable, load_results
 from trackmllib.cli import main, terminal
-from trackmllib.cli.compare import columns as columns_of_comparison
 from trackmllib.recorder import files
 from trackmllib.view.results import Results
 
@@ -126,8 +125,8 @@ def test_where_smaller_is_better_the_smallest_has_the_full_bar(said, searches):
 def test_where_nobody_knows_what_is_better_there_are_neither_ranks_nor_bars(said, searches):
     text = said("show", searches["unknown"])
     assert "█" not in text
-    assert "=" not in text
     assert "is better" not in text.splitlines()[1]
+    assert "rank" not in text
 
 
 def test_what_is_not_finite_is_shown_as_what_it_is(said, searches):
@@ -276,37 +275,46 @@ def test_a_bad_command_line_is_refused(said):
 
 def test_searches_on_other_metrics_are_not_compared(said, searches):
     text = said("compare", searches["done"], searches["smaller"], code=2)
-    assert "has weightedPrecision, and" in text
-    assert "has rmse" in text
+    assert "has weightedPrecision (larger is better), and" in text
+    assert text.endswith("rmse (smaller is better)\n")
 
 
-def test_a_comparison_is_a_table_of_what_it_is_given():
-    rows = [
-        {"params.maxDepth": 3, "a": 0.5, "b": None, "c": "x", "d": "y"},
-        {"params.maxDepth": None, "a": NAN, "b": 0.25, "c": "", "d": ""},
+def test_a_comparison_matches_settings_by_their_params(said, searches):
+    text = said("compare", searches["done"], searches["first"])
+    assert re.search(rf"^2: two in one · run {searches['run']}$", text, re.MULTILINE)
+    head, *rows = table(text)
+    assert head == ["maxDepth", "search 1", "±", "search 2"]
+    # 0 and 1 are in both.
+    assert rows == [
+        ["1", "0.8500", "0.0200", "0.6000"],
+        ["2", "0.8500", "0.0300"],
+        ["0", "0.1500", "0.0100", "0.5000"],
+        ["3", "0.3000", "0.0400"],
     ]
-    made = columns_of_comparison(rows)
-    assert [column.title for column in made] == ["maxDepth", "a", "b", "c", "d"]
-    assert made[0].cells == ["3", ""]
-    assert made[1].cells == ["0.5000", "NaN"]
-    assert [column.left_out for column in made] == [0, 0, 0, 0, 1]
+    data = json.loads(said("compare", searches["done"], searches["first"], "--json"))
+    assert [each["search_id"] for each in data["searches"]] == [
+        searches["done"],
+        searches["first"],
+    ]
+    assert data["rows"][0]["params.maxDepth"] == 1
+    assert data["rows"][0]["best"]
+    assert "NaN" in said("compare", searches["not finite"], searches["odd"])
+
+
+def test_a_comparison_as_a_report(said, searches):
+    assert said("compare", searches["done"], "two in one", "-o", "both.html") == "both.html\n"
+    assert "<html" in Path("both.html").read_text()
 
 
 def test_a_report_is_written_where_it_is_wanted(said, searches, monkeypatch, tmp_path):
     opened = []
     monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
-    monkeypatch.setattr(Results, "report", lambda self, path: _write(self, Path(path)))
     assert said("report", "two in one", "-o", "f.html", "--open") == "f.html\n"
-    assert Path("f.html").read_text() == searches["second"]
     assert opened == [(tmp_path / "f.html").as_uri()]
+    newest = Path("f.html").read_text()
     said("report", "two in one", "-o", "f.html", "--search", searches["first"])
-    assert Path("f.html").read_text() == searches["first"]
+    assert Path("f.html").read_text() != newest
     assert "no/such/f.html" in said("report", "two in one", "-o", "no/such/f.html", code=2)
-
-
-def _write(results: Results, path: Path) -> Path:
-    path.write_text(results.search.search_id)
-    return path
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import importlib
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from trackmllib.errors import UnknownSearch
 from trackmllib.outbox.home import Home
 
 if TYPE_CHECKING:
+    from trackmllib.events import SearchDescription
+    from trackmllib.loading import Loaded
     from trackmllib.view.results import Results
 
 _PARAM = "params."
@@ -41,11 +44,12 @@ def run(given: argparse.Namespace, home: Home) -> int:
     if given.open and given.output is None:
         given.refuse("--open is for the report that -o writes")
     from trackmllib.loading import load_all
+    from trackmllib.view import comparison
 
     server = reading.reader(given)
-    found = [load_all(server, name)[-1].results for name in given.run_names]
-    check(found, given.run_names)
-    comparison: Any = importlib.import_module("trackmllib.view.comparison")
+    loaded = [load_all(server, name)[-1] for name in given.run_names]
+    check(loaded)
+    found = [each.results for each in loaded]
     if given.output is not None:
         file = Path(given.output)
         file.write_text(comparison.html(found), encoding="utf-8")
@@ -53,45 +57,97 @@ def run(given: argparse.Namespace, home: Home) -> int:
         if given.open:
             open_in_browser(file)
         return 0
-    rows = comparison.rows(found)
+    rows = best_first(comparison.rows(found), found)
     if given.json:
-        print(words.as_json({"rows": rows}))
+        print(words.as_json({"searches": [_data(each) for each in loaded], "rows": rows}))
         return 0
-    lines, left_out = table.lines(columns(rows), terminal.width())
-    print("\n".join(lines))
+    print(terminal.clean(comparison.sentence(found)))
+    for number, each in enumerate(loaded, 1):
+        print(terminal.clean(f"{number}: {each.main.name} · run {each.main.run_id}"))
+    styles = [("bold", "good") if row["best"] else () for row in rows]
+    lines, left_out = table.lines(columns(rows, found), terminal.width(), styles)
+    print("\n" + "\n".join(lines))
     if left_out:
         note = f"left out for want of room: {', '.join(left_out)}"
         print(terminal.styled(note, "dim"))
     return 0
 
 
-def check(found: list[Results], said: list[str]) -> None:
+def check(loaded: Sequence[Loaded]) -> None:
     """UnknownSearch where the searches cannot be compared."""
-    first = found[0].search.description
-    for results, name in zip(found, said, strict=True):
-        other = results.search.description
-        if (first.metric, first.larger_is_better) != (other.metric, other.larger_is_better):
+    first, *others = loaded
+    a = first.results.search.description
+    for other in others:
+        b = other.results.search.description
+        if (a.metric, a.larger_is_better) != (b.metric, b.larger_is_better):
             raise UnknownSearch(
-                f"searches are compared on one metric, but {terminal.clean(said[0])} has "
-                f"{first.metric}, and {terminal.clean(name)} has {other.metric}"
+                "searches are compared on one metric, in one direction, but run "
+                f"{first.main.run_id} has {_metric(a)}, and run {other.main.run_id} {_metric(b)}"
             )
 
 
-def columns(rows: list[dict[str, Any]]) -> list[Column]:
-    """A column for each key of the rows; params and the first three others always stay."""
-    keys = list(rows[0]) if rows else []
-    others = [key for key in keys if not key.startswith(_PARAM)]
-    return [
+def best_first(rows: list[dict[str, Any]], found: Sequence[Results]) -> list[dict[str, Any]]:
+    """The best setting, then by the best average of each; last those that have none, or NaN."""
+    larger = found[0].search.description.larger_is_better is not False
+
+    def place(row: dict[str, Any]) -> tuple[bool, float]:
+        averages = [row[f"average_{number}"] for number in range(1, len(found) + 1)]
+        known = [each for each in averages if each is not None and not math.isnan(each)]
+        if not known:
+            return not row["best"], math.inf
+        return not row["best"], -max(known) if larger else min(known)
+
+    return sorted(rows, key=place)
+
+
+def columns(rows: list[dict[str, Any]], found: Sequence[Results]) -> list[Column]:
+    """The params, and for each search the average and its deviation."""
+    keys = [key for key in rows[0] if key.startswith(_PARAM)]
+    texts = _texts(found)
+    made = [
         Column(
             title=key.removeprefix(_PARAM),
-            cells=[_cell(row[key]) for row in rows],
-            left_out=0 if key.startswith(_PARAM) else max(0, others.index(key) - 2),
-            gives_way=not all(isinstance(row[key], (int, float, type(None))) for row in rows),
-            right=all(isinstance(row[key], (int, float, type(None))) for row in rows),
+            cells=[_value(row[key], key, texts) for row in rows],
+            gives_way=True,
         )
         for key in keys
     ]
+    for number in range(1, len(found) + 1):
+        averages = [row[f"average_{number}"] for row in rows]
+        deviations = [row[f"deviation_{number}"] for row in rows]
+        made.append(
+            Column(title=f"search {number}", cells=[words.number(a) for a in averages], right=True)
+        )
+        if any(each is not None for each in deviations):
+            cells = [words.number(each) for each in deviations]
+            made.append(Column(title="±", cells=cells, right=True, left_out=1))
+    return made
 
 
-def _cell(value: Any) -> str:
-    return words.number(value) if isinstance(value, float) else "" if value is None else str(value)
+def _texts(found: Sequence[Results]) -> dict[str, str]:
+    """How values read, of those that do not read as their data does: stages."""
+    return {
+        repr((_PARAM + results.grid.key(setting), setting.value.data)): setting.value.text
+        for results in found
+        for candidate in results.search.description.candidates
+        for setting in candidate.settings
+    }
+
+
+def _value(value: Any, key: str, texts: dict[str, str]) -> str:
+    return texts.get(repr((key, value)), "" if value is None else str(value))
+
+
+def _data(loaded: Loaded) -> dict[str, Any]:
+    return {
+        "search_id": loaded.results.search.search_id,
+        "name": loaded.main.name,
+        "run_id": loaded.main.run_id,
+    }
+
+
+def _metric(description: SearchDescription) -> str:
+    if description.larger_is_better is None:
+        return description.metric
+    way = "larger" if description.larger_is_better else "smaller"
+    return f"{description.metric} ({way} is better)"

@@ -87,7 +87,7 @@ def as_data(loaded: Loaded) -> dict[str, Any]:
         "started_ms": search.start_ms,
         "ended_ms": search.end_ms,
         "best": search.best_so_far(),
-        "answer": answer(loaded.results),
+        "answer": loaded.results.answer,
         "candidates": ordered(loaded.results),
     }
 
@@ -109,9 +109,7 @@ def in_words(loaded: Loaded, top: int) -> list[str]:
         terminal.styled(terminal.clean(_name(loaded)), "bold"),
         terminal.clean(_facts(loaded)),
     ]
-    sentence = answer(results)
-    made += [terminal.clean(sentence)] if sentence else []
-    made += ["", *lines]
+    made += [terminal.clean(results.answer), "", *lines]
     notes = []
     if len(rows) > len(shown):
         notes.append(f"{len(rows) - len(shown)} more: --top 0")
@@ -120,11 +118,6 @@ def in_words(loaded: Loaded, top: int) -> list[str]:
     if notes:
         made += [terminal.styled("; ".join(notes), "dim")]
     return made
-
-
-def answer(results: Results) -> str:
-    """The sentence that says what came out."""
-    return str(getattr(results, "answer", ""))
 
 
 def ordered(results: Results) -> list[dict[str, Any]]:
@@ -171,15 +164,10 @@ def columns(
     def texts(key: str, digits: int = 4) -> list[str]:
         return [words.number(row[key], digits) for row in shown]
 
-    made = [
-        Column(title="rank", cells=marks[:top], right=True, left_out=4),
-        Column(
-            title="candidate",
-            cells=[str(row["candidate"]) for row in shown],
-            right=True,
-            left_out=8,
-        ),
-    ]
+    numbers = [str(row["candidate"]) for row in shown]
+    made = [Column(title="candidate", cells=numbers, right=True, left_out=8)]
+    if any(marks):
+        made.insert(0, Column(title="rank", cells=marks[:top], right=True, left_out=4))
     for where, setting in results.grid.settings.items():
         values = [
             next(
@@ -196,7 +184,8 @@ def columns(
     made.append(Column(title=search.description.metric, cells=texts("average", digits), right=True))
     if any(row["deviation"] is not None for row in shown):
         made.append(Column(title="±", cells=texts("deviation", digits), right=True, left_out=3))
-    made.append(Column(title="", cells=bars(averages, search)[:top], left_out=2))
+    if any(marks):
+        made.append(Column(title="", cells=bars(averages, search)[:top], left_out=2))
     for fold in range(search.folds if search.description.averaged else 0):
         made.append(
             Column(title=f"fold {fold}", cells=texts(f"fold_{fold}"), right=True, left_out=6)
@@ -213,9 +202,7 @@ def columns(
 
 def bars(averages: list[float | None], search: SearchResult) -> list[str]:
     """From nothing for the worst to a full bar for the best; NaN, and what has none, has no bar."""
-    larger = search.description.larger_is_better
-    if larger is None:
-        return [""] * len(averages)
+    larger = search.description.larger_is_better is not False
     finite = [each for each in averages if each is not None and math.isfinite(each)]
     worst, best = min(finite, default=0.0), max(finite, default=0.0)
     if not larger:

@@ -11,7 +11,10 @@ from trackmllib.search_result import CandidateResult, SearchResult
 from trackmllib.view import words
 from trackmllib.view.compared import RULE, Comparison
 
-PLUS_MINUS = "± is the standard deviation of the scores over the folds."
+PLUS_MINUS = (
+    "± is the standard deviation of the scores over the folds; what is within its spread has an "
+    "average that is no farther off than that."
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trackmllib.events import Json
 from trackmllib.names import GridNames
 from trackmllib.search_result import SearchResult
+from trackmllib.view import draw, extras, in_notebook, in_text, report, table
+from trackmllib.view.figures.basis import Basis
 from trackmllib.view.runs import Runs
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,8 @@ class Best:
 
 
 class Results:
-    """The results of one search, as they are now.
+    """The results of one search, as they are now: of a search that still runs, each look at them
+    shows more.
 
     ``runs`` is asked for the ids of its runs whenever these are needed: they come from the server,
     later than the scores.
@@ -45,17 +49,80 @@ class Results:
 
     @property
     def runs(self) -> Runs:
+        """Where the runs of the search are; empty as long as the server has not said it."""
         return self._runs()
 
     @property
     def best(self) -> Best | None:
-        raise NotImplementedError
+        """The setting that Spark took; while it has not, the best of those with all their scores.
+        None where there is none.
+
+        Spark takes the first of equal ones, and NaN for better than every number: ``average`` may
+        be NaN.
+        """
+        index = self.search.best_so_far()
+        if index is None or index not in self.search.candidates:
+            return None
+        found = self.search.candidates[index]
+        settings = self.search.description.candidates[index].settings
+        return Best(
+            candidate=index,
+            params={self.grid.key(setting): setting.value.data for setting in settings},
+            average=found.average,
+            deviation=found.deviation,
+            folds=tuple(table.score(found, fold) for fold in range(self.search.folds)),
+            run_id=self.runs.children.get(index),
+        )
+
+    @property
+    def answer(self) -> str:
+        """Which setting is best and by how much, in a sentence; ± is the standard deviation over
+        the folds.
+        """
+        return self._basis().answer.sentence
 
     def to_pandas(self) -> pd.DataFrame:
-        raise NotImplementedError
+        """A row for each candidate of the grid, by its number; also for those that have not begun.
 
-    def plot(self, kind: str = "scores") -> Any:
-        raise NotImplementedError
+        Columns: ``candidate``; ``params.<key>`` with the value itself, missing where a candidate
+        does not set it (whole numbers are ``int64``, ``Int64`` where some are missing; stages and
+        vectors are dicts); ``status`` (``SCHEDULED``, ``RUNNING``, ``FINISHED``, ``FAILED``,
+        ``KILLED``); ``fold_0`` and so on with the scores; ``average`` and ``deviation`` over the
+        folds; ``seconds`` of its fits and evaluations, all folds; ``spark.<name>`` in Spark's own
+        units where costs are known; ``run_id``. DependencyError without pandas.
+        """
+        extras.need(["pandas"], "A table of pandas")
+        from trackmllib.view.frame import frame
+
+        return frame(table.rows(self.search, self.grid, self.runs))
+
+    def plot(self, kind: str = "scores") -> Figure:
+        """A figure of matplotlib: ``scores`` (every setting with its folds, best first), ``params``
+        (the score over each param), ``heatmaps`` (over two params), ``parallel`` (all params
+        together), ``importance`` (what drives the score), ``timeline`` (when each cell ran, in
+        seconds) or ``cost`` (seconds against score).
+
+        A notebook shows it where it ends a cell; ``savefig`` writes it to a file. ValueError for
+        another kind, and where the search has nothing of that kind to draw: the message says why.
+        DependencyError without matplotlib.
+        """
+        made: Figure = draw.figure(self._basis(), kind)
+        return made
 
     def report(self, path: str | Path) -> Path:
-        raise NotImplementedError
+        """Write the report, one page of HTML that needs nothing else; gives its path back.
+
+        OSError where it cannot be written, DependencyError without jinja2 and matplotlib.
+        """
+        path = Path(path)
+        path.write_text(report.html(self), encoding="utf-8")
+        return path
+
+    def __repr__(self) -> str:
+        return in_text.summary(self._basis())
+
+    def _repr_html_(self) -> str:
+        return in_notebook.html(self._basis(), self.runs)
+
+    def _basis(self) -> Basis:
+        return Basis(self.search, self.grid)

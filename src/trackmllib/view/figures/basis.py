@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from functools import cached_property
 
 from trackmllib import limits, names
@@ -85,25 +86,38 @@ class Basis:
 
     def name(self, index: int, limit: int = MAX_NAME) -> str:
         """A candidate by the params that differ."""
-        return self._names[index] if limit == MAX_NAME else self._name(index, limit)
+        return self._name(index, limit)
+
+    @cached_property
+    def short_names(self) -> tuple[str | None, dict[int, str]]:
+        """A name for each candidate that is short and no other's: ``maxDepth=4, maxBins=8``, and
+        where that is too long for one the values only, with a head that names the params.
+        """
+        candidates = self.search.description.candidates
+        found = {each.index: self._name(each.index, 1000) for each in candidates}
+        head = None
+        if any(len(name) > MAX_NAME for name in found.values()) and len(self.params) > 1:
+            head = " · ".join(words.visible(param.key, MAX_KEY) for param in self.params)
+            found = {each.index: self._values(each.index) for each in candidates}
+        found = {index: limits.cut(name, MAX_NAME) for index, name in found.items()}
+        count = Counter(found.values())
+        return head, {
+            index: name if count[name] == 1 else limits.cut(f"#{index} {name}", MAX_NAME)
+            for index, name in found.items()
+        }
 
     def need_scores(self) -> None:
         """NothingToDraw where no candidate has a score that can be drawn."""
         if not self.averages:
             raise NothingToDraw("No setting has a score that is a number.")
 
-    @cached_property
-    def _names(self) -> dict[int, str]:
-        """All names, those that are cut to the same told apart by number."""
-        candidates = self.search.description.candidates
-        found = {each.index: self._name(each.index, MAX_NAME) for each in candidates}
-        seen: dict[str, int] = {}
-        for name in found.values():
-            seen[name] = seen.get(name, 0) + 1
-        return {
-            index: name if seen[name] == 1 else limits.cut(f"#{index} {name}", MAX_NAME)
-            for index, name in found.items()
-        }
+    def _values(self, index: int) -> str:
+        texts = [param.levels[param.of[index]].text for param in self.params]
+        whole = " · ".join(words.visible(text, 24) for text in texts)
+        if len(whole) <= MAX_NAME:
+            return whole
+        room = max(6, MAX_NAME // len(texts) - 3)
+        return " · ".join(words.visible(text, room) for text in texts)
 
     def _name(self, index: int, limit: int) -> str:
         varying = {param.key for param in self.params}

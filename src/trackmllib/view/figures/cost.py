@@ -42,7 +42,7 @@ def cost(basis: Basis) -> Cost:
     points = tuple(
         Point(
             candidate=index,
-            name=basis.name(index),
+            name=basis.name(index, 100),
             seconds=seconds,
             score=basis.averages[index],
             best=index == basis.best,

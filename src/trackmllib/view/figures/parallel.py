@@ -13,6 +13,8 @@ from trackmllib.view.figures.params import by_importance, positions
 MOST = 8
 LEAST = 3
 MOST_TICKS = 8
+# More lines of their colour would hide all else.
+MOST_ALIKE = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,10 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One candidate: its place on each axis and, last, on that of the score, from 0 to 1."""
+    """One candidate: its place on each axis and, last, on that of the score, from 0 to 1.
+
+    ``alike``: one of the best that cannot be told apart from the best one.
+    """
 
     candidate: int
     places: tuple[float, ...]
@@ -52,6 +57,8 @@ def parallel(basis: Basis, most: int = MOST) -> Parallel:
     shown = by_importance(basis)[:most]
     low, high = min(basis.averages.values()), max(basis.averages.values())
     places = [_places(param) for param in shown]
+    alike = [index for index in basis.ranked if index in basis.comparison.indistinct]
+    marked = set(alike[:MOST_ALIKE])
     lines = tuple(
         Line(
             candidate=index,
@@ -60,7 +67,7 @@ def parallel(basis: Basis, most: int = MOST) -> Parallel:
                 (basis.averages[index] - low) / (high - low) if high > low else 0.5,
             ),
             best=index == basis.best,
-            alike=index in basis.comparison.indistinct,
+            alike=index in marked,
         )
         for index in reversed(basis.ranked)
     )

@@ -27,8 +27,11 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """The candidates that are shown, best first; ``total`` have a score, ``without`` have none."""
+    """The candidates that are shown, best first; ``total`` have a score, ``without`` have none.
+    ``head`` has the names of the params where those of the rows are values only.
+    """
 
+    head: str | None
     rows: tuple[Row, ...]
     total: int
     without: int
@@ -41,6 +44,7 @@ def scores(basis: Basis, most: int = MOST) -> Scores:
     rows = tuple(_row(basis, index) for index in basis.ranked[:most])
     total = len(basis.averages)
     return Scores(
+        head=basis.short_names[0],
         rows=rows,
         total=total,
         without=len(basis.search.description.candidates) - total,
@@ -54,7 +58,7 @@ def _row(basis: Basis, index: int) -> Row:
     folds = [table.score(found, fold) for fold in range(search.folds)]
     return Row(
         candidate=index,
-        name=basis.name(index),
+        name=basis.short_names[1][index],
         average=basis.averages[index],
         folds=tuple(each for each in folds if each is not None and math.isfinite(each)),
         best=index == basis.best,
@@ -77,14 +81,12 @@ def _finding(basis: Basis, total: int, most: int) -> str:
         )
         alike = len(basis.comparison.indistinct)
         if basis.comparison.silence is None and basis.comparison.compared:
-            one = (
-                "one cannot"
-                if alike == 1
-                else f"{alike:,} cannot"
+            same = (
+                f"{alike:,} cannot be told apart from the best"
                 if alike
-                else "none is such that it cannot"
+                else "the best stands apart"
             )
-            text += f"; {one} be told apart from the best." if alike else "; the best stands apart."
+            text += f"; {same}."
         else:
             text += "."
     if total > most:

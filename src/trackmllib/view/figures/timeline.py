@@ -180,6 +180,6 @@ def _finding(
     if better == parallelism:
         return text + " A higher parallelism would give little."
     return text + (
-        f" parallelism={better} could do it in {words.seconds(seconds)}, where the cluster has room "
-        "for that many jobs at a time."
+        f" parallelism={better} could do it in {words.seconds(seconds)}, where the cluster has "
+        "room for that many jobs at a time."
     )

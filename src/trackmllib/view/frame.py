@@ -1,0 +1,39 @@
+"""Rows of a search as a table of pandas, each column of the type of its values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+_FLOATS = ("average", "deviation", "seconds")
+
+
+def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A table with the keys of the rows as columns."""
+    if not rows:
+        return pd.DataFrame()
+    return pd.DataFrame({name: _column(name, [row[name] for row in rows]) for name in rows[0]})
+
+
+def _column(name: str, values: list[Any]) -> pd.Series:
+    if name in _FLOATS or name.startswith("fold_"):
+        return pd.Series(values, dtype="float64")
+    present = [value for value in values if value is not None]
+    whole = len(present) == len(values)
+    if present and all(isinstance(value, bool) for value in present):
+        return pd.Series(values, dtype="bool" if whole else "boolean")
+    if present and all(_is_whole_number(value) for value in present):
+        return pd.Series(values, dtype="int64" if whole else "Int64")
+    if present and all(_is_number(value) for value in present):
+        return pd.Series(values, dtype="float64")
+    return pd.Series(values, dtype="object")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_whole_number(value: Any) -> bool:
+    return _is_number(value) and isinstance(value, int) and -(2**63) <= value < 2**63

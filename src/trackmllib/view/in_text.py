@@ -1,0 +1,48 @@
+"""A search in a few lines of text: the answer, and a small table of the best."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Sequence
+
+from trackmllib.view import words
+from trackmllib.view.figures.basis import Basis
+
+MOST = 5
+_MOST_PARAMS = 6
+
+
+def summary(basis: Basis, most: int = MOST) -> str:
+    """The answer, then the best settings as a table as wide as the terminal at most."""
+    width = max(60, min(shutil.get_terminal_size().columns, 120))
+    lines = textwrap.wrap(basis.answer.sentence, width) or [""]
+    rows = basis.search.ranked()[:most]
+    if not rows:
+        return "\n".join(lines)
+    params = basis.params[:_MOST_PARAMS]
+    head = ["", *(words.visible(param.key, 20) for param in params), basis.metric]
+    body = []
+    for place, index in enumerate(rows):
+        found = basis.search.candidates[index]
+        values = [words.visible(param.levels[param.of[index]].text, 20) for param in params]
+        score = words.score(found.average, found.deviation)
+        if found.average is None:
+            score = found.status.lower()
+        mark = " *" if index in basis.comparison.indistinct else ""
+        body.append([str(place + 1), *values, score + mark])
+    lines += ["", *(line[:width].rstrip() for line in _columns([head, *body]))]
+    more = len(basis.search.description.candidates) - len(rows)
+    if more:
+        lines.append(f"and {words.count(more, 'more setting')}")
+    if any(index in basis.comparison.indistinct for index in rows):
+        lines.append("* cannot be told apart from the best")
+    return "\n".join(lines)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]

@@ -1,17 +1,29 @@
 """Hyperparameter searches of Spark MLlib, recorded in MLflow by themselves."""
 
+from trackmllib.answers import load_results
 from trackmllib.autolog import autolog, flush
-from trackmllib.errors import DependencyError, IncompleteRecord, TrackmllibError
+from trackmllib.errors import (
+    DependencyError,
+    IncompleteRecord,
+    TrackmllibError,
+    UnknownSearch,
+    Unreachable,
+)
 from trackmllib.notebook import load_ipython_extension, unload_ipython_extension
 from trackmllib.version import __version__
+from trackmllib.view.results import Results
 
 __all__ = [
     "DependencyError",
     "IncompleteRecord",
+    "Results",
     "TrackmllibError",
+    "UnknownSearch",
+    "Unreachable",
     "__version__",
     "autolog",
     "flush",
     "load_ipython_extension",
+    "load_results",
     "unload_ipython_extension",
 ]

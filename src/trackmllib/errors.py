@@ -3,6 +3,8 @@
 TrackmllibError
 ├── DependencyError      pyspark or mlflow is missing or too old (raised by ``autolog()``)
 ├── IncompleteRecord     strict mode only: part of a search did not reach its record
+├── UnknownSearch        what is to be read is no search, or it is not clear which one
+├── Unreachable          the server that is to be read does not answer, or wants other credentials
 ├── OutboxError          an outbox on disk cannot be used; seen by the command line only
 └── DeliveryError        raised by what applies operations, seen only by the delivery thread
     ├── Refused          the server will never take this operation
@@ -23,6 +25,16 @@ class DependencyError(TrackmllibError, ImportError):
 
 class IncompleteRecord(TrackmllibError):
     """Part of a search is missing from its record. Raised only with ``TRACKMLLIB_STRICT=1``."""
+
+
+class UnknownSearch(TrackmllibError, LookupError):
+    """What is to be read from a server is no search, or could be several; the message says which
+    ones are near.
+    """
+
+
+class Unreachable(TrackmllibError, ConnectionError):
+    """The tracking server that is to be read cannot be reached, or wants other credentials."""
 
 
 class OutboxError(TrackmllibError):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from typing import Any
 
+from trackmllib.cli.words import ago
 from trackmllib.outbox.home import Home
 from trackmllib.outbox.look import SearchOnDisk, look_at
 from trackmllib.redaction import redacted
@@ -58,18 +58,10 @@ def sentence(search: SearchOnDisk) -> str:
     lines = [
         f"{search.search_id}  {search.name}",
         f"  {search.state}; {search.waiting} operations wait for {redacted(search.tracking_uri)}"
-        + (f", the oldest for {_ago(search.oldest_ms)}" if search.oldest_ms else ""),
+        + (f", the oldest for {ago(search.oldest_ms)}" if search.oldest_ms else ""),
     ]
     if search.error:
         lines.append(f"  last error: {search.error}")
     if search.refused:
         lines.append(f"  {search.refused} operations were refused: {search.reason}")
     return "\n".join(lines)
-
-
-def _ago(since_ms: int) -> str:
-    seconds = max(0.0, time.time() - since_ms / 1000)
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -30,6 +30,16 @@ def log_file(client: MlflowClient, artifact_uri: str, content: bytes, path: str)
         _repository(client, artifact_uri).log_artifact(str(file), folder)
 
 
+def read_text(client: MlflowClient, artifact_uri: str, path: str) -> str:
+    """The text of a file below the place of a run's files."""
+    with tempfile.TemporaryDirectory() as local:
+        file = Path(local, posixpath.basename(path))
+        # Not download_artifacts: it asks first whether this is a folder, and loads in threads of
+        # its own, in which MLflow's retries would be back.
+        _repository(client, artifact_uri)._download_file(path, str(file))
+        return file.read_text(encoding="utf-8")
+
+
 def names(client: MlflowClient, artifact_uri: str, folder: str) -> list[str]:
     """The paths of what is in a folder below the place of a run's files."""
     return [found.path for found in _repository(client, artifact_uri).list_artifacts(folder)]

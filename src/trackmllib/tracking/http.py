@@ -27,20 +27,20 @@ _inside = 0
 
 
 @contextmanager
-def tried_once() -> Iterator[None]:
-    """In this thread, MLflow tries each HTTP request once, and waits 30 s for the answer, or as
+def tried_once(timeout_seconds: int = TIMEOUT_SECONDS) -> Iterator[None]:
+    """In this thread, MLflow tries each HTTP request once, and waits so long for the answer, or as
     long as the user has set by ``MLFLOW_HTTP_REQUEST_TIMEOUT``.
     """
     global _inside
-    before = getattr(_here, "once", False)
+    before = getattr(_here, "timeout", None)
     with _lock:
         _inside += 1
         _patch.install()
-    _here.once = True
+    _here.timeout = timeout_seconds
     try:
         yield
     finally:
-        _here.once = before
+        _here.timeout = before
         with _lock:
             _inside -= 1
             if _inside == 0:
@@ -48,11 +48,12 @@ def tried_once() -> Iterator[None]:
 
 
 def _get(original: Any, variable: Any) -> Any:
-    if getattr(_here, "once", False):
+    timeout = getattr(_here, "timeout", None)
+    if timeout is not None:
         if variable.name == MLFLOW_HTTP_REQUEST_MAX_RETRIES.name:
             return 0
         if variable.name == MLFLOW_HTTP_REQUEST_TIMEOUT.name and not variable.is_set():
-            return TIMEOUT_SECONDS
+            return timeout
     return original(variable)
 
 

@@ -1,0 +1,153 @@
+"""``trackmllib compare``: several searches on one metric, in one table or one report."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trackmllib.cli import reading, table, terminal, words
+from trackmllib.cli.report import open_in_browser
+from trackmllib.cli.table import Column
+from trackmllib.errors import UnknownSearch
+from trackmllib.outbox.home import Home
+
+if TYPE_CHECKING:
+    from trackmllib.events import SearchDescription
+    from trackmllib.loading import Loaded
+    from trackmllib.view.results import Results
+
+_PARAM = "params."
+
+
+def add_to(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "compare",
+        help="several searches on one metric, matched by their params",
+        description="Several searches on one metric, matched by their params: a table, or with -o "
+        "a report. Of several searches in one run it is the newest.",
+    )
+    parser.add_argument("run_names", metavar="RUN", nargs="+", help=reading.RUN_HELP)
+    parser.add_argument("-o", "--output", metavar="FILE", help="write a report instead of a table")
+    parser.add_argument("--open", action="store_true", help="open the report in the browser")
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    reading.add_server(parser)
+    parser.set_defaults(run=run, refuse=parser.error)
+
+
+def run(given: argparse.Namespace, home: Home) -> int:
+    """0 when it is shown, or the file is there."""
+    if len(given.run_names) < 2:
+        given.refuse("it takes two runs or more")
+    if given.open and given.output is None:
+        given.refuse("--open is for the report that -o writes")
+    from trackmllib.loading import load_all
+    from trackmllib.view import comparison
+
+    server = reading.reader(given)
+    loaded = [load_all(server, name)[-1] for name in given.run_names]
+    check(loaded)
+    found = [each.results for each in loaded]
+    if given.output is not None:
+        file = Path(given.output)
+        file.write_text(comparison.html(found), encoding="utf-8")
+        print(file)
+        if given.open:
+            open_in_browser(file)
+        return 0
+    rows = best_first(comparison.rows(found), found)
+    if given.json:
+        print(words.as_json({"searches": [_data(each) for each in loaded], "rows": rows}))
+        return 0
+    print(terminal.clean(comparison.sentence(found)))
+    for number, each in enumerate(loaded, 1):
+        print(terminal.clean(f"{number}: {each.main.name} · run {each.main.run_id}"))
+    styles = [("bold", "good") if row["best"] else () for row in rows]
+    lines, left_out = table.lines(columns(rows, found), terminal.width(), styles)
+    print("\n" + "\n".join(lines))
+    if left_out:
+        note = f"left out for want of room: {', '.join(left_out)}"
+        print(terminal.styled(note, "dim"))
+    return 0
+
+
+def check(loaded: Sequence[Loaded]) -> None:
+    """UnknownSearch where the searches cannot be compared."""
+    first, *others = loaded
+    a = first.results.search.description
+    for other in others:
+        b = other.results.search.description
+        if (a.metric, a.larger_is_better) != (b.metric, b.larger_is_better):
+            raise UnknownSearch(
+                "searches are compared on one metric, in one direction, but run "
+                f"{first.main.run_id} has {_metric(a)}, and run {other.main.run_id} {_metric(b)}"
+            )
+
+
+def best_first(rows: list[dict[str, Any]], found: Sequence[Results]) -> list[dict[str, Any]]:
+    """The best setting, then by the best average of each; last those that have none, or NaN."""
+    larger = found[0].search.description.larger_is_better is not False
+
+    def place(row: dict[str, Any]) -> tuple[bool, float]:
+        averages = [row[f"average_{number}"] for number in range(1, len(found) + 1)]
+        known = [each for each in averages if each is not None and not math.isnan(each)]
+        if not known:
+            return not row["best"], math.inf
+        return not row["best"], -max(known) if larger else min(known)
+
+    return sorted(rows, key=place)
+
+
+def columns(rows: list[dict[str, Any]], found: Sequence[Results]) -> list[Column]:
+    """The params, and for each search the average and its deviation."""
+    keys = [key for key in rows[0] if key.startswith(_PARAM)]
+    texts = _texts(found)
+    made = [
+        Column(
+            title=key.removeprefix(_PARAM),
+            cells=[_value(row[key], key, texts) for row in rows],
+            gives_way=True,
+        )
+        for key in keys
+    ]
+    for number in range(1, len(found) + 1):
+        averages = [row[f"average_{number}"] for row in rows]
+        deviations = [row[f"deviation_{number}"] for row in rows]
+        made.append(
+            Column(title=f"search {number}", cells=[words.number(a) for a in averages], right=True)
+        )
+        if any(each is not None for each in deviations):
+            cells = [words.number(each) for each in deviations]
+            made.append(Column(title="±", cells=cells, right=True, left_out=1))
+    return made
+
+
+def _texts(found: Sequence[Results]) -> dict[str, str]:
+    """How values read, of those that do not read as their data does: stages."""
+    return {
+        repr((_PARAM + results.grid.key(setting), setting.value.data)): setting.value.text
+        for results in found
+        for candidate in results.search.description.candidates
+        for setting in candidate.settings
+    }
+
+
+def _value(value: Any, key: str, texts: dict[str, str]) -> str:
+    return texts.get(repr((key, value)), "" if value is None else str(value))
+
+
+def _data(loaded: Loaded) -> dict[str, Any]:
+    return {
+        "search_id": loaded.results.search.search_id,
+        "name": loaded.main.name,
+        "run_id": loaded.main.run_id,
+    }
+
+
+def _metric(description: SearchDescription) -> str:
+    if description.larger_is_better is None:
+        return description.metric
+    way = "larger" if description.larger_is_better else "smaller"
+    return f"{description.metric} ({way} is better)"

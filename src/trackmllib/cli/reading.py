@@ -1,0 +1,45 @@
+"""What the verbs that read from a server have in common: their options, and what they open."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trackmllib.loading import Loaded
+    from trackmllib.tracking.reading import Reader
+
+RUN_HELP = (
+    "id of a run or the beginning of one, name of a run, or id of a search; a child run leads to "
+    "its main run"
+)
+
+
+def add_server(parser: Any) -> None:
+    parser.add_argument(
+        "--tracking-uri",
+        metavar="URI",
+        help="the server to read from; without it MLFLOW_TRACKING_URI, or where MLflow would look",
+    )
+
+
+def add_search(parser: Any) -> None:
+    parser.add_argument(
+        "--search",
+        metavar="ID",
+        help="which search, or the beginning of its id, where several are in one run",
+    )
+
+
+def reader(given: argparse.Namespace) -> Reader:
+    # Not before: mlflow takes a second to load.
+    from trackmllib.tracking.reading import Reader
+
+    return Reader(given.tracking_uri)
+
+
+def loaded(given: argparse.Namespace) -> list[Loaded]:
+    """The searches of the run that is given, oldest first."""
+    from trackmllib.loading import load_all
+
+    return load_all(reader(given), given.run_name, given.search)

@@ -1,0 +1,94 @@
+"""``trackmllib searches``: the searches on a server, newest first."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from typing import TYPE_CHECKING, Any
+
+from trackmllib.cli import reading, table, terminal, words
+from trackmllib.cli.table import Column
+from trackmllib.outbox.home import Home
+
+if TYPE_CHECKING:
+    from trackmllib.listing import Summary
+
+LIMIT = 50
+
+
+def add_to(verbs: Any) -> None:
+    parser = verbs.add_parser("searches", help="the searches on the tracking server, newest first")
+    parser.add_argument("--experiment", metavar="E", help="only those of this one: name or id")
+    parser.add_argument(
+        "--limit",
+        type=_at_least_1,
+        default=LIMIT,
+        metavar="N",
+        help=f"at most so many; default: {LIMIT}",
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    reading.add_server(parser)
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace, home: Home) -> int:
+    """0, also where there are none."""
+    from trackmllib.listing import summaries
+    from trackmllib.tracking.reading import experiment_ids
+
+    server = reading.reader(given)
+    experiments = None if given.experiment is None else experiment_ids(server, given.experiment)
+    found = summaries(server, experiments)
+    listed = list(itertools.islice(found, given.limit))
+    if given.json:
+        print(words.as_json({"searches": [vars(summary) for summary in listed]}))
+        return 0
+    if not listed:
+        where = "" if given.experiment is None else f" in experiment {given.experiment}"
+        print(f"There are no searches on {server.server}{terminal.clean(where)}.")
+        return 0
+    shown, _ = table.lines(_columns(listed), terminal.width())
+    print("\n".join(shown))
+    if next(found, None) is not None:
+        print(f"\nOlder ones are left out: --limit {2 * given.limit}", file=sys.stderr)
+    return 0
+
+
+def _columns(found: list[Summary]) -> list[Column]:
+    shared = len({summary.run_id for summary in found}) < len(found)
+    columns = [
+        Column(title="run", cells=[summary.run_id[: words.SHORT] for summary in found]),
+        Column(title="name", cells=[summary.name for summary in found], gives_way=True),
+        Column(title="state", cells=[words.state(summary.state) for summary in found]),
+        Column(title="done", cells=[_done(summary) for summary in found], right=True),
+        Column(title="best", cells=[words.number(summary.best) for summary in found], right=True),
+        Column(
+            title="metric",
+            cells=[summary.metric or "" for summary in found],
+            left_out=1,
+            gives_way=True,
+        ),
+        Column(title="age", cells=[words.ago(summary.start_ms) for summary in found], right=True),
+        Column(
+            title="experiment",
+            cells=[summary.experiment for summary in found],
+            left_out=2,
+            gives_way=True,
+        ),
+    ]
+    if shared:
+        ids = [summary.search_id[:8] for summary in found]
+        columns.insert(1, Column(title="search", cells=ids, left_out=1))
+    return columns
+
+
+def _done(summary: Summary) -> str:
+    return f"{summary.done}/{'?' if summary.candidates is None else summary.candidates}"
+
+
+def _at_least_1(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 on")
+    return number

@@ -1,0 +1,119 @@
+"""What there is to say of each search on a server, from little more than its main run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from trackmllib import limits
+from trackmllib.recorder import files, read_back
+from trackmllib.search_result import SearchResult
+from trackmllib.tracking.reading import Reader, StoredRun
+
+T = TypeVar("T", str, float)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One search in a line. ``best`` is the best average so far; None is what is not known."""
+
+    name: str
+    run_id: str
+    experiment: str
+    search_id: str
+    state: str
+    candidates: int | None
+    done: int
+    metric: str | None
+    best: float | None
+    start_ms: int
+
+
+def summaries(reader: Reader, experiments: Sequence[str] | None = None) -> Iterator[Summary]:
+    """The searches in these experiments, or in all, newest first."""
+    for main in reader.main_runs(experiments):
+        ids = main.search_ids
+        made = (_alone(reader, main, ids[0]),) if len(ids) == 1 else _several(reader, main)
+        yield from sorted(made, key=lambda summary: -summary.start_ms)
+
+
+def _alone(reader: Reader, main: StoredRun, search_id: str) -> Summary:
+    """All from params, metrics and tags; ours are under another name where the user had one."""
+
+    def ours(data: Mapping[str, T], key: str) -> T | None:
+        return data.get(f"{key}_{search_id}", data.get(key))
+
+    metric = ours(main.params, "metric")
+    best = None
+    if metric is not None:
+        key = limits.key(metric)
+        best = ours(main.metrics, f"best_avg_{key}")
+        best = ours(main.metrics, f"best_{key}") if best is None else best
+    is_over = best is not None or ours(main.metrics, "refit_seconds") is not None
+    if best is None and metric is not None:
+        best = _best_so_far(reader, main, search_id, limits.key(metric))
+    candidates = ours(main.params, "candidates") or ""
+    return Summary(
+        name=main.name,
+        run_id=main.run_id,
+        experiment=reader.experiments().get(main.experiment_id, ""),
+        search_id=search_id,
+        state=_state(main, ours(main.tags, "trackmllib.error"), is_over),
+        candidates=int(candidates) if candidates.isdecimal() else None,
+        done=int(ours(main.metrics, "candidates_finished") or 0),
+        metric=metric,
+        best=best,
+        start_ms=main.start_ms,
+    )
+
+
+def _state(main: StoredRun, error: str | None, is_over: bool) -> str:
+    """Of the search: the run, if it is the user's, may go on after it, and fail by itself."""
+    if error is not None:
+        interrupted = error.startswith(("KeyboardInterrupt", "SystemExit"))
+        return "KILLED" if interrupted or main.status == "KILLED" else "FAILED"
+    return "FINISHED" if is_over else main.status
+
+
+def _best_so_far(reader: Reader, main: StoredRun, search_id: str, metric: str) -> float | None:
+    larger = main.tags.get("trackmllib.larger_is_better")
+    if larger is None or main.metrics.get("candidates_finished") is None:
+        return None
+    is_split = "trainRatio" in main.params
+    key = metric if is_split else f"avg_{metric}"
+    child = reader.best_child(main, search_id, key, larger == "true")
+    return None if child is None else child.metrics[key]
+
+
+def _several(reader: Reader, main: StoredRun) -> list[Summary]:
+    """Of several searches in one run, whose names there may be anybody's: from their files."""
+    made = []
+    for search_id in main.search_ids:
+        described, outcome = reader.files(main, search_id, files.SEARCH, files.OUTCOME)
+        if described is not None:
+            result = read_back.search_result(described, outcome)
+            made.append(_of_table(reader, main, result, ended=outcome is not None))
+    return made
+
+
+def _of_table(reader: Reader, main: StoredRun, result: SearchResult, *, ended: bool) -> Summary:
+    best = result.best_so_far()
+    average = None if best is None else result.candidates[best].average
+    done = result.candidates_finished
+    state = result.status if ended else main.status
+    if not ended:
+        key = f"candidates_finished_{result.search_id}"
+        done = int(main.metrics.get(key, main.metrics.get("candidates_finished", 0.0)))
+    return Summary(
+        name=main.name,
+        run_id=main.run_id,
+        experiment=reader.experiments().get(main.experiment_id, ""),
+        search_id=result.search_id,
+        state=state,
+        candidates=len(result.description.candidates),
+        done=done,
+        metric=result.description.metric,
+        best=average,
+        start_ms=result.start_ms,
+    )

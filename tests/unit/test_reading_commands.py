@@ -1,0 +1,441 @@
+"""The verbs that read from a server: what they print, and how they end."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import math
+import os
+import pty
+import re
+import shlex
+import socket
+import struct
+import subprocess
+import termios
+import threading
+import time
+import uuid
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from mlflow import MlflowClient
+
+from commands import TRACKMLLIB, environ, finished, trackmllib_command
+from played import Player, failing, grid, search
+from trackmllib import Unreachable, load_results
+from trackmllib.cli import main, terminal
+from trackmllib.recorder import files
+from trackmllib.view.results import Results
+
+NAN, INF = math.nan, math.inf
+SCORES = [[0.1, 0.2], [0.8, 0.9], [0.8, 0.9], [0.3, 0.3]]
+AVERAGES = [0.15, 0.85, 0.85, 0.3]
+ODD = ("<b>&", "😀", "\x1b[31m\x00\n", "x" * 5000, "‮right to left")
+
+
+@pytest.fixture(scope="module")
+def player(tmp_path_factory) -> Player:
+    folder = tmp_path_factory.mktemp("commands")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.create_experiment("digits", (folder / "files").as_uri())
+    return Player(folder, uri, experiment)
+
+
+@pytest.fixture(scope="module")
+def searches(player) -> dict[str, str]:
+    """The ids of some searches, oldest first."""
+    scores = [[NAN, 0.5], [INF, 1.0], [-INF, 1.0], [0.5, 0.5]]
+    made = {
+        "done": player.play(search(SCORES, AVERAGES, 1)),
+        "not finite": player.play(search(scores, [NAN, INF, -INF, 0.5], 0)),
+        "smaller": player.play(search(SCORES, AVERAGES, 0, larger_is_better=False, metric="rmse")),
+        "unknown": player.play(search(SCORES, AVERAGES, 1, larger_is_better=None)),
+        "failed": player.play(failing()),
+        "odd": player.play(search([[0.1, 0.2]] * 5, [0.15] * 5, 0, candidates=grid(*ODD))),
+        "running": player.play(search(SCORES, AVERAGES, 1, stop=19)),
+    }
+    client = MlflowClient(tracking_uri=player.uri)
+    run = client.create_run(player.experiment_id, run_name="two in one")
+    player.active = run.info.run_id
+    made["first"] = player.play(search([[0.5], [0.6]], [0.5, 0.6], 1, averaged=False))
+    made["second"] = player.play(search(SCORES, AVERAGES, 1))
+    made["run"] = player.active
+    return made
+
+
+@pytest.fixture
+def said(player, searches, capsys, monkeypatch):
+    """Runs a verb in this process; what it prints, having ended with ``code``."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", player.uri)
+
+    def run(*arguments: str, code: int = 0) -> str:
+        capsys.readouterr()
+        try:
+            ended = main(arguments)
+        except SystemExit as refusal:
+            ended = refusal.code
+        printed = capsys.readouterr()
+        assert ended == code, printed
+        assert "Traceback" not in printed.err
+        return printed.err if code else printed.out
+
+    return run
+
+
+def table(text: str) -> list[list[str]]:
+    """The cells of the last table in a text, by two or more spaces."""
+    lines = text.rstrip("\n").split("\n\n")[-1].splitlines()
+    return [re.split(r"  +", line.strip()) for line in lines]
+
+
+def test_show_has_the_best_first_and_bars(said, searches):
+    lines = said("show", searches["done"]).splitlines()
+    assert lines[0] == "CrossValidator: Pipeline"
+    assert lines[1].startswith("finished · 4 of 4 candidates · 2 folds · weightedPrecision, larger")
+    rows = [line.split() for line in lines[-4:]]
+    # Rank, candidate, maxDepth, average: equal ones share their rank.
+    assert [row[:4] for row in rows] == [
+        ["1=", "1", "1", "0.8500"],
+        ["1=", "2", "2", "0.8500"],
+        ["3", "3", "3", "0.3000"],
+        ["4", "0", "0", "0.1500"],
+    ]
+    assert [line.count("█") for line in lines[-4:]] == [12, 12, 2, 0]
+
+
+def test_where_smaller_is_better_the_smallest_has_the_full_bar(said, searches):
+    text = said("show", searches["smaller"])
+    assert "rmse, smaller is better" in text
+    lines = text.splitlines()[-4:]
+    assert [line.split()[:2] for line in lines] == [
+        ["1", "0"],
+        ["2", "3"],
+        ["3=", "1"],
+        ["3=", "2"],
+    ]
+    assert [line.count("█") for line in lines] == [12, 9, 0, 0]
+
+
+def test_where_nobody_knows_what_is_better_there_are_neither_ranks_nor_bars(said, searches):
+    text = said("show", searches["unknown"])
+    assert "█" not in text
+    assert "is better" not in text.splitlines()[1]
+    assert "rank" not in text
+
+
+def test_what_is_not_finite_is_shown_as_what_it_is(said, searches):
+    lines = said("show", searches["not finite"]).splitlines()[-4:]
+    # Spark takes NaN for the best.
+    assert [line.split()[:4] for line in lines] == [
+        ["1", "0", "0", "NaN"],
+        ["2", "1", "1", "inf"],
+        ["3", "3", "3", "0.5000"],
+        ["4", "2", "2", "-inf"],
+    ]
+    assert [line.count("█") for line in lines] == [0, 12, 12, 0]
+
+
+def test_candidates_that_failed_or_did_not_begin_say_so(said, searches):
+    text = said("show", searches["failed"])
+    assert "failed: ValueError: no · 0 of 3 candidates" in text
+    states = [line.split()[2:] for line in text.splitlines()[-3:]]
+    assert "killed" in states[0]
+    assert "failed" in states[1]
+    assert states[2] == ["not", "begun"]
+
+
+def test_a_running_search_has_what_there_is(said, searches):
+    text = said("show", searches["running"])
+    assert "running · 1 of 4 candidates" in text
+    lines = text.splitlines()[-4:]
+    assert lines[0].split()[:4] == ["1", "0", "0", "0.1500"]
+    assert sum("running" in line for line in lines) == 3
+
+
+def test_several_searches_of_a_run_come_one_after_the_other(said, searches):
+    text = said("show", "two in one")
+    first, second = text.split("\n\n\n") if "\n\n\n" in text else text.split("\n\ntwo in one")
+    assert "2 of 2 candidates" in first
+    assert "4 of 4 candidates" in second
+    assert said("show", searches["run"][:12], "--search", searches["first"][:13]) in text
+    assert "has 2 searches" in said("show", "two in one", "--csv", code=2)
+    assert said("show", "two in one", "--search", searches["second"], "--csv")
+    assert "no search of run" in said("show", "two in one", "--search", "zzz", code=2)
+
+
+def test_top_takes_the_best(said, searches):
+    text = said("show", searches["done"], "--top", "1")
+    assert [line.split()[0] for line in text.splitlines()[-3:]] == ["rank", "1=", "3"]
+    assert text.splitlines()[-1] == "3 more: --top 0"
+    assert "no number from 0 on" in said("show", "x", "--top", "-1", code=2)
+
+
+def test_json_is_what_every_program_reads(said, searches):
+    def no_constant(name: str):
+        raise AssertionError(name)
+
+    text = said("show", searches["not finite"], "--json")
+    (shown,) = json.loads(text, parse_constant=no_constant)["searches"]
+    assert shown["search_id"] == searches["not finite"]
+    assert shown["best"] == 0
+    averages = [row["average"] for row in shown["candidates"]]
+    assert averages == ["NaN", "Infinity", 0.5, "-Infinity"]
+    assert all(float(average) is not None for average in averages)
+    assert shown["candidates"][2]["params.maxDepth"] == 3
+    assert len(shown["candidates"][0]["run_id"]) == 32
+    (shown,) = json.loads(said("show", searches["odd"], "--json"))["searches"]
+    assert {row["params.maxDepth"] for row in shown["candidates"]} == set(ODD)
+    assert len(json.loads(said("show", "two in one", "--json"))["searches"]) == 2
+    listed = json.loads(said("searches", "--json"), parse_constant=no_constant)["searches"]
+    assert [each["search_id"] for each in listed][::-1] == [
+        each for name, each in searches.items() if name != "run"
+    ]
+
+
+def test_csv_is_that_of_results_csv(said, searches, player):
+    for name in ("done", "odd", "failed"):
+        text = said("show", searches[name], "--csv")
+        live = player.tables[searches[name]]
+        assert text == files.results_csv(live, Results(live).grid)
+        assert len(list(csv.DictReader(io.StringIO(text)))) == len(live.description.candidates)
+
+
+@pytest.mark.parametrize("room", [40, 60, 80, 120])
+def test_the_layout_holds_for_any_params(said, searches, monkeypatch, room):
+    monkeypatch.setenv("COLUMNS", str(room))
+    text = said("show", searches["odd"])
+    assert "\x1b" not in text
+    assert "\x00" not in text
+    assert "‮" not in text
+    head, *lines = text.split("\n\n")[1].splitlines()
+    widths = [terminal.cells(line) for line in (head, *lines[:5])]
+    assert max(widths) <= room
+    assert "maxDepth" in head
+    assert "weightedPrecision" in head
+    # The averages stand in one column, whatever is before them.
+    ends = {terminal.cells(line[: line.index("0.1500") + 6]) for line in lines[:5]}
+    assert ends == {terminal.cells(head[: head.index("weightedPrecision") + 17])}
+    assert "xxx…" in text
+
+
+def test_searches_are_listed_newest_first(said, searches, player):
+    head, *rows = table(said("searches"))
+    assert head[:6] == ["run", "search", "name", "state", "done", "best"]
+    names = {search_id[:8]: name for name, search_id in searches.items()}
+    shown = {names[row[1]]: row for row in rows}
+    assert [names[row[1]] for row in rows] == [
+        *("second", "first", "running", "odd", "failed"),
+        *("unknown", "smaller", "not finite", "done"),
+    ]
+    assert shown["done"][3:6] == ["finished", "4/4", "0.8500"]
+    assert shown["smaller"][3:7] == ["finished", "4/4", "0.1500", "rmse"]
+    assert shown["not finite"][5] == "NaN"
+    assert shown["failed"][3:5] == ["failed", "0/3"]
+    assert shown["running"][3:6] == ["running", "1/4", "0.1500"]
+    assert shown["first"][2:6] == ["two in one", "finished", "2/2", "0.6000"]
+    assert shown["done"][-1] == "digits"
+    assert said("searches", "--experiment", "digits").count("\n") == 10
+    assert said("searches", "--experiment", player.experiment_id).count("\n") == 10
+    assert said("searches", "--limit", "2").count("\n") == 3
+    assert "There are no searches" in said("searches", "--experiment", "Default")
+    text = said("searches", "--experiment", "digit", code=2)
+    assert "no experiment digit" in text
+    assert "did you mean digits?" in text
+
+
+@pytest.mark.parametrize("verb", [("show",), ("report", "-o", "f.html"), ("compare", "x")])
+def test_what_is_no_search_is_refused_in_a_sentence(said, searches, player, verb):
+    client = MlflowClient(tracking_uri=player.uri)
+    plain = client.create_run(player.experiment_id, run_name="of somebody else").info.run_id
+    # Of what is compared, the first that is wrong is named.
+    verb = (verb[0], searches["done"]) if verb[0] == "compare" else verb
+    text = said(*verb, "two in on", code=2)
+    assert "there is no run 'two in on'" in text
+    assert f"near it are\n  {searches['run']}  " in text
+    assert "is no search of trackmllib" in said(*verb, plain, code=2)
+    text = said(*verb, "CrossValidator: Pipeline", code=2)
+    assert "could be any of these" in text
+    assert text.count("CrossValidator: Pipeline") > 2
+    assert not Path("f.html").exists()
+
+
+def test_a_bad_command_line_is_refused(said):
+    assert "RUN" in said("show", code=2)
+    assert "two runs or more" in said("compare", "one", code=2)
+    assert "--open" in said("compare", "one", "two", "--open", code=2)
+    assert "not allowed with" in said("show", "x", "--json", "--csv", code=2)
+    assert "unsupported URI" in said("searches", "--tracking-uri", "ftp://x", code=2)
+
+
+def test_searches_on_other_metrics_are_not_compared(said, searches):
+    text = said("compare", searches["done"], searches["smaller"], code=2)
+    assert "has weightedPrecision (larger is better), and" in text
+    assert text.endswith("rmse (smaller is better)\n")
+
+
+def test_a_comparison_matches_settings_by_their_params(said, searches):
+    text = said("compare", searches["done"], searches["first"])
+    assert re.search(rf"^2: two in one · run {searches['run']}$", text, re.MULTILINE)
+    head, *rows = table(text)
+    assert head == ["maxDepth", "search 1", "±", "search 2"]
+    # 0 and 1 are in both.
+    assert rows == [
+        ["1", "0.8500", "0.0200", "0.6000"],
+        ["2", "0.8500", "0.0300"],
+        ["0", "0.1500", "0.0100", "0.5000"],
+        ["3", "0.3000", "0.0400"],
+    ]
+    data = json.loads(said("compare", searches["done"], searches["first"], "--json"))
+    assert [each["search_id"] for each in data["searches"]] == [
+        searches["done"],
+        searches["first"],
+    ]
+    assert data["rows"][0]["params.maxDepth"] == 1
+    assert data["rows"][0]["best"]
+    assert "NaN" in said("compare", searches["not finite"], searches["odd"])
+
+
+def test_a_comparison_as_a_report(said, searches):
+    assert said("compare", searches["done"], "two in one", "-o", "both.html") == "both.html\n"
+    assert "<html" in Path("both.html").read_text()
+
+
+def test_a_report_is_written_where_it_is_wanted(said, searches, monkeypatch, tmp_path):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    assert said("report", "two in one", "-o", "f.html", "--open") == "f.html\n"
+    assert opened == [(tmp_path / "f.html").as_uri()]
+    newest = Path("f.html").read_text()
+    said("report", "two in one", "-o", "f.html", "--search", searches["first"])
+    assert Path("f.html").read_text() != newest
+    assert "no/such/f.html" in said("report", "two in one", "-o", "no/such/f.html", code=2)
+
+
+@pytest.fixture
+def silent_server():
+    """A server that takes connections, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("where", ["closed port", "silent"])
+def test_a_server_that_cannot_be_reached_is_code_3_within_10_seconds(silent_server, where):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    uri = f"http://me:secret@127.0.0.1:{port}" if where == "closed port" else silent_server
+    began = time.monotonic()
+    done = trackmllib_command("show", "x", "--tracking-uri", uri)
+    assert time.monotonic() - began < 10
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert done.stderr.startswith("trackmllib: http://")
+    assert len(done.stderr.splitlines()) == 1
+    assert "secret" not in done.stderr
+
+
+def test_a_name_that_is_not_resolved_is_waited_for_no_longer(monkeypatch):
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(60))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    began = time.monotonic()
+    with pytest.raises(Unreachable, match="no answer within 1 s"):
+        load_results("x", "http://a-name-that-hangs:5000")
+    assert time.monotonic() - began < 10
+    over.set()
+
+
+def test_a_store_that_is_not_there_is_not_made(said, tmp_path):
+    for uri in (f"sqlite:///{tmp_path}/no/mlflow.db", "sqlite:///no.db", str(tmp_path / "mlruns")):
+        assert "there is no such" in said("searches", "--tracking-uri", uri, code=3)
+    (tmp_path / "empty.db").touch()
+    assert "nothing of MLflow's" in said("searches", "--tracking-uri", "sqlite:///empty.db", code=3)
+    (tmp_path / "no.db").write_text("this is no database at all, whatever its name may say")
+    assert "not a database" in said("searches", "--tracking-uri", "sqlite:///no.db", code=3)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name != "home") == ["empty.db", "no.db"]
+
+
+def test_on_a_server_it_is_the_same(said, server_uri, tmp_path):
+    client = MlflowClient(tracking_uri=server_uri)
+    name = f"commands {uuid.uuid4()}"
+    player = Player(tmp_path, server_uri, client.create_experiment(name))
+    search_id = player.play(search(SCORES, AVERAGES, 1))
+    server = ("--tracking-uri", server_uri)
+    _, row = table(said("searches", "--experiment", name, *server))
+    assert row[2:5] == ["finished", "4/4", "0.8500"]
+    assert "4 of 4 candidates" in said("show", row[0], *server)
+    assert search_id in said("show", row[0], "--json", *server)
+
+
+def on_a_terminal(command: list[str], env: dict[str, str], columns: int) -> str:
+    """What a command prints on a terminal of so many columns."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(command, env=env, stdout=its, stderr=its, stdin=its)
+    os.close(its)
+    printed = b""
+    # Where nobody has the other end any more, Linux says EIO, and macOS nothing.
+    with contextlib.suppress(OSError):
+        while some := os.read(ours, 65536):
+            printed += some
+    os.close(ours)
+    assert process.wait(60) == 0, printed
+    return printed.decode().replace("\r", "")
+
+
+def test_on_a_terminal_there_are_colours_and_no_line_is_too_long(player, searches):
+    env = environ(MLFLOW_TRACKING_URI=player.uri, TERM="xterm")
+    for name in ("COLUMNS", "NO_COLOR"):
+        env.pop(name, None)
+    printed = on_a_terminal([*TRACKMLLIB, "show", searches["done"]], env, 60)
+    assert "\x1b[1;32m" in printed
+    plain = re.sub(r"\x1b\[[\d;]*m", "", printed)
+    assert max(map(terminal.cells, plain.split("\n\n")[1].splitlines()[:5])) <= 60
+    assert "left out for want of room" in plain
+
+
+def test_colours_are_for_terminals_only(monkeypatch):
+    assert terminal.styled("x", "bold") == "x"
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert terminal.styled("x", "bold") == "\x1b[1mx\x1b[0m"
+    monkeypatch.setenv("TERM", "dumb")
+    assert terminal.styled("x", "bold") == "x"
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert terminal.styled("x", "bold") == "x"
+
+
+def test_neither_a_reader_that_goes_away_nor_an_old_encoding_is_an_error(player, searches):
+    env = environ(MLFLOW_TRACKING_URI=player.uri, PYTHONIOENCODING="ascii")
+    command = shlex.join([*TRACKMLLIB, "show", searches["odd"]])
+    done = finished(["bash", "-c", f"set -o pipefail; {command} | head -c 10; echo $?"], env)
+    assert done.stdout in ("CrossValid0\n", "CrossValid141\n")
+    assert done.stderr == ""
+
+
+def test_bash_completes_verbs_and_their_options(said):
+    script = said("completion", "bash")
+    tries = """
+try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _trackmllib; echo "${COMPREPLY[*]}"; }
+try trackmllib s; try trackmllib show --j; try trackmllib completion f; try trackmllib show run
+"""
+    done = subprocess.run(
+        ["bash", "-c", script + tries], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines() == ["searches show status sync", "--json", "fish", ""]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_other_shells_know_the_same_words(said, shell):
+    script = said("completion", shell)
+    for word in ("searches", "install-hook", "tracking-uri", "bash"):
+        assert word in script
+    assert "the candidates of a search, best first" in script
+    assert "tcsh" in said("completion", "tcsh", code=2)

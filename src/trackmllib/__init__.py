@@ -1,6 +1,6 @@
 """Hyperparameter searches of Spark MLlib, recorded in MLflow by themselves."""
 
-from trackmllib.answers import load_results
+from trackmllib.answers import load_results, results
 from trackmllib.autolog import autolog, flush
 from trackmllib.errors import (
     DependencyError,
@@ -25,5 +25,6 @@ __all__ = [
     "flush",
     "load_ipython_extension",
     "load_results",
+    "results",
     "unload_ipython_extension",
 ]

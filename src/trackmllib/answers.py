@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from trackmllib.autolog import results_of
+from trackmllib.errors import UnknownSearch
 
 if TYPE_CHECKING:
     from trackmllib.view.results import Results
+
+
+def results(search: Any) -> Results:
+    """The results of a search of this process, without a server and without a wait.
+
+    They are known for as long as the model or the tuner lives; nothing is written on it.
+
+    :param search: The model that ``fit()`` has returned, or the tuner: its last search, also while
+        it runs (as it is now) and when it has failed.
+    :raises trackmllib.UnknownSearch: No search of it was recorded in this process.
+    """
+    found = results_of(search)
+    if found is None:
+        raise UnknownSearch(
+            f"No search of this {type(search).__name__} was recorded in this process: it was "
+            "fitted before autolog() or with recording off, or it was loaded or copied. "
+            "trackmllib.load_results(run_id) reads a search from its tracking server."
+        )
+    return found
 
 
 def load_results(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trackmllib import requirements
 from trackmllib.options.given import default
 
 if TYPE_CHECKING:
     from trackmllib.session import Session
+    from trackmllib.view.results import Results
 
 _lock = threading.RLock()
 _session: Session | None = None
@@ -139,6 +140,11 @@ def flush(timeout: float | None = None) -> bool:
     if session is None or session.process != os.getpid():
         return True
     return session.flush(timeout)
+
+
+def results_of(thing: Any) -> Results | None:
+    """The results of the search of a tuner or a model; None if none is known."""
+    return None if _session is None else _session.afterwards.results(thing)
 
 
 def exchange(session: Session | None, *, start: bool = True) -> tuple[Session | None, bool]:

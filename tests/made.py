@@ -109,13 +109,15 @@ class Away:
     def forget(self, search_id: str) -> None: ...
 
 
-def new_session(home: Path, uri: str, target: Away | None = None) -> Session:
+def new_session(
+    home: Path, uri: str, target: Away | None = None, *, experiment_id: str = "0"
+) -> Session:
     """A session that waits for nothing, with its outbox in ``home``; searches go to ``uri``."""
     return Session(
         Settings(wait=False, silent=True, flush_timeout=0.0, report=False),
         home=Home(home / "outbox"),
         target=target,
-        destination=lambda: Destination(tracking_uri=uri, experiment_id="0"),
+        destination=lambda: Destination(tracking_uri=uri, experiment_id=experiment_id),
     )
 
 

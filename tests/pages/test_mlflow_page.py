@@ -1,0 +1,141 @@
+"""MLflow's page after the demo, as a user finds it, in a real browser."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect
+
+import made
+
+pytestmark = pytest.mark.heavy
+
+EXPANDER = 'button[data-component-id*="runnamecellrenderer"]'
+
+
+def runs(demo, experiment_id: str | None = None, search: str = "") -> str:
+    page = f"{demo.url}/#/experiments/{experiment_id or demo.experiment_id}/runs"
+    return f"{page}?workflowType=machine_learning" + (
+        f"&searchFilter={quote(search)}" if search else ""
+    )
+
+
+def row(page, name: str):
+    return page.get_by_role("row").filter(has=page.get_by_role("link", name=name, exact=True))
+
+
+def unfold(page, name: str) -> None:
+    row(page, name).locator(EXPANDER).click()
+
+
+def names(page) -> list[str]:
+    """The names of the runs that the table shows, from top to bottom."""
+    return [link.inner_text() for link in page.locator('[col-id*="Run Name"] a').all()]
+
+
+def test_the_demo_prints_the_answer_and_where_the_report_is(demo):
+    assert re.search(
+        r"maxDepth=\d+, maxBins=\d+ is best: weightedPrecision 0\.\d+ ± ", demo.printed
+    )
+    report = re.search(r"The report is (\S+report\.html)", demo.printed)
+    assert Path(report[1]).exists()
+    for notebook in ("tuning", "long_search"):
+        assert (demo.folder / f"{notebook}.ipynb").exists()
+    main = demo.main_run("long searches")
+    assert main.info.status == "KILLED"
+    assert main.data.metrics["cells_finished"] >= 9
+
+
+def test_children_unfold_under_their_main_run(served, page):
+    page.goto(runs(served))
+    expect(row(page, "decision tree")).to_be_visible()
+    assert "maxDepth=8, maxBins=8" not in names(page)
+    unfold(page, "decision tree")
+    expect(page.get_by_role("link", name="maxDepth=8, maxBins=8", exact=True).first).to_be_visible()
+    assert len([name for name in names(page) if name.startswith("maxDepth=")]) == 13
+
+
+def test_the_search_box_finds_settings_and_the_columns_hold_averages(served, page):
+    page.goto(runs(served))
+    expect(row(page, "decision tree")).to_be_visible()
+    box = page.get_by_role("textbox").or_(page.get_by_role("combobox")).first
+    box.fill('params.maxBins = "8"')
+    box.press("Enter")
+    page.get_by_role("button", name="Columns").click()
+    page.get_by_text("avg_weightedPrecision", exact=True).first.click()
+    page.keyboard.press("Escape")
+    children = [c for c in served.children(served.main_run()) if c.data.params["maxBins"] == "8"]
+    expect(page.locator('[col-id*="Run Name"] a')).to_have_count(len(children))
+    averages = page.locator('[role=gridcell][col-id*="avg_weightedPrecision"]')
+    expect(averages.first).to_be_visible()
+    shown = sorted(float(cell.inner_text()) for cell in averages.all())
+    wanted = sorted(child.data.metrics["avg_weightedPrecision"] for child in children)
+    assert shown == pytest.approx(wanted, abs=0.001)
+
+
+def test_the_run_begins_with_a_description(served, page):
+    main = served.main_run()
+    page.goto(f"{served.url}/#/experiments/{served.experiment_id}/runs/{main.info.run_id}")
+    expect(page.get_by_text("is best").first).to_be_visible()
+    text = page.locator("main").or_(page.locator("body")).first.inner_text()
+    assert "maxDepth=8" in text
+    # Our marks are seen by nobody.
+    assert "<!--" not in text
+    assert (
+        main.data.tags["trackmllib.search_id"]
+        not in text.partition("Parameters")[0].partition("Tags")[0]
+    )
+    assert page.locator("table").filter(has_text="maxDepth").count() >= 1
+
+
+def test_the_report_shows_in_the_artifact_pane(served, page):
+    main = served.main_run()
+    page.goto(
+        f"{served.url}/#/experiments/{served.experiment_id}/runs/{main.info.run_id}"
+        "/artifacts/trackmllib/report.html"
+    )
+    report = page.frame_locator("iframe")
+    expect(report.get_by_role("heading", level=1)).to_contain_text("is best: weightedPrecision")
+    expect(report.get_by_role("img").first).to_be_visible()
+    # Its table can be sorted there too.
+    head = report.get_by_role("columnheader").filter(has_text="Seconds")
+    head.get_by_role("button").click()
+    expect(head).to_have_attribute("aria-sort", re.compile("ascending|descending"))
+
+
+def test_a_search_of_1000_children_opens_unfolds_and_sorts(served, page, tmp_path, record_property):
+    experiment_id = served.client.create_experiment("a thousand")
+    session = made.new_session(tmp_path, served.client.tracking_uri, experiment_id=experiment_id)
+    for event in made.events("thousand", 1000):
+        session.emit(event)
+    assert session.flush(200)
+    began = time.monotonic()
+    page.goto(runs(served, experiment_id))
+    name = "CrossValidator: Pipeline"
+    expect(row(page, name)).to_be_visible()
+    opened = time.monotonic()
+    unfold(page, name)
+    expect(page.get_by_role("link", name=re.compile("^maxDepth=")).first).to_be_visible()
+    unfolded = time.monotonic()
+    query = "tags.`trackmllib.candidate` != ''"
+    page.goto(
+        runs(served, experiment_id, query)
+        + f"&orderByKey={quote('metrics.`avg_weightedPrecision`')}&orderByAsc=false"
+    )
+    best = max(
+        served.client.search_runs([experiment_id], "tags.`trackmllib.best` = 'true'"),
+        key=lambda run: run.data.metrics["avg_weightedPrecision"],
+    )
+    expect(page.locator('[col-id*="Run Name"] a').first).to_have_text(best.info.run_name)
+    seconds = {
+        "open": opened - began,
+        "unfold": unfolded - opened,
+        "sort": time.monotonic() - unfolded,
+    }
+    for what, took in seconds.items():
+        record_property(what, f"{took:.1f}")
+        print(f"{what} with 1,000 children: {took:.1f} s")

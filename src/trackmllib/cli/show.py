@@ -50,7 +50,7 @@ def add_to(verbs: Any) -> None:
 
 def run(given: argparse.Namespace, home: Home) -> int:
     """0 when it is shown."""
-    found = reading.loaded(given)
+    found = reading.loaded(given, costs=given.json)
     if given.csv:
         if len(found) > 1:
             ids = ", ".join(each.results.search.search_id for each in found)
@@ -105,11 +105,10 @@ def in_words(loaded: Loaded, top: int) -> list[str]:
         terminal.width(),
         styles,
     )
-    made = [
-        terminal.styled(terminal.clean(_name(loaded)), "bold"),
-        terminal.clean(_facts(loaded)),
-    ]
-    made += [terminal.clean(results.answer), "", *lines]
+    made = [terminal.styled(terminal.clean(_name(loaded)), "bold") + _where(loaded)]
+    for text in (_facts(loaded), results.answer):
+        made += terminal.paragraph(text)
+    made += ["", *lines]
     notes = []
     if len(rows) > len(shown):
         notes.append(f"{len(rows) - len(shown)} more: --top 0")
@@ -241,6 +240,10 @@ def _name(loaded: Loaded) -> str:
     return made if made == loaded.main.name else f"{loaded.main.name} · {made}"
 
 
+def _where(loaded: Loaded) -> str:
+    return f" · run {loaded.main.run_id} · {words.ago(loaded.results.search.start_ms)} ago"
+
+
 def _facts(loaded: Loaded) -> str:
     search = loaded.results.search
     description = search.description
@@ -252,6 +255,4 @@ def _facts(loaded: Loaded) -> str:
         facts.append(f"{search.folds} folds")
     better = {True: ", larger is better", False: ", smaller is better", None: ""}
     facts.append(description.metric + better[description.larger_is_better])
-    facts.append(f"run {loaded.main.run_id}")
-    facts.append(f"{words.ago(search.start_ms)} ago")
     return " · ".join(facts)

@@ -15,11 +15,14 @@ from trackmllib.view.figures.pairs import Heatmap, Heatmaps
 from trackmllib.view.figures.parallel import Line, Parallel
 
 _MOST_SHARES = 12
+# How many letters are as wide as half a figure and as a whole one.
+_NARROW, _WIDE = 46, 105
 
 
 def heatmaps(data: Heatmaps, metric: str, places: int, look: Look) -> Any:
     """A map for each pair; the darker the field the larger the score, which stands in it."""
-    across = 1 if len(data.maps) == 1 or max(len(each.columns) for each in data.maps) > 6 else 2
+    narrow = len(data.maps) > 1 and all(_length(each, places) <= _NARROW for each in data.maps)
+    across = 2 if narrow else 1
     down = -(-len(data.maps) // across)
     rows = [data.maps[i * across : (i + 1) * across] for i in range(down)]
     heights = [0.9 + 0.36 * max(len(each.rows) for each in row) for row in rows]
@@ -34,12 +37,19 @@ def heatmaps(data: Heatmaps, metric: str, places: int, look: Look) -> Any:
     return figure
 
 
+def _length(data: Heatmap, places: int) -> int:
+    """How many letters wide a map is if each field holds its number."""
+    numbers = [words.number(mean, places) for row in data.means for mean in row if mean is not None]
+    longest = max(len(number) for number in numbers)
+    return max(len(text) for text in data.rows) + len(data.columns) * (longest + 1)
+
+
 def _heatmap(
     axes: Any, data: Heatmap, scale: Heatmaps, places: int, look: Look, *, wide: bool
 ) -> None:
     looks.dress(axes, look, grid=None)
     span = (scale.high - scale.low) or 1.0
-    fits = len(data.columns) * (places + 3) <= (90 if wide else 42)
+    fits = _length(data, places) <= _WIDE
     for y, row in enumerate(data.means):
         for x, mean in enumerate(row):
             if mean is None:

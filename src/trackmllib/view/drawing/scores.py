@@ -11,10 +11,11 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from trackmllib.view.drawing import look as looks
 from trackmllib.view.drawing.look import Look
 from trackmllib.view.figures.levels import Level
-from trackmllib.view.figures.params import Panel, Params
+from trackmllib.view.figures.params import Panel, Params, Point
 from trackmllib.view.figures.scores import Row, Scores
 
 _MOST_LABELS = 12
+_MANY = 300
 
 
 def scores(data: Scores, metric: str, look: Look) -> Any:
@@ -103,7 +104,7 @@ def params(data: Params, metric: str, look: Look) -> Any:
 
 def _panel(axes: Any, panel: Panel, look: Look) -> None:
     looks.dress(axes, look, grid="y")
-    others = [point for point in panel.points if not point.best]
+    others = _apart_points([point for point in panel.points if not point.best])
     alpha = 0.75 if len(others) <= 100 else 0.35
     axes.plot(
         [point.x for point in others],
@@ -134,6 +135,15 @@ def _panel(axes: Any, panel: Panel, look: Look) -> None:
     _ticks(axes, panel, look)
     axes.set_xlabel(look.text(panel.key))
     axes.margins(x=0.08, y=0.08)
+
+
+def _apart_points(points: list[Point]) -> list[Point]:
+    """Of very many points only those that do not lie on one another."""
+    if len(points) <= _MANY:
+        return points
+    low, high = min(each.score for each in points), max(each.score for each in points)
+    step = (high - low) / 120 or 1.0
+    return list({(each.x, round((each.score - low) / step)): each for each in points}.values())
 
 
 def _ticks(axes: Any, panel: Panel, look: Look) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -91,6 +91,20 @@ def binned(param: Param, most: int) -> Param:
             for index, position in param.of.items()
         },
         unset=param.unset,
+    )
+
+
+def scored(param: Param, candidates: Container[int]) -> Param:
+    """The param with those of its levels only that one of the candidates has."""
+    kept = sorted({position for index, position in param.of.items() if index in candidates})
+    place = {position: new for new, position in enumerate(kept)}
+    levels = tuple(param.levels[position] for position in kept)
+    return Param(
+        key=param.key,
+        kind=param.kind,
+        levels=levels,
+        of={index: place[position] for index, position in param.of.items() if position in place},
+        unset=param.unset if param.unset in levels else None,
     )
 
 

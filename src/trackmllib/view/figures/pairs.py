@@ -78,7 +78,7 @@ def _by_what_they_tell(basis: Basis) -> list[tuple[Param, Param]]:
     def told(pair: tuple[Param, Param]) -> float:
         one, other = pair[0].key, pair[1].key
         together = shares.get((one, other), shares.get((other, one), 0.0))
-        return shares[(one,)] + shares[(other,)] + together
+        return shares.get((one,), 0.0) + shares.get((other,), 0.0) + together
 
     return sorted(pairs, key=told, reverse=True)
 

@@ -78,7 +78,7 @@ def by_importance(basis: Basis) -> list[Param]:
         }
     except NothingToDraw:
         shares = {param.key: _range(basis, param) for param in basis.params}
-    return sorted(basis.params, key=lambda param: -shares[param.key])
+    return sorted(basis.params, key=lambda param: -shares.get(param.key, 0.0))
 
 
 def positions(param: Param) -> tuple[float, ...]:

@@ -33,7 +33,7 @@ def heatmaps(data: Heatmaps, metric: str, places: int, look: Look) -> Any:
         _heatmap(axes, each, data, places, look, wide=across == 1)
     for axes in cells[len(data.maps) :]:
         axes.set_visible(False)
-    looks.heading(figure, look, f"mean {metric}; the frame marks the best setting")
+    looks.heading(figure, look, f"mean {metric}, darker is larger; the frame marks the best setting")
     return figure
 
 
@@ -83,7 +83,7 @@ def _heatmap(
         )
     axes.set_xlim(-0.52, len(data.columns) - 0.48)
     axes.set_ylim(-0.52, len(data.rows) - 0.48)
-    crowded = len(data.columns) * max(len(text) for text in data.columns) > (90 if wide else 40)
+    crowded = len(data.columns) * max(len(text) for text in data.columns) > (76 if wide else 36)
     axes.set_xticks(
         range(len(data.columns)),
         labels=[look.text(text) for text in data.columns],

@@ -36,9 +36,12 @@ def load(run: str, tracking_uri: str | None, search_id: str | None = None) -> Re
     return load_all(Reader(tracking_uri), run, search_id)[-1].results
 
 
-def load_all(reader: Reader, run: str, search_id: str | None = None) -> list[Loaded]:
+def load_all(
+    reader: Reader, run: str, search_id: str | None = None, *, costs: bool = True
+) -> list[Loaded]:
     """The searches of a run, oldest first. ``run`` is what ``lookup.find`` takes; ``search_id``,
-    or the beginning of it, says which one is meant.
+    or the beginning of it, says which one is meant. Without ``costs``, these are not asked for
+    where that would take most of the time: of searches that run.
 
     :raises UnknownSearch: nothing of that kind is there, or its description has not arrived.
     """
@@ -49,7 +52,7 @@ def load_all(reader: Reader, run: str, search_id: str | None = None) -> list[Loa
         wanted = [_chosen(found, search_id)]
     loaded = []
     for each in wanted:
-        result, children = search_result(reader, found.main, each)
+        result, children = search_result(reader, found.main, each, costs=costs)
         if result is not None:
             loaded.append(_loaded(reader, found.main, result, children))
     if not loaded:
@@ -61,7 +64,7 @@ def load_all(reader: Reader, run: str, search_id: str | None = None) -> list[Loa
 
 
 def search_result(
-    reader: Reader, main: StoredRun, search_id: str
+    reader: Reader, main: StoredRun, search_id: str, *, costs: bool = True
 ) -> tuple[SearchResult | None, dict[int, StoredRun]]:
     """The table of one search of a main run, None if its description is not there; and its child
     runs, by candidate.
@@ -80,7 +83,7 @@ def search_result(
         return None, {}
     children = reader.children(main, search_id)
     if outcome is None:
-        _fill(result, main, children, reader.histories(_wanted(result, children)))
+        _fill(result, main, children, reader.histories(_wanted(result, children, costs)))
     return result, children
 
 
@@ -107,14 +110,16 @@ def _chosen(found: Found, meant: str) -> str:
     )
 
 
-def _wanted(result: SearchResult, children: Mapping[int, StoredRun]) -> list[tuple[str, str]]:
+def _wanted(
+    result: SearchResult, children: Mapping[int, StoredRun], costs: bool
+) -> list[tuple[str, str]]:
     """The metrics that have a point for each fold."""
     of_folds = {limits.key(result.description.metric), *_SECONDS}
     return [
         (run.run_id, key)
         for run in children.values()
         for key in run.metrics
-        if key in of_folds or key.startswith(_COST)
+        if key in of_folds or (costs and key.startswith(_COST))
     ]
 
 

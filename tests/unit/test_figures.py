@@ -298,3 +298,28 @@ def test_names_that_are_cut_to_the_same_are_told_apart():
     assert len(set(names)) == 3
     assert all(len(name) <= 44 for name in names)
     assert names[0].startswith("#0 a=xxx")
+
+
+def test_levels_without_any_score_count_for_nothing():
+    maps = grid(x=[1, 2, 3], y=[1, 2])
+    rows = [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0], [4.0, 4.0], [0.1, None], [0.1, None]]
+    found = importance(basis(maps, rows, end=FAILURE))
+    shares = {each.params: each.share for each in found.shares}
+    assert shares[("x",)] == pytest.approx(0.8)
+    assert shares[("y",)] == pytest.approx(0.2)
+    assert not found.exact
+    assert found.caveat.startswith("Not exact: some settings have no score")
+
+
+def test_means_of_very_many_values_are_those_of_neighbours():
+    maps = [{"x": float(i)} for i in range(60)]
+    panel = params(basis(maps, [[i % 2 + i / 100] * 2 for i in range(60)])).panels[0]
+    assert len(panel.levels) == 60
+    assert [mean for _, mean in panel.trend] == [
+        pytest.approx(0.5 + (10 * group + 4.5) / 100) for group in range(6)
+    ]
+
+
+def test_long_numbers_have_four_figures_on_an_axis():
+    panel = params(basis(grid(x=[0.123456789, 2.5]), [[0.1, 0.2], [0.2, 0.4]])).panels[0]
+    assert [level.short for level in panel.levels] == ["0.1235", "2.5"]

@@ -96,10 +96,15 @@ def table(text: str) -> list[list[str]]:
 
 def test_show_has_the_best_first_and_bars(said, searches):
     lines = said("show", searches["done"]).splitlines()
-    assert lines[0] == "CrossValidator: Pipeline"
-    assert lines[1].startswith("finished · 4 of 4 candidates · 2 folds · weightedPrecision, larger")
+    assert re.fullmatch(r"CrossValidator: Pipeline · run [0-9a-f]{32} · \d+ s ago", lines[0])
+    assert (
+        lines[1] == "finished · 4 of 4 candidates · 2 folds · weightedPrecision, larger is better"
+    )
+    assert lines[2].startswith(
+        "maxDepth=1 is best, as one of 2: 2 settings have the same best score"
+    )
     rows = [line.split() for line in lines[-4:]]
-    # Rank, candidate, maxDepth, average: equal ones share their rank.
+    # Rank, candidate, maxDepth, average: equal ones share their rank, and their bar.
     assert [row[:4] for row in rows] == [
         ["1=", "1", "1", "0.8500"],
         ["1=", "2", "2", "0.8500"],
@@ -281,7 +286,7 @@ def test_searches_on_other_metrics_are_not_compared(said, searches):
 
 def test_a_comparison_matches_settings_by_their_params(said, searches):
     text = said("compare", searches["done"], searches["first"])
-    assert re.search(rf"^2: two in one · run {searches['run']}$", text, re.MULTILINE)
+    assert re.search(rf"^search 2: two in one · run {searches['run']}$", text, re.MULTILINE)
     head, *rows = table(text)
     assert head == ["maxDepth", "search 1", "±", "search 2"]
     # 0 and 1 are in both.

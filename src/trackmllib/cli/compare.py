@@ -47,7 +47,7 @@ def run(given: argparse.Namespace, home: Home) -> int:
     from trackmllib.view import comparison
 
     server = reading.reader(given)
-    loaded = [load_all(server, name)[-1] for name in given.run_names]
+    loaded = [load_all(server, name, costs=False)[-1] for name in given.run_names]
     check(loaded)
     found = [each.results for each in loaded]
     if given.output is not None:
@@ -63,7 +63,7 @@ def run(given: argparse.Namespace, home: Home) -> int:
         return 0
     print(terminal.clean(comparison.sentence(found)))
     for number, each in enumerate(loaded, 1):
-        print(terminal.clean(f"{number}: {each.main.name} · run {each.main.run_id}"))
+        print(terminal.clean(f"search {number}: {each.main.name} · run {each.main.run_id}"))
     styles = [("bold", "good") if row["best"] else () for row in rows]
     lines, left_out = table.lines(columns(rows, found), terminal.width(), styles)
     print("\n" + "\n".join(lines))

@@ -38,8 +38,8 @@ def reader(given: argparse.Namespace) -> Reader:
     return Reader(given.tracking_uri)
 
 
-def loaded(given: argparse.Namespace) -> list[Loaded]:
+def loaded(given: argparse.Namespace, *, costs: bool = True) -> list[Loaded]:
     """The searches of the run that is given, oldest first."""
     from trackmllib.loading import load_all
 
-    return load_all(reader(given), given.run_name, given.search)
+    return load_all(reader(given), given.run_name, given.search, costs=costs)

@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import sys
+import textwrap
 import unicodedata
 
 _JOINER = "\N{ZERO WIDTH JOINER}"
@@ -53,6 +54,12 @@ def _clean(character: str) -> str:
     if character == _JOINER or unicodedata.category(character) not in _UNPRINTABLE:
         return character
     return "�"
+
+
+def paragraph(text: str) -> list[str]:
+    """A clean text, broken between words where the line ends."""
+    room = width()
+    return [clean(text)] if room is None else textwrap.wrap(clean(text), room) or [""]
 
 
 def cells(text: str) -> int:

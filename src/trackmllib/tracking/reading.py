@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -155,7 +156,10 @@ class Reader:
     ) -> dict[tuple[str, str], list[tuple[int, float, int]]]:
         """The points of metrics as (step, value, time), by run id and key; a few at a time."""
         with ThreadPoolExecutor(THREADS, thread_name_prefix="trackmllib-read") as pool:
-            return dict(zip(wanted, pool.map(self._history, wanted), strict=True))
+            # What holds in this thread holds in those: MLflow's workspace is a context variable.
+            contexts = [contextvars.copy_context() for _ in wanted]
+            made = pool.map(lambda one, each: one.run(self._history, each), contexts, wanted)
+            return dict(zip(wanted, made, strict=True))
 
     def files(self, main: StoredRun, search_id: str, *names: str) -> list[str | None]:
         """The texts of files of a search; None for one that is not there. The first one names the

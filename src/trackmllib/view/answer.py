@@ -11,10 +11,8 @@ from trackmllib.search_result import CandidateResult, SearchResult
 from trackmllib.view import words
 from trackmllib.view.compared import RULE, Comparison
 
-PLUS_MINUS = (
-    "± is the standard deviation of the scores over the folds; what is within its spread has an "
-    "average that is no farther off than that."
-)
+PLUS_MINUS = "± is the standard deviation of the scores over the folds"
+WITHIN = "; what is within its spread has an average that is no farther off than that"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +106,7 @@ def _certainty(
 ) -> list[str]:
     sentences = []
     if found.deviation is not None:
-        sentences.append(PLUS_MINUS)
+        sentences.append(PLUS_MINUS + (WITHIN if averages > 1 else "") + ".")
     if averages < 2:
         return sentences
     if comparison.silence is not None:
@@ -119,6 +117,8 @@ def _certainty(
             said = "The best one can be told apart from every other"
             if compared == 1:
                 said = "The best one can be told apart from the other"
+        elif alike == compared > 1:
+            said = f"None of the {compared:,} others can be told apart from the best one"
         else:
             said = f"{alike:,} of the {compared:,} others cannot be told apart from the best one"
             if compared == 1:

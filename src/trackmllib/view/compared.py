@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trackmllib.search_result import SearchResult
+from trackmllib.search_result import CandidateResult, SearchResult
 from trackmllib.view.table import score
 
 RULE = "corrected resampled t-test of Nadeau and Bengio (2003), paired over folds, two-sided at 5 %"
@@ -56,7 +56,12 @@ def compare(search: SearchResult) -> Comparison:
         )
     if search.folds != search.description.folds:
         return silent("These folds are not Spark's own, so what they share is not known.")
-    scores = {index: found for index in search.candidates if (found := _all_folds(search, index))}
+    folds = search.folds
+    scores = {
+        index: found
+        for index, candidate in search.candidates.items()
+        if (found := _all_folds(candidate, folds))
+    }
     if best not in scores:
         return silent("The best setting has no score for each fold, so none is compared with it.")
     others = [index for index in scores if index != best]
@@ -92,8 +97,7 @@ def quantile(freedom: int) -> float:
     )
 
 
-def _all_folds(search: SearchResult, index: int) -> list[float] | None:
-    found = search.candidates[index]
-    scores = [score(found, fold) for fold in range(search.folds)]
+def _all_folds(candidate: CandidateResult, folds: int) -> list[float] | None:
+    scores = [score(candidate, fold) for fold in range(folds)]
     finite = [each for each in scores if each is not None and math.isfinite(each)]
-    return finite if len(finite) == search.folds else None
+    return finite if len(finite) == folds else None

@@ -64,7 +64,7 @@ def html(searches: Sequence[Results]) -> str:
     return report.render(
         "comparison.html",
         title=words.visible(finding, 120),
-        sentence=finding,
+        sentence=_parts(finding, made),
         searches=[
             {"label": f"Search {number}", "about": label(each), "answer": each.answer}
             for number, each in enumerate(searches, 1)
@@ -138,6 +138,24 @@ def _best(made: list[dict[str, Any]], searches: Sequence[Results]) -> dict[str, 
     return pick(scored, key=lambda row: pick(_averages(row, len(searches)))[0])
 
 
+def _ranked(searches: Sequence[Results], made: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The settings by their best average in any search, those without one last."""
+    larger = searches[0].search.description.larger_is_better is not False
+    pick, sign = (max, -1) if larger else (min, 1)
+
+    def place(row: dict[str, Any]) -> tuple[int, float]:
+        averages = _averages(row, len(searches))
+        return (0, sign * pick(averages)[0]) if averages else (1, 0.0)
+
+    return sorted(made, key=place)
+
+
+def _parts(finding: str, made: list[dict[str, Any]]) -> tuple[str, str, str]:
+    """The sentence in three parts, the middle one the name of the best setting."""
+    best = next((row for row in made if row["best"]), None)
+    return (finding, "", "") if best is None else finding.partition(name(best))
+
+
 def _sentence(searches: Sequence[Results], made: list[dict[str, Any]]) -> str:
     description = searches[0].search.description
     common = sum(
@@ -180,12 +198,9 @@ def _text(value: Any) -> str:
 def _figure(searches: Sequence[Results], made: list[dict[str, Any]], finding: str) -> str | None:
     from trackmllib.view.drawing import comparison, files, look
 
-    larger = searches[0].search.description.larger_is_better is not False
-    pick = max if larger else min
-    scored = [row for row in made if _averages(row, len(searches))]
+    scored = [row for row in _ranked(searches, made) if _averages(row, len(searches))]
     if not scored:
         return None
-    scored.sort(key=lambda row: pick(_averages(row, len(searches)))[0], reverse=larger)
     lines = [
         comparison.Line(
             name=name(row, 44),
@@ -206,7 +221,7 @@ def _table(
     searches: Sequence[Results], made: list[dict[str, Any]]
 ) -> tuple[list[Column], list[Row]]:
     keys = [key for key in made[0] if key.startswith("params.")] if made else []
-    columns = [Column(text="Nr.")]
+    columns = [Column(text="Rank")]
     columns += [
         Column(text=words.visible(key.removeprefix("params."), 28), is_number=False) for key in keys
     ]
@@ -214,7 +229,7 @@ def _table(
         Column(text=f"Search {number}", full=label(each)) for number, each in enumerate(searches, 1)
     ]
     table = []
-    for number, row in enumerate(made, 1):
+    for number, row in enumerate(_ranked(searches, made), 1):
         fields = [Field(text=str(number))]
         for key in keys:
             text = "" if row[key] is None else _text(row[key])

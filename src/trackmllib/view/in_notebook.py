@@ -53,14 +53,13 @@ def sparkline(scores: list[float | None], low: float, high: float) -> str:
 
 def _table(basis: Basis, runs: Runs, ranked: list[int]) -> list[str]:
     heads = ["", *(words.visible(param.key, 28) for param in basis.params), basis.metric]
+    folds = basis.search.folds
     scores = {
-        index: [
-            table.score(basis.search.candidates[index], fold) for fold in range(basis.search.folds)
-        ]
+        index: [table.score(basis.search.candidates[index], fold) for fold in range(folds)]
         for index in ranked
     }
     finite = [s for row in scores.values() for s in row if s is not None and abs(s) < float("inf")]
-    has_folds = basis.search.folds > 1 and bool(finite)
+    has_folds = folds > 1 and bool(finite)
     heads += ["folds"] if has_folds else []
     heads += ["run"] if runs.children else []
     parts = ["<table><thead><tr>"]

@@ -21,11 +21,14 @@ _ROOM_FOR_TITLES = 400_000
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """The head of a column; ``full`` is the whole name where ``text`` is cut."""
+    """The head of a column; ``full`` is the whole name where ``text`` is cut. Paper has no room for
+    what is not ``on_paper``.
+    """
 
     text: str
     full: str | None = None
     is_number: bool = True
+    on_paper: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,7 @@ class Field:
     sort: str | None = None
     page: str | None = None
     is_number: bool = True
+    on_paper: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +66,13 @@ def table(basis: Basis, runs: Runs) -> tuple[list[Column], list[Row]]:
     columns += [_head(basis.search.description.metric, True)]
     if search.description.averaged:
         columns.append(Column(text="±"))
-    columns += [Column(text=f"Fold {fold}") for fold in range(folds)]
+    columns += [Column(text=f"Fold {fold}", on_paper=False) for fold in range(folds)]
     columns.append(Column(text="Seconds"))
     if has_costs:
         columns.append(Column(text="Executor s", full="executorRunTime in seconds"))
     columns.append(Column(text="State", is_number=False))
     if runs.children:
-        columns.append(Column(text="Run", is_number=False))
+        columns.append(Column(text="Run", is_number=False, on_paper=False))
     room = _room(basis)
     rows = []
     for place, index in enumerate(order):
@@ -79,7 +83,9 @@ def table(basis: Basis, runs: Runs) -> tuple[list[Column], list[Row]]:
         fields.append(_number(found.average, basis.places))
         if search.description.averaged:
             fields.append(_number(found.deviation, basis.places))
-        fields += [_number(score(found, fold), basis.places) for fold in range(folds)]
+        fields += [
+            _number(score(found, fold), basis.places, on_paper=False) for fold in range(folds)
+        ]
         fields.append(_number(found.seconds, 2))
         if has_costs:
             run = None if found.cost is None else found.cost.executor_run_time / 1000
@@ -126,14 +132,14 @@ def _room(basis: Basis) -> int:
     return max(200, min(6000, _ROOM_FOR_TITLES // max(long, 1)))
 
 
-def _number(value: float | None, places: int) -> Field:
+def _number(value: float | None, places: int, on_paper: bool = True) -> Field:
     if value is None:
-        return Field(text="")
+        return Field(text="", on_paper=on_paper)
     text = words.number(value, places)
     exact = repr(float(f"{value:.12g}")) if math.isfinite(value) else ""
-    return Field(text=text, sort=None if exact == text else exact)
+    return Field(text=text, sort=None if exact == text else exact, on_paper=on_paper)
 
 
 def _run(runs: Runs, index: int) -> Field:
     run_id = runs.children.get(index, "")
-    return Field(text=run_id[:8], page=runs.page(index), is_number=False)
+    return Field(text=run_id[:8], page=runs.page(index), is_number=False, on_paper=False)

@@ -21,6 +21,7 @@ def rows(search: SearchResult, grid: GridNames, runs: Runs) -> list[dict[str, An
     """
     keys = [grid.key(setting) for setting in grid.settings.values()]
     costs = _costs(search)
+    folds = search.folds
     made = []
     for candidate in search.description.candidates:
         found = search.candidates.get(candidate.index, CandidateResult(status="RUNNING"))
@@ -32,7 +33,7 @@ def rows(search: SearchResult, grid: GridNames, runs: Runs) -> list[dict[str, An
                 "candidate": candidate.index,
                 **{f"params.{key}": values.get(key) for key in keys},
                 "status": found.status if begun else SCHEDULED,
-                **{f"fold_{fold}": score(found, fold) for fold in range(search.folds)},
+                **{f"fold_{fold}": score(found, fold) for fold in range(folds)},
                 "average": found.average,
                 "deviation": found.deviation,
                 "seconds": found.seconds,

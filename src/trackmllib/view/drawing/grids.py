@@ -15,11 +15,14 @@ from trackmllib.view.figures.pairs import Heatmap, Heatmaps
 from trackmllib.view.figures.parallel import Line, Parallel
 
 _MOST_SHARES = 12
+# How many letters are as wide as half a figure and as a whole one.
+_NARROW, _WIDE = 46, 105
 
 
 def heatmaps(data: Heatmaps, metric: str, places: int, look: Look) -> Any:
     """A map for each pair; the darker the field the larger the score, which stands in it."""
-    across = 1 if len(data.maps) == 1 or max(len(each.columns) for each in data.maps) > 6 else 2
+    narrow = len(data.maps) > 1 and all(_length(each, places) <= _NARROW for each in data.maps)
+    across = 2 if narrow else 1
     down = -(-len(data.maps) // across)
     rows = [data.maps[i * across : (i + 1) * across] for i in range(down)]
     heights = [0.9 + 0.36 * max(len(each.rows) for each in row) for row in rows]
@@ -30,8 +33,15 @@ def heatmaps(data: Heatmaps, metric: str, places: int, look: Look) -> Any:
         _heatmap(axes, each, data, places, look, wide=across == 1)
     for axes in cells[len(data.maps) :]:
         axes.set_visible(False)
-    looks.heading(figure, look, f"mean {metric}; the frame marks the best setting")
+    looks.heading(figure, look, f"mean {metric}, darker is larger; the frame marks the best setting")
     return figure
+
+
+def _length(data: Heatmap, places: int) -> int:
+    """How many letters wide a map is if each field holds its number."""
+    numbers = [words.number(mean, places) for row in data.means for mean in row if mean is not None]
+    longest = max(len(number) for number in numbers)
+    return max(len(text) for text in data.rows) + len(data.columns) * (longest + 1)
 
 
 def _heatmap(
@@ -39,7 +49,7 @@ def _heatmap(
 ) -> None:
     looks.dress(axes, look, grid=None)
     span = (scale.high - scale.low) or 1.0
-    fits = len(data.columns) * (places + 3) <= (90 if wide else 42)
+    fits = _length(data, places) <= _WIDE
     for y, row in enumerate(data.means):
         for x, mean in enumerate(row):
             if mean is None:
@@ -73,7 +83,7 @@ def _heatmap(
         )
     axes.set_xlim(-0.52, len(data.columns) - 0.48)
     axes.set_ylim(-0.52, len(data.rows) - 0.48)
-    crowded = len(data.columns) * max(len(text) for text in data.columns) > (90 if wide else 40)
+    crowded = len(data.columns) * max(len(text) for text in data.columns) > (76 if wide else 36)
     axes.set_xticks(
         range(len(data.columns)),
         labels=[look.text(text) for text in data.columns],

@@ -11,10 +11,11 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from trackmllib.view.drawing import look as looks
 from trackmllib.view.drawing.look import Look
 from trackmllib.view.figures.levels import Level
-from trackmllib.view.figures.params import Panel, Params
+from trackmllib.view.figures.params import Panel, Params, Point
 from trackmllib.view.figures.scores import Row, Scores
 
 _MOST_LABELS = 12
+_MANY = 300
 
 
 def scores(data: Scores, metric: str, look: Look) -> Any:
@@ -103,7 +104,7 @@ def params(data: Params, metric: str, look: Look) -> Any:
 
 def _panel(axes: Any, panel: Panel, look: Look) -> None:
     looks.dress(axes, look, grid="y")
-    others = [point for point in panel.points if not point.best]
+    others = _apart_points([point for point in panel.points if not point.best])
     alpha = 0.75 if len(others) <= 100 else 0.35
     axes.plot(
         [point.x for point in others],
@@ -119,11 +120,12 @@ def _panel(axes: Any, panel: Panel, look: Look) -> None:
         for x, mean, level in zip(panel.positions, panel.means, panel.levels, strict=True)
         if mean is not None
     ]
-    numbers = [(x, mean) for x, mean, is_number in known if is_number]
     if panel.kind == "log":
         axes.set_xscale("log")
-    if numbers and len(numbers) <= 60:
-        axes.plot(*zip(*numbers, strict=True), "-", color=look.alike, linewidth=2)
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    if panel.trend:
+        axes.plot(*zip(*panel.trend, strict=True), "-", color=look.alike, linewidth=2)
     apart = [(x, mean) for x, mean, is_number in known if not is_number]
     if apart:
         axes.plot(*zip(*apart, strict=True), "_", color=look.alike, markersize=22, mew=2)
@@ -133,6 +135,15 @@ def _panel(axes: Any, panel: Panel, look: Look) -> None:
     _ticks(axes, panel, look)
     axes.set_xlabel(look.text(panel.key))
     axes.margins(x=0.08, y=0.08)
+
+
+def _apart_points(points: list[Point]) -> list[Point]:
+    """Of very many points only those that do not lie on one another."""
+    if len(points) <= _MANY:
+        return points
+    low, high = min(each.score for each in points), max(each.score for each in points)
+    step = (high - low) / 120 or 1.0
+    return list({(each.x, round((each.score - low) / step)): each for each in points}.values())
 
 
 def _ticks(axes: Any, panel: Panel, look: Look) -> None:
@@ -145,17 +156,15 @@ def _ticks(axes: Any, panel: Panel, look: Look) -> None:
     if panel.kind in ("numeric", "log"):
         positions, levels = _apart(positions, levels, log=panel.kind == "log")
     step = max(1, -(-len(positions) // _MOST_LABELS))
-    longest = max(len(level.text) for level in levels)
+    longest = max(len(level.short) for level in levels)
     crowded = min(longest, 14) * min(len(positions), _MOST_LABELS) > 44
     axes.set_xticks(
         positions[::step],
-        labels=[look.text(level.text, 14 if crowded else 20) for level in levels[::step]],
+        labels=[look.text(level.short, 14 if crowded else 20) for level in levels[::step]],
         rotation=35 if crowded else 0,
         ha="right" if crowded else "center",
         rotation_mode="anchor" if crowded else "default",
     )
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _apart(
@@ -166,7 +175,7 @@ def _apart(
     span = places[-1] - places[0]
     kept: list[int] = []
     for i in reversed(range(len(places))):
-        room = 0.02 * (1 + len(levels[i].text))
+        room = 0.02 * (1 + len(levels[i].short))
         if not kept or places[kept[-1]] - places[i] >= room * span:
             kept.append(i)
     return [positions[i] for i in kept], [levels[i] for i in kept]

@@ -21,7 +21,7 @@ _MOST_THREADS = 40
 def timeline(data: Timeline, best: int | None, look: Look) -> Any:
     """A row for each thread; below it, what other values of ``parallelism`` could give."""
     shown = min(data.threads, _MOST_THREADS)
-    tall = 0.95 + 0.3 * shown
+    tall = 1.2 + 0.3 * shown
     forecast = data.forecast if len(data.forecast) > 1 else ()
     below = 0.75 + 0.27 * len(forecast) if forecast else 0.0
     figure = looks.figure(look, tall + below)
@@ -74,18 +74,18 @@ def _threads(axes: Any, data: Timeline, best: int | None, look: Look, shown: int
         if len(data.folds) <= 12:
             axes.text(
                 start,
-                -0.52,
-                f" fold {fold}",
+                -1.0,
+                f"fold {fold}",
                 fontsize=looks.SMALL,
                 color=look.quiet,
-                va="bottom",
+                va="top",
             )
     axes.set_xlim(0, data.total * 1.01 or 1)
-    axes.set_ylim(shown - 0.4, -0.6)
+    axes.set_ylim(shown - 0.4, -1.05)
     axes.set_yticks(range(shown), labels=[f"thread {number}" for number in range(shown)])
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("seconds since the search began")
-    looks.legend(axes, look, handles, bbox_to_anchor=(0.0, 1.0 + 0.22 / (0.3 * shown + 0.3)))
+    looks.legend(axes, look, handles)
 
 
 def _boxes(

@@ -7,6 +7,7 @@ from collections import Counter
 from functools import cached_property
 
 from trackmllib import limits, names
+from trackmllib.events import GridSetting
 from trackmllib.names import GridNames
 from trackmllib.search_result import SearchResult
 from trackmllib.view import words
@@ -112,7 +113,7 @@ class Basis:
             raise NothingToDraw("No setting has a score that is a number.")
 
     def _values(self, index: int) -> str:
-        texts = [param.levels[param.of[index]].text for param in self.params]
+        texts = [param.levels[param.of[index]].short for param in self.params]
         whole = " · ".join(words.visible(text, 24) for text in texts)
         if len(whole) <= MAX_NAME:
             return whole
@@ -120,14 +121,17 @@ class Basis:
         return " · ".join(words.visible(text, room) for text in texts)
 
     def _name(self, index: int, limit: int) -> str:
-        varying = {param.key for param in self.params}
         candidate = self.search.description.candidates[index]
         parts = [
-            f"{words.visible(self.grid.label(setting), MAX_KEY)}="
-            f"{words.visible(setting.value.text, 24)}"
-            for setting in candidate.settings
-            if self.grid.key(setting) in varying
+            f"{words.visible(self.grid.label(self._setting[param.key]), MAX_KEY)}="
+            f"{words.visible(level.short, 24)}"
+            for param in self.params
+            if (level := param.levels[param.of[index]]) is not param.unset
         ]
         if not parts:
             return words.visible(names.child_run(candidate, self.grid), limit)
         return words.visible(", ".join(parts), limit)
+
+    @cached_property
+    def _setting(self) -> dict[str, GridSetting]:
+        return {self.grid.key(setting): setting for setting in self.grid.settings.values()}

@@ -37,7 +37,7 @@ def cost(basis: Basis) -> Cost:
     basis.need_scores()
     spent, unit = _spent(basis)
     if len(spent) < 2:
-        raise NothingToDraw("Cost against score takes two settings that were timed and scored.")
+        raise NothingToDraw("Fewer than two settings were both timed and scored.")
     front = _front(basis, spent)
     points = tuple(
         Point(

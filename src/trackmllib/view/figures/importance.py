@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from trackmllib.view import words
 from trackmllib.view.figures.basis import MAX_KEY, Basis, NothingToDraw
-from trackmllib.view.figures.levels import Param, binned
+from trackmllib.view.figures.levels import Param, binned, scored
 
 BINS = 4
 MOST_COMBINATIONS = 5_000
@@ -65,14 +65,20 @@ def importance(basis: Basis) -> Importance:
     caveat = None
     if not exact:
         params = [
-            binned(param, BINS) if len(param.levels) > BINS + 1 else param for param in params
+            seen for param in params if len((seen := scored(_grouped(param), averages)).levels) > 1
         ]
+        if not params:
+            raise NothingToDraw("No two settings that differ in a param have a score.")
         observed = _observed(params, averages)
         caveat = _fill(params, observed)
     shares, rest = _shares(params, observed)
     return Importance(
         shares=shares, rest=rest, exact=exact, caveat=caveat, finding=_finding(shares, exact)
     )
+
+
+def _grouped(param: Param) -> Param:
+    return binned(param, BINS) if len(param.levels) > BINS + 1 else param
 
 
 Table = dict[tuple[int, ...], float]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +16,8 @@ Kind = Literal["numeric", "log", "boolean", "category", "stage"]
 UNSET = "not set"
 # From two powers of ten on, values are read on a logarithmic scale.
 LOG_SPAN = 100.0
+MAX_NUMBER = 7
+RANGE = " – "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +30,18 @@ class Level:
     text: str
     number: float | None = None
 
+    @property
+    def short(self) -> str:
+        """For axes and labels: a long number with four figures, anything else as it reads."""
+        if self.number is None or len(self.text) <= MAX_NUMBER or RANGE in self.text:
+            return self.text
+        return f"{self.number:.4g}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Param:
     """A param that takes two levels or more. ``of`` gives the level of each candidate by position;
-    those that do not set the param are at the last level, ``not set``.
+    those that do not set the param are at the last level, ``unset``.
     """
 
     key: str
@@ -40,9 +49,7 @@ class Param:
     levels: tuple[Level, ...]
     of: dict[int, int]
 
-    @property
-    def has_unset(self) -> bool:
-        return self.levels[-1].text == UNSET and self.levels[-1].number is None
+    unset: Level | None = None
 
     def number(self, candidate: int) -> float | None:
         """The candidate's value as a number, None where it is none."""
@@ -73,8 +80,8 @@ def binned(param: Param, most: int) -> Param:
     bins = [numeric[len(numeric) * i // most : len(numeric) * (i + 1) // most] for i in range(most)]
     place = {id(level): i for i, group in enumerate(bins) for level in group}
     levels = [_merged(group) for group in bins]
-    if param.has_unset:
-        levels.append(param.levels[-1])
+    if param.unset is not None:
+        levels.append(param.unset)
     return Param(
         key=param.key,
         kind=param.kind,
@@ -83,6 +90,21 @@ def binned(param: Param, most: int) -> Param:
             index: place.get(id(param.levels[position]), most)
             for index, position in param.of.items()
         },
+        unset=param.unset,
+    )
+
+
+def scored(param: Param, candidates: Container[int]) -> Param:
+    """The param with those of its levels only that one of the candidates has."""
+    kept = sorted({position for index, position in param.of.items() if index in candidates})
+    place = {position: new for new, position in enumerate(kept)}
+    levels = tuple(param.levels[position] for position in kept)
+    return Param(
+        key=param.key,
+        kind=param.kind,
+        levels=levels,
+        of={index: place[position] for index, position in param.of.items() if position in place},
+        unset=param.unset if param.unset in levels else None,
     )
 
 
@@ -90,7 +112,9 @@ def _merged(group: Sequence[Level]) -> Level:
     if len(group) == 1:
         return group[0]
     numbers = [level.number for level in group if level.number is not None]
-    return Level(text=f"{group[0].text} – {group[-1].text}", number=numbers[len(numbers) // 2])
+    return Level(
+        text=f"{group[0].short}{RANGE}{group[-1].short}", number=numbers[len(numbers) // 2]
+    )
 
 
 def _param(key: str, values: dict[int, GridSetting | None]) -> Param:
@@ -111,8 +135,9 @@ def _param(key: str, values: dict[int, GridSetting | None]) -> Param:
     levels = [_level(first[identity], kind) for identity in order]
     levels = _told_apart(levels)
     place = {identity: position for position, identity in enumerate(order)}
-    if len(identities) < len(values):
-        levels.append(Level(text=UNSET))
+    unset = Level(text=UNSET) if len(identities) < len(values) else None
+    if unset is not None:
+        levels.append(unset)
     return Param(
         key=key,
         kind=kind,
@@ -121,6 +146,7 @@ def _param(key: str, values: dict[int, GridSetting | None]) -> Param:
             index: place[identities[index]] if index in identities else len(order)
             for index in values
         },
+        unset=unset,
     )
 
 

@@ -14,6 +14,8 @@ from trackmllib.view.figures.params import by_importance
 
 MOST = 6
 MOST_LEVELS = 10
+# Into so many fields go the values of a param that has more levels than that.
+GROUPS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +78,14 @@ def _by_what_they_tell(basis: Basis) -> list[tuple[Param, Param]]:
     def told(pair: tuple[Param, Param]) -> float:
         one, other = pair[0].key, pair[1].key
         together = shares.get((one, other), shares.get((other, one), 0.0))
-        return shares[(one,)] + shares[(other,)] + together
+        return shares.get((one,), 0.0) + shares.get((other,), 0.0) + together
 
     return sorted(pairs, key=told, reverse=True)
 
 
 def _heatmap(basis: Basis, one: Param, other: Param) -> Heatmap | None:
     """None where hardly two candidates share a level, so that most fields would be empty."""
-    one, other = binned(one, MOST_LEVELS), binned(other, MOST_LEVELS)
+    one, other = _grouped(one), _grouped(other)
     across, up = (one, other) if len(one.levels) >= len(other.levels) else (other, one)
     if len(across.levels) > 4 * MOST_LEVELS:
         return None
@@ -96,14 +98,18 @@ def _heatmap(basis: Basis, one: Param, other: Param) -> Heatmap | None:
     return Heatmap(
         x=words.visible(across.key, MAX_KEY),
         y=words.visible(up.key, MAX_KEY),
-        columns=tuple(words.visible(level.text, 18) for level in across.levels),
-        rows=tuple(words.visible(level.text, 18) for level in up.levels),
+        columns=tuple(words.visible(level.short, 18) for level in across.levels),
+        rows=tuple(words.visible(level.short, 18) for level in up.levels),
         means=tuple(
             tuple(means.get((row, column)) for column in range(len(across.levels)))
             for row in range(len(up.levels))
         ),
         best=(up.of[basis.best], across.of[basis.best]) if basis.best in basis.averages else None,
     )
+
+
+def _grouped(param: Param) -> Param:
+    return binned(param, GROUPS) if len(param.levels) > MOST_LEVELS else param
 
 
 def _finding(basis: Basis, first: Heatmap, made: int) -> str:

@@ -96,11 +96,11 @@ def _axis(param: Param, places: list[float]) -> Axis:
         del shown[-2]
     kept: list[int] = []
     for position in shown:
-        if not kept or places[position] - places[kept[-1]] >= 0.05:
+        if not kept or places[position] - places[kept[-1]] >= 0.07:
             kept.append(position)
     return Axis(
         key=words.visible(param.key, 16),
-        ticks=tuple((places[i], words.visible(param.levels[i].text, 12)) for i in kept),
+        ticks=tuple((places[i], words.visible(param.levels[i].short, 12)) for i in kept),
     )
 
 
@@ -111,7 +111,7 @@ def _finding(basis: Basis, shown: list[Param]) -> str:
     for param in shown:
         levels = {param.of[index] for index in best}
         if len(levels) == 1:
-            text = words.visible(param.levels[levels.pop()].text, 24)
+            text = words.visible(param.levels[levels.pop()].short, 24)
             common.append(f"{words.visible(param.key, MAX_KEY)}={text}")
     if not common:
         return f"The best {len(best)} settings have no value in common."

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from trackmllib.view import words
 from trackmllib.view.figures.basis import MAX_KEY, Basis, NothingToDraw
 from trackmllib.view.figures.importance import importance
-from trackmllib.view.figures.levels import Kind, Level, Param
+from trackmllib.view.figures.levels import Kind, Level, Param, binned
 
 MOST = 12
+# Of more levels than this, means are taken over so many groups of neighbours.
+MOST_LEVELS = 10
+GROUPS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,8 @@ class Point:
 @dataclass(frozen=True, kw_only=True)
 class Panel:
     """One param: the points of all candidates, and the mean score at each level (None where no
-    candidate there has a score).
+    candidate there has a score). ``trend`` are the means of the numbers as points of a line, of
+    many numbers those of groups of neighbours.
     """
 
     key: str
@@ -37,6 +41,7 @@ class Panel:
     levels: tuple[Level, ...]
     positions: tuple[float, ...]
     means: tuple[float | None, ...]
+    trend: tuple[tuple[float, float], ...]
     points: tuple[Point, ...]
 
 
@@ -57,7 +62,7 @@ def params(basis: Basis, most: int = MOST) -> Params:
     shown = by_importance(basis)[:most]
     panels = tuple(_panel(basis, param) for param in shown)
     left_out = len(basis.params) - len(shown)
-    finding = _finding(basis, panels[0], only=len(basis.params) == 1)
+    finding = _finding(basis, shown[0], only=len(basis.params) == 1)
     if left_out:
         finding += f" {words.count(left_out, 'param')} that matter less are not shown."
     return Params(panels=panels, left_out=left_out, finding=finding)
@@ -73,7 +78,7 @@ def by_importance(basis: Basis) -> list[Param]:
         }
     except NothingToDraw:
         shares = {param.key: _range(basis, param) for param in basis.params}
-    return sorted(basis.params, key=lambda param: -shares[param.key])
+    return sorted(basis.params, key=lambda param: -shares.get(param.key, 0.0))
 
 
 def positions(param: Param) -> tuple[float, ...]:
@@ -81,7 +86,7 @@ def positions(param: Param) -> tuple[float, ...]:
     if param.kind not in ("numeric", "log"):
         return tuple(float(position) for position in range(len(param.levels)))
     numbers = [level.number for level in param.levels if level.number is not None]
-    if not param.has_unset:
+    if param.unset is None:
         return tuple(numbers)
     low, high = min(numbers), max(numbers)
     if param.kind == "log":
@@ -107,6 +112,7 @@ def _panel(basis: Basis, param: Param) -> Panel:
         levels=param.levels,
         positions=where,
         means=_means(basis, param),
+        trend=_trend(basis, _grouped(param)),
         points=points,
     )
 
@@ -118,24 +124,38 @@ def _means(basis: Basis, param: Param) -> tuple[float | None, ...]:
     return tuple(math.fsum(each) / len(each) if each else None for each in scores)
 
 
+def _grouped(param: Param) -> Param:
+    return binned(param, GROUPS) if len(param.levels) > MOST_LEVELS else param
+
+
+def _trend(basis: Basis, param: Param) -> tuple[tuple[float, float], ...]:
+    means = zip(param.levels, _means(basis, param), strict=True)
+    return tuple(
+        (level.number, mean)
+        for level, mean in means
+        if level.number is not None and mean is not None
+    )
+
+
 def _range(basis: Basis, param: Param) -> float:
     means = [mean for mean in _means(basis, param) if mean is not None]
     return max(means) - min(means)
 
 
-def _finding(basis: Basis, panel: Panel, only: bool) -> str:
+def _finding(basis: Basis, param: Param, only: bool) -> str:
+    param = _grouped(param)
+    key = words.visible(param.key, MAX_KEY)
+    means = _means(basis, param)
     known = [
-        (mean, level)
-        for mean, level in zip(panel.means, panel.levels, strict=True)
-        if mean is not None
+        (mean, level) for mean, level in zip(means, param.levels, strict=True) if mean is not None
     ]
     sign = 1 if basis.larger_is_better else -1
     mean, level = max(known, key=lambda each: sign * each[0])
     worst, at = min(known, key=lambda each: sign * each[0])
     if basis.number(mean) == basis.number(worst):
-        return f"The mean score is the same at every {panel.key}, {basis.number(mean)}."
+        return f"The mean score is the same at every {key}, {basis.number(mean)}."
     matters = "" if only else " matters most"
     return (
-        f"{panel.key}{matters}: at {words.visible(level.text, 30)} the mean is "
-        f"{basis.number(mean)}, at {words.visible(at.text, 30)} it is {basis.number(worst)}."
+        f"{key}{matters}: at {words.visible(level.short, 30)} the mean is "
+        f"{basis.number(mean)}, at {words.visible(at.short, 30)} it is {basis.number(worst)}."
     )

@@ -41,7 +41,8 @@ class Scores:
 def scores(basis: Basis, most: int = MOST) -> Scores:
     """The ``most`` best candidates. NothingToDraw where none has a score."""
     basis.need_scores()
-    rows = tuple(_row(basis, index) for index in basis.ranked[:most])
+    folds = basis.search.folds
+    rows = tuple(_row(basis, index, folds) for index in basis.ranked[:most])
     total = len(basis.averages)
     return Scores(
         head=basis.short_names[0],
@@ -52,10 +53,10 @@ def scores(basis: Basis, most: int = MOST) -> Scores:
     )
 
 
-def _row(basis: Basis, index: int) -> Row:
+def _row(basis: Basis, index: int, among: int) -> Row:
     search = basis.search
     found = search.candidates[index]
-    folds = [table.score(found, fold) for fold in range(search.folds)]
+    folds = [table.score(found, fold) for fold in range(among)]
     return Row(
         candidate=index,
         name=basis.short_names[1][index],

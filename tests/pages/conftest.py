@@ -97,7 +97,7 @@ def chromium() -> Iterator[object]:
 @pytest.fixture
 def page(chromium) -> Iterator[Page]:
     """A new visitor, who has closed MLflow's assistant."""
-    context = chromium.new_context(viewport={"width": 1400, "height": 900})
+    context = chromium.new_context(viewport={"width": 1800, "height": 900})
     context.add_init_script(
         """
         localStorage.setItem("mlflow.workflowType_v1", '"machine_learning"');

@@ -33,7 +33,9 @@ def heatmaps(data: Heatmaps, metric: str, places: int, look: Look) -> Any:
         _heatmap(axes, each, data, places, look, wide=across == 1)
     for axes in cells[len(data.maps) :]:
         axes.set_visible(False)
-    looks.heading(figure, look, f"mean {metric}, darker is larger; the frame marks the best setting")
+    looks.heading(
+        figure, look, f"mean {metric}, darker is larger; the frame marks the best setting"
+    )
     return figure
 
 

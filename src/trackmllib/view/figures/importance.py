@@ -56,9 +56,12 @@ def importance(basis: Basis) -> Importance:
             if basis.params
             else "No param varies, so none drives the score."
         )
-    averages = basis.averages
-    if min(averages.values()) == max(averages.values()):
+    low, high = min(basis.averages.values()), max(basis.averages.values())
+    if low == high:
         raise NothingToDraw("All scores are the same, so no param drives them.")
+    # From 0 to 1, so that no square of a score is too large or too small for a double.
+    span = high / 2 - low / 2
+    averages = {index: (each / 2 - low / 2) / span for index, each in basis.averages.items()}
     params: Sequence[Param] = basis.params
     observed = _observed(params, averages)
     exact = _is_full(params, observed) and len(averages) == len(basis.search.description.candidates)

@@ -159,6 +159,8 @@ def test_too_few_scores_say_nothing_of_what_drives_them():
         importance(basis(maps, [[0.1, 0.1], [0.2, 0.2], [0.3, 0.3]]))
     with pytest.raises(NothingToDraw, match="All scores are the same"):
         importance(basis(grid(x=[1, 2], y=[1, 2]), [[0.1, 0.1]] * 4))
+    with pytest.raises(NothingToDraw, match="One score alone"):
+        importance(basis(grid(x=[1, 2], y=[1, 2]), [[0.1, 0.1], *[[0.1, None]] * 3], end=FAILURE))
     with pytest.raises(NothingToDraw, match="One param varies"):
         importance(basis(grid(x=[1, 2]), [[0.1, 0.1], [0.2, 0.2]]))
 
@@ -203,7 +205,7 @@ def test_lines_go_over_all_params_to_the_score():
     assert found.lines[-1].places == (1.0, 1.0, 1.0, 1.0)
     assert found.finding == "The best 2 settings have in common: x=100, y=b."
     with pytest.raises(NothingToDraw, match="three params"):
-        parallel(basis(grid(x=[1, 2], y=[1, 2]), [[0.1, 0.1]] * 4))
+        parallel(basis(grid(x=[1, 2], y=[1, 2]), [[i, i] for i in range(4)]))
 
 
 def test_cells_lie_in_their_threads_and_waiting_is_seen():

@@ -49,7 +49,7 @@ class Importance:
 
 def importance(basis: Basis) -> Importance:
     """NothingToDraw where less than two params vary, or where the scores say too little."""
-    basis.need_scores()
+    basis.need_differences()
     if len(basis.params) < 2:
         raise NothingToDraw(
             "One param varies, so it alone drives the score."
@@ -58,7 +58,7 @@ def importance(basis: Basis) -> Importance:
         )
     low, high = min(basis.averages.values()), max(basis.averages.values())
     if low == high:
-        raise NothingToDraw("All scores are the same, so no param drives them.")
+        raise NothingToDraw("One score alone does not say what drives it.")
     # From 0 to 1, so that no square of a score is too large or too small for a double.
     span = high / 2 - low / 2
     averages = {index: (each / 2 - low / 2) / span for index, each in basis.averages.items()}

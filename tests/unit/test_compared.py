@@ -71,3 +71,13 @@ def test_candidates_without_all_scores_are_not_compared():
         grid(x=[1, 2, 3]), [[0.5, 0.6], [0.4, None], [0.4, float("nan")]], end=FAILURE
     )
     assert compare(search).compared == 0
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_the_size_of_scores_does_not_matter(scale):
+    def scaled(*scores):
+        return [score * scale for score in scores]
+
+    assert differ(scaled(0.75, 0.5, 0.8), scaled(0.5, 0.26, 0.54))
+    assert not differ(scaled(0.75, 0.5, 0.8), scaled(0.5, 0.6, 0.54))
+    assert not differ([0.0, 0.0], [0.0, 0.0])

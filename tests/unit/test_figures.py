@@ -117,9 +117,9 @@ def test_shares_of_the_variance_are_exact_on_a_full_grid():
         ("x",): pytest.approx(4 / 5.25),
         ("y",): pytest.approx(1 / 5.25),
         ("x", "y"): pytest.approx(0.25 / 5.25),
-        ("z",): 0.0,
-        ("x", "z"): 0.0,
-        ("y", "z"): 0.0,
+        ("z",): pytest.approx(0.0, abs=1e-12),
+        ("x", "z"): pytest.approx(0.0, abs=1e-12),
+        ("y", "z"): pytest.approx(0.0, abs=1e-12),
     }
     assert found.finding == "x stands for 76 % of the variance, y for 19 %."
 
@@ -159,6 +159,8 @@ def test_too_few_scores_say_nothing_of_what_drives_them():
         importance(basis(maps, [[0.1, 0.1], [0.2, 0.2], [0.3, 0.3]]))
     with pytest.raises(NothingToDraw, match="All scores are the same"):
         importance(basis(grid(x=[1, 2], y=[1, 2]), [[0.1, 0.1]] * 4))
+    with pytest.raises(NothingToDraw, match="One score alone"):
+        importance(basis(grid(x=[1, 2], y=[1, 2]), [[0.1, 0.1], *[[0.1, None]] * 3], end=FAILURE))
     with pytest.raises(NothingToDraw, match="One param varies"):
         importance(basis(grid(x=[1, 2]), [[0.1, 0.1], [0.2, 0.2]]))
 
@@ -203,7 +205,7 @@ def test_lines_go_over_all_params_to_the_score():
     assert found.lines[-1].places == (1.0, 1.0, 1.0, 1.0)
     assert found.finding == "The best 2 settings have in common: x=100, y=b."
     with pytest.raises(NothingToDraw, match="three params"):
-        parallel(basis(grid(x=[1, 2], y=[1, 2]), [[0.1, 0.1]] * 4))
+        parallel(basis(grid(x=[1, 2], y=[1, 2]), [[i, i] for i in range(4)]))
 
 
 def test_cells_lie_in_their_threads_and_waiting_is_seen():
@@ -323,3 +325,10 @@ def test_means_of_very_many_values_are_those_of_neighbours():
 def test_long_numbers_have_four_figures_on_an_axis():
     panel = params(basis(grid(x=[0.123456789, 2.5]), [[0.1, 0.2], [0.2, 0.4]])).panels[0]
     assert [level.short for level in panel.levels] == ["0.1235", "2.5"]
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_shares_do_not_depend_on_the_size_of_scores(scale):
+    maps = grid(x=[-1, 1], y=[-1, 1])
+    found = importance(basis(maps, [[scale * (2 * m["x"] + m["y"])] * 2 for m in maps]))
+    assert found.shares[0].share == pytest.approx(0.8)

@@ -216,6 +216,9 @@ def test_no_figure_is_empty_and_what_is_missing_is_said(case):
         assert page.all("svg") == []
     elif len(maps) == 1:
         assert "A heatmap takes two params that vary." in page.text
+    if case == "all equal":
+        assert "All 4 settings have the same score" in page.text
+        assert len(page.all("svg")) == 3  # the settings, when they ran, and what they cost
     if case == "one fold":
         assert "one split only" in page.text
         assert "±" not in text.replace("± is", "")

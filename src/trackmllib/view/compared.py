@@ -75,7 +75,9 @@ def compare(search: SearchResult) -> Comparison:
 def differ(one: Sequence[float], other: Sequence[float]) -> bool:
     """Whether two lists of scores on the same ``k`` ≥ 2 folds differ by more than chance."""
     k = len(one)
-    differences = [a - b for a, b in zip(one, other, strict=True)]
+    # By the largest of them, so that no square of a score is too large or too small for a double.
+    largest = max(map(abs, (*one, *other))) or 1.0
+    differences = [a / largest - b / largest for a, b in zip(one, other, strict=True)]
     mean = math.fsum(differences) / k
     variance = math.fsum((each - mean) ** 2 for each in differences) / (k - 1)
     corrected = math.sqrt(variance * (1 / k + 1 / (k - 1)))

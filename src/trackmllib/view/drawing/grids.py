@@ -20,7 +20,7 @@ _NARROW, _WIDE = 46, 105
 
 
 def heatmaps(data: Heatmaps, metric: str, places: int, look: Look) -> Any:
-    """A map for each pair; the darker the field the larger the score, which stands in it."""
+    """A map for each pair: the stronger the colour the larger the score, which stands in it."""
     narrow = len(data.maps) > 1 and all(_length(each, places) <= _NARROW for each in data.maps)
     across = 2 if narrow else 1
     down = -(-len(data.maps) // across)
@@ -33,7 +33,11 @@ def heatmaps(data: Heatmaps, metric: str, places: int, look: Look) -> Any:
         _heatmap(axes, each, data, places, look, wide=across == 1)
     for axes in cells[len(data.maps) :]:
         axes.set_visible(False)
-    looks.heading(figure, look, f"mean {metric}, darker is larger; the frame marks the best setting")
+    looks.heading(
+        figure,
+        look,
+        f"mean {metric}, the stronger the colour the larger; the frame marks the best setting",
+    )
     return figure
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib
 from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from trackmllib.view import words
 
@@ -149,6 +150,13 @@ def dress(axes: Any, look: Look, *, grid: str | None = "both") -> None:
     if grid is not None:
         axes.grid(True, axis=grid, color=look.line, linewidth=0.6)
         axes.set_axisbelow(True)
+
+
+def logarithmic(axes: Any) -> None:
+    """A logarithmic x axis whose labels read as numbers: 0.001, not 10 to a power."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def heading(figure: Any, look: Look, text: str) -> None:

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter, NullLocator
 
 from trackmllib.view.drawing import look as looks
 from trackmllib.view.drawing.look import Look
@@ -121,9 +120,7 @@ def _panel(axes: Any, panel: Panel, look: Look) -> None:
         if mean is not None
     ]
     if panel.kind == "log":
-        axes.set_xscale("log")
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        looks.logarithmic(axes)
     if panel.trend:
         axes.plot(*zip(*panel.trend, strict=True), "-", color=look.alike, linewidth=2)
     apart = [(x, mean) for x, mean, is_number in known if not is_number]

@@ -168,8 +168,7 @@ def cost(data: Cost, metric: str, look: Look) -> Any:
     )
     costs = [point.seconds for point in data.points]
     if min(costs) > 0 and max(costs) >= 100 * min(costs):
-        axes.set_xscale("log")
-        axes.minorticks_off()
+        looks.logarithmic(axes)
     else:
         axes.set_xlim(left=0, right=max(costs) * 1.05 or 1)
     axes.set_xlabel(look.text(data.unit))

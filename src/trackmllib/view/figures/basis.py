@@ -89,6 +89,12 @@ class Basis:
         """A candidate by the params that differ."""
         return self._name(index, limit)
 
+    def need_differences(self) -> None:
+        """NothingToDraw where no score differs from another."""
+        self.need_scores()
+        if len(self.averages) > 1 and len(set(self.averages.values())) == 1:
+            raise NothingToDraw("All scores are the same, whatever the params.")
+
     @cached_property
     def short_names(self) -> tuple[str | None, dict[int, str]]:
         """A name for each candidate that is short and no other's: ``maxDepth=4, maxBins=8``, and

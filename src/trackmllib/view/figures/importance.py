@@ -49,16 +49,19 @@ class Importance:
 
 def importance(basis: Basis) -> Importance:
     """NothingToDraw where less than two params vary, or where the scores say too little."""
-    basis.need_scores()
+    basis.need_differences()
     if len(basis.params) < 2:
         raise NothingToDraw(
             "One param varies, so it alone drives the score."
             if basis.params
             else "No param varies, so none drives the score."
         )
-    averages = basis.averages
-    if min(averages.values()) == max(averages.values()):
-        raise NothingToDraw("All scores are the same, so no param drives them.")
+    low, high = min(basis.averages.values()), max(basis.averages.values())
+    if low == high:
+        raise NothingToDraw("One score alone does not say what drives it.")
+    # From 0 to 1, so that no square of a score is too large or too small for a double.
+    span = high / 2 - low / 2
+    averages = {index: (each / 2 - low / 2) / span for index, each in basis.averages.items()}
     params: Sequence[Param] = basis.params
     observed = _observed(params, averages)
     exact = _is_full(params, observed) and len(averages) == len(basis.search.description.candidates)

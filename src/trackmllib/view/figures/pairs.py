@@ -48,7 +48,7 @@ class Heatmaps:
 
 def heatmaps(basis: Basis, most: int = MOST) -> Heatmaps:
     """NothingToDraw where no two params vary together."""
-    basis.need_scores()
+    basis.need_differences()
     if len(basis.params) < 2:
         raise NothingToDraw("A heatmap takes two params that vary.")
     pairs = _by_what_they_tell(basis)

@@ -51,7 +51,7 @@ class Parallel:
 
 def parallel(basis: Basis, most: int = MOST) -> Parallel:
     """NothingToDraw where less than three params vary."""
-    basis.need_scores()
+    basis.need_differences()
     if len(basis.params) < LEAST:
         raise NothingToDraw("Parallel coordinates take three params that vary.")
     shown = by_importance(basis)[:most]

@@ -56,7 +56,7 @@ class Params:
 
 def params(basis: Basis, most: int = MOST) -> Params:
     """The params that tell most about the score first. NothingToDraw where none varies."""
-    basis.need_scores()
+    basis.need_differences()
     if not basis.params:
         raise NothingToDraw("No param varies.")
     shown = by_importance(basis)[:most]

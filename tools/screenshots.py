@@ -1,8 +1,16 @@
-"""Makes the pictures in docs/images: MLflow's page on the runs that make demo recorded."""
+"""Makes the pictures in docs/images of the runs that make demo recorded: MLflow's page, the report,
+and the table in a terminal.
+"""
 
 from __future__ import annotations
 
+import html
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -79,6 +87,45 @@ def plot_averages(page: Page) -> None:
     page.wait_for_timeout(SETTLE_MS)
 
 
+def in_terminal(columns: int, *words: str) -> str:
+    """What a command of ours writes to a terminal that is so many columns wide."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trackmllib", *words],
+        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    said = b""
+    # Reading from a terminal whose other end is closed is an error on Linux, and nothing elsewhere.
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        said += part
+    process.wait()
+    return said.decode().replace("\r\n", "\n")
+
+
+def terminal_page(command: str, said: str) -> str:
+    """A page that looks like a terminal, for texts with bold and coloured words."""
+    styles = {"1": "font-weight: bold", "2": "opacity: 0.6", "32": "color: #7ee787"}
+
+    def span(found: re.Match[str]) -> str:
+        codes = [styles[code] for code in found[1].split(";") if code in styles]
+        return f'</span><span style="{"; ".join(codes)}">'
+
+    text = re.sub(r"\x1b\[([\d;]*)m", span, html.escape(said))
+    return f"""<body style="margin: 0; background: #0d1117; color: #e6edf3">
+    <pre style="display: inline-block; margin: 0; padding: 24px; font: 15px/1.45 'DejaVu Sans Mono'"
+    ><span style="opacity: 0.6">$ </span>{html.escape(command)}\n<span>{text}</span></pre></body>"""
+
+
 def main() -> None:
     chrome = browser.executable()
     with server.running() as url, sync_playwright() as playwright:
@@ -107,6 +154,22 @@ def main() -> None:
         open_page(page, compare, "Parallel Coordinates")
         plot_averages(page)
         save(page, "compare-children.png")
+        run_page = f"{url}/#/experiments/{experiment}/runs/{parent}"
+        open_page(page, run_page, "is best")
+        save(page, "description.png")
+        open_page(page, f"{run_page}/artifacts/trackmllib/report.html", "report.html")
+        save(page, "artifact.png")
+
+        (report,) = server.DEMO.glob(f"artifacts/{parent}/artifacts/trackmllib/report.html")
+        page.set_viewport_size(ViewportSize(width=900, height=1000))
+        page.goto(report.as_uri())
+        save(page, "report.png")
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{server.DATABASE}"
+        search_id = first["tags.trackmllib.search_id"]
+        said = in_terminal(100, "show", parent, "--search", search_id)
+        page.set_content(terminal_page(f"trackmllib show {parent[:4]}", said))
+        page.locator("pre").screenshot(path=IMAGES / "terminal.png")
+        print("docs/images/terminal.png")
         chromium.close()
 
 

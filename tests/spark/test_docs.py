@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import mlflow
@@ -21,12 +22,23 @@ def python_blocks(file: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "file",
-    ["README.md", "docs/configuration.md", "docs/switch-it-on.md", "docs/testing.md"],
+    [
+        "README.md",
+        "docs/configuration.md",
+        "docs/switch-it-on.md",
+        "docs/testing.md",
+        "docs/how-to/find-out-why-a-search-is-slow.md",
+        "docs/how-to/read-results-in-code.md",
+        "docs/how-to/share-results.md",
+    ],
 )
 def test_examples_run(points, store, spark, file):
     blocks = python_blocks(file)
     assert blocks
     names = {"cv": stub_search(numFolds=2), "train": points, "spark": spark}
+    if "how-to" in file:
+        trackmllib.autolog()
+        names |= {"trackmllib": trackmllib, "mlflow": mlflow, "model": names["cv"].fit(points)}
     for block in blocks:
         exec(compile(block, file, "exec"), names)
     if file == "README.md":
@@ -34,7 +46,8 @@ def test_examples_run(points, store, spark, file):
 
 
 def test_readme_links_to_files_that_exist():
-    for file in ("README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))):
+    pages = [path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md")]
+    for file in (Path("README.md"), *pages):
         text = (ROOT / file).read_text()
         for link in re.findall(r"\]\(([^)#]+)\)", text):
             if not link.startswith("http"):
@@ -47,6 +60,24 @@ def test_architecture_names_files_that_exist():
     assert len(sources) > 20
     for source in sources:
         assert any((ROOT / base / source).exists() for base in ("src/trackmllib", ".")), source
+
+
+def test_the_tutorial_runs(store, spark, monkeypatch, tmp_path, capsys):
+    """Its program and its commands, as they stand, in an empty folder."""
+    from trackmllib.cli import main
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    (program,) = python_blocks("docs/tutorial.md")
+    exec(compile(program, "tune.py", "exec"), {})
+    assert " is best: accuracy 0." in capsys.readouterr().out
+    text = (ROOT / "docs/tutorial.md").read_text()
+    lines = re.findall(r"^trackmllib .*$", text, re.MULTILINE)
+    assert [line.split()[1] for line in lines] == ["searches", "show", "report"]
+    for line in lines:
+        assert main(shlex.split(line)[1:]) == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert " is best: accuracy 0." in said
+    assert "<h1" in (tmp_path / "search.html").read_text()
 
 
 def test_the_commands_in_the_docs_are_commands(monkeypatch, capsys, tmp_path):
@@ -96,10 +127,14 @@ def recorded_keys(store, run) -> set[str]:
     return set(run.data.params) | set(run.data.metrics) | tags | set(store.files(run))
 
 
-def test_the_tables_name_every_key_and_no_other(points, recorded):
+def test_the_tables_name_every_key_and_no_other(spark, points, recorded, monkeypatch):
     from test_calls import OwnLoop
 
+    monkeypatch.setattr(type(spark.sparkContext), "uiWebUrl", "http://driver:4040")
+    trackmllib.autolog(report=True, history_server="http://history:18080")
     regression_search().fit(points)
+    assert trackmllib.flush(60)
+    trackmllib.autolog()
     stub_search(kind=OwnLoop).fit(points)
     with pytest.raises(ValueError, match="boom"):
         stub_search(est=StubEstimator(fail={1.0: ValueError("boom")})).fit(points)

@@ -118,7 +118,11 @@ class TqdmBar:
             self._set(shown)
             if self._is_widget:
                 self._bar.refresh()
-            self._bar.close()
+                self._bar.close()
+                return
+            # Those below it move up, and would leave their last state where they were.
+            with self._cls.external_write_mode(file=self._stream):
+                self._bar.close()
 
     def drop(self) -> None:
         if self._bar is not None:

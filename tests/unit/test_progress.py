@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import tqdm
 
 from screen import on_screen, terminal
 from searching import CTRL_C, Search, plan
@@ -276,6 +278,18 @@ def test_a_broken_stderr_ends_the_bar_and_nothing_else(watched, stream):
     assert time.monotonic() - began < 1.0
 
 
+def test_a_broken_stderr_leaves_the_lock_of_the_users_own_bars_free(watched, monkeypatch):
+    lock = threading.RLock()
+    monkeypatch.setattr(tqdm.tqdm, "_lock", lock, raising=False)
+    watched.stderr = Broken()
+    watched.stderr.tty = True
+    search = watched.begin(Search(plan(2)))
+    watched.advance(4)
+    watched.end(search.fail())
+    assert lock.acquire(timeout=1.0)
+    lock.release()
+
+
 def test_stderr_is_looked_at_anew_at_each_search(watched):
     for _ in range(2):
         stream = watched.stderr = io.StringIO()
@@ -329,11 +343,10 @@ def test_in_a_notebook_without_widgets_it_is_a_line_and_no_warning(
 
 def test_in_a_notebook_with_widgets_nothing_is_written(watched, log, monkeypatch, capfd):
     pytest.importorskip("ipywidgets")
-    import tqdm.notebook
-
+    notebook = importlib.import_module("tqdm.notebook")
     shown = []
     monkeypatch.setattr(bars, "_in_notebook", lambda: True)
-    monkeypatch.setattr(tqdm.notebook, "display", shown.append, raising=False)
+    monkeypatch.setattr(notebook, "display", shown.append, raising=False)
     search = watched.begin(Search(plan(1, folds=2, values=["<b>"])))
     watched.advance(4)
     until(lambda: shown)

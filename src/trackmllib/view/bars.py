@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib.util import find_spec
 from typing import Any, Protocol, TextIO
 
@@ -156,6 +156,14 @@ def _tqdm_class(widget: bool) -> Any:
         @property
         def format_dict(self) -> dict[str, Any]:
             return {**super().format_dict, "words": self.words}
+
+        def refresh(self, nolock: bool = False, lock_args: Any = None) -> None:
+            """Where a stream raises, tqdm itself would never give back the lock of all bars."""
+            try:
+                with nullcontext() if nolock else self.get_lock():
+                    super().refresh(nolock=True)
+            except Exception:  # noqa: BLE001 - whatever a stream raises
+                self.disable = True
 
     if not hasattr(plain, "_lock"):
         _Bar.set_lock(threading.RLock())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -58,6 +59,17 @@ class RunningSearch:
         return (
             f"The record of search {self.result.search_id} in MLflow is not complete. The training "
             f"is not affected. {'; '.join(reasons)}."
+        )
+
+    def won_with_nan(self) -> str:
+        """What to say where NaN is the best score; or nothing."""
+        best = self.result.best
+        average = None if best is None else self.result.candidates[best].average
+        if average is None or not math.isnan(average):
+            return ""
+        return (
+            f"Candidate {best} of search {self.result.search_id} won with a score of NaN: Spark "
+            "takes NaN for the best of all scores. Look at what makes the evaluator return it."
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import math
 import os
 import threading
 import traceback
@@ -38,6 +37,7 @@ from trackmllib.tracking.apply import MlflowTracking
 from trackmllib.tracking.calls_of_users import CallsOfUsers, active
 from trackmllib.tracking.credentials import Credentials
 from trackmllib.tracking.mute import MlflowMute
+from trackmllib.view.progress import Progress
 from trackmllib.voice import Voice
 
 logger = logging.getLogger("trackmllib")
@@ -90,6 +90,7 @@ class Session:
         self.afterwards = Afterwards(
             self._tracking, self._outbox, self._delivery, lambda text: self.voice.once([text])
         )
+        self._progress = Progress(self.clock)
         self._seam = Seam(self, new_id)
         self._mute = MlflowMute(self._seam.inside_search)
         self._calls = CallsOfUsers()
@@ -136,7 +137,11 @@ class Session:
         if os.getpid() != self.process:
             return
         search = self._take_up(event, settings or self.settings)
-        if search is not None and isinstance(event, (SearchFinished, SearchFailed)):
+        if search is None:
+            return
+        with self.guard(event.search_id, "showing the progress"):
+            self._progress.follow(event, search.result, search.recording, search.settings)
+        if isinstance(event, (SearchFinished, SearchFailed)):
             self._close(search, event)
 
     def settings_with(self, conf: Mapping[str, str]) -> Settings:
@@ -251,7 +256,8 @@ class Session:
         search_id = search.result.search_id
         try:
             if not (isinstance(end, SearchFailed) and end.failure.interrupted):
-                self._warn_of_nan(search)
+                if text := search.won_with_nan():
+                    self.voice.warn(text, search.settings)
                 if search.settings.wait and search.result.parent is None:
                     self._flush(search_id, search)
             text = search.missing()
@@ -391,14 +397,3 @@ class Session:
         if is_new and (search is None or search.closed):
             settings = None if search is None else search.settings
             self.voice.warn(f"{reason}. The training is not affected.", settings)
-
-    def _warn_of_nan(self, search: RunningSearch) -> None:
-        result = search.result
-        best = result.best
-        average = None if best is None else result.candidates[best].average
-        if average is not None and math.isnan(average):
-            self.voice.warn(
-                f"Candidate {best} of search {result.search_id} won with a score of NaN: Spark "
-                "takes NaN for the best of all scores. Look at what makes the evaluator return it.",
-                search.settings,
-            )

@@ -20,6 +20,7 @@ from trackmllib.errors import Refused
 from trackmllib.events import Event
 from trackmllib.operations import (
     CreateChildRun,
+    Describe,
     Destination,
     EndRun,
     LogArtifact,
@@ -70,7 +71,8 @@ class RecordingListener:
 class RecordedRun:
     """A run of the in-memory store. ``status`` is RUNNING until the run is ended.
 
-    ``candidate`` is None for a main run; times are milliseconds since the epoch.
+    ``candidate`` is None for a main run; times are milliseconds since the epoch. ``description`` is
+    the Markdown that MLflow's page shows of a main run.
     """
 
     search_id: str
@@ -84,6 +86,7 @@ class RecordedRun:
     metrics: dict[str, list[Metric]] = field(default_factory=dict)
     artifacts: dict[str, str] = field(default_factory=dict)
     datasets: list[str] = field(default_factory=list)
+    description: str = ""
 
 
 class InMemoryStore:
@@ -135,6 +138,8 @@ class InMemoryStore:
                             points.append(metric)
                 case LogArtifact():
                     run.artifacts[operation.file_name] = operation.text
+                case Describe():
+                    run.description = operation.text
                 case LogDataset():
                     run.datasets = [operation.digest]
                 case EndRun() if run.status == "RUNNING" or not operation.if_running:

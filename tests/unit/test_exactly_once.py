@@ -253,6 +253,10 @@ class FakeServer:
         with self.call(*effects):
             return
 
+    def set_tag(self, run_id, key, value, synchronous=None):
+        with self.call(lambda: self.runs[run_id].tags.update({key: value})):
+            return
+
     def delete_run(self, run_id):
         def delete():
             self.runs[run_id].deleted = True
@@ -598,6 +602,7 @@ def record(server: FakeServer) -> dict:
             "end": run.end_ms,
             "params": run.params,
             "tags": tags,
+            "description": run.tags.get("mlflow.note.content"),
             "points": sorted(run.points),
             "artifacts": run.artifacts,
             "parent": None if parent is None else server.runs[parent].tags["trackmllib.search_id"],

@@ -19,6 +19,7 @@ from trackmllib.operations import (
     RunStatus,
 )
 from trackmllib.recorder import files
+from trackmllib.recorder.description import describe
 from trackmllib.search_result import SearchResult
 
 
@@ -76,7 +77,7 @@ def finished(
             search_id=result.search_id,
             metrics=(Metric("refit_seconds", result.refit_seconds, result.end_ms),),
         )
-    yield from _files(result, grid)
+    yield from _outcome(result, grid, result.end_ms)
     yield from _end(result, destination, "FINISHED")
 
 
@@ -92,7 +93,7 @@ def failed(result: SearchResult, grid: GridNames, destination: Destination) -> I
     yield LogArtifact(
         search_id=result.search_id, file_name=files.TRACEBACK, text=result.failure.traceback
     )
-    yield from _files(result, grid)
+    yield from _outcome(result, grid, result.end_ms)
     yield from _end(result, destination, "KILLED" if result.failure.interrupted else "FAILED")
 
 
@@ -150,7 +151,9 @@ def _best(result: SearchResult, grid: GridNames, time_ms: int) -> Iterator[Opera
     )
 
 
-def _files(result: SearchResult, grid: GridNames) -> Iterator[Operation]:
+def _outcome(result: SearchResult, grid: GridNames, time_ms: int) -> Iterator[Operation]:
+    """What is read of the search. The description first: where the files stand, it does too."""
+    yield describe(result, grid, time_ms)
     for file_name, text in (
         (files.RESULTS, files.results_csv(result, grid)),
         (files.OUTCOME, files.outcome_json(result)),

@@ -29,7 +29,7 @@ from trackmllib.operations import (
     RunStatus,
     TakeOver,
 )
-from trackmllib.recorder import child_runs, main_run
+from trackmllib.recorder import child_runs, description, main_run
 from trackmllib.search_result import SearchResult
 
 LAST_SIGN_OF_LIFE = "trackmllib.last_sign_of_life"
@@ -48,6 +48,7 @@ class Recorder:
         match event:
             case SearchStarted():
                 yield from main_run.opened(result, grid, self._destination)
+                yield description.describe(result, grid, event.time_ms)
             case CellStarted():
                 if len(result.candidates[event.candidate].cells) == 1:
                     yield from child_runs.create(result, grid, event.candidate)
@@ -56,6 +57,8 @@ class Recorder:
                 yield main_run.progress(
                     result, event.time_ms, key="cells_finished", count=result.cells_finished
                 )
+                if description.is_due(event, result):
+                    yield description.describe(result, grid, event.time_ms)
             case CellFailed():
                 yield from child_runs.failed(result, event)
             case CellCosted():
@@ -74,6 +77,8 @@ class Recorder:
                 )
             case RefitStarted():
                 yield child_runs.mark_best(result, event.best)
+                if description.is_long(event, result):
+                    yield description.describe(result, grid, event.time_ms)
             case SearchFinished():
                 yield from self._finished(event, result)
             case SearchFailed():
@@ -143,6 +148,7 @@ class Recorder:
             end_ms = candidate.end_ms or event.time_ms
             of_child = candidate.status if candidate.status != "RUNNING" else "KILLED"
             yield EndRun(search_id=search_id, candidate=index, status=of_child, end_ms=end_ms)
+        yield description.least(search_id, status)
         if self._destination.owned:
             yield EndRun(search_id=search_id, status=status, end_ms=event.time_ms)
         yield CloseSearch(search_id=search_id)

@@ -13,6 +13,7 @@ from trackmllib.errors import Refused, Unavailable
 from trackmllib.operations import (
     CloseSearch,
     CreateChildRun,
+    Describe,
     Destination,
     EndRun,
     LogArtifact,
@@ -182,6 +183,8 @@ class MlflowTracking:
                 main.log(operation, again)
             case LogArtifact():
                 main.log_file(operation.file_name, operation.content)
+            case Describe():
+                main.describe(operation.text, again)
             case LogDataset():
                 log_dataset(main.client, main.run_id, operation, self._context())
             case EndRun():

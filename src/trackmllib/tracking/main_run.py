@@ -12,6 +12,7 @@ from trackmllib.operations import LogBatch
 from trackmllib.tracking import artifacts, conflicts
 from trackmllib.tracking.client import log_batch
 from trackmllib.tracking.known import FILES, MADE, RUN, Known
+from trackmllib.tracking.notes import NOTE, with_part
 from trackmllib.tracking.points import StandingPoints
 
 FOLDER = "trackmllib"
@@ -82,6 +83,18 @@ class MainRun:
         """Write a file into this search's folder."""
         path = f"{self._settled_folder()}/{file_name}"
         artifacts.log_file(self.client, self._files(), content, path)
+
+    def describe(self, text: str, again: bool = False) -> None:
+        """Say in the run's description how the search stands, beside what others have written.
+
+        Where the results are, the last word stands too; what is sent again is older.
+        """
+        if again and self.has_results():
+            return
+        note = self.client.get_run(self.run_id).data.tags.get(NOTE, "")
+        described = with_part(note, self._search_id, text)
+        if described != note:
+            self.client.set_tag(self.run_id, NOTE, described, synchronous=True)
 
     def _named(self, batch: LogBatch) -> LogBatch:
         self._settle(batch)

@@ -25,7 +25,7 @@ class CellWatch:
         self.spark_loops = spark_loops
         self.candidate: int | None = None
         self._search = search
-        self.jobs = search.jobs.cell(of_pool=spark_loops)
+        self.jobs = search.spending.jobs.cell(of_pool=spark_loops)
 
     def __enter__(self) -> CellWatch:
         with self._search.guard("labelling Spark's jobs"):
@@ -46,7 +46,7 @@ class CellWatch:
                 self._search.cell_failed(self.candidate, self.fold, error)
         with self._search.guard("taking the labels off Spark's jobs"):
             self.jobs.stop()
-            self._search.cell_is_over(self)
+            self._search.spending.cell_is_over(self)
 
     @property
     def settings(self) -> Settings:

@@ -35,11 +35,12 @@ from trackmllib.spark.conf import SessionConf
 from trackmllib.spark.costs import Costs
 from trackmllib.spark.describe import describe_search
 from trackmllib.spark.here import Bound, Here, State
+from trackmllib.spark.host import Host
 from trackmllib.spark.scores import winner_of_model
 from trackmllib.spark.standins import ConnectStandIn, EstimatorStandIn, EvaluatorStandIn
 from trackmllib.spark.status import Forgotten
 from trackmllib.spark.subclasses import SubclassPatches
-from trackmllib.spark.watch import Host, SearchWatch
+from trackmllib.spark.watch import SearchWatch
 
 _TUNERS = (CrossValidator, TrainValidationSplit)
 _CONNECT = "pyspark.ml.connect.tuning"

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from trackmllib.clock import Clock
 from trackmllib.events import (
     CandidateScored,
-    CellCosted,
     CellFailed,
     CellScored,
     CellStarted,
@@ -25,7 +23,6 @@ from trackmllib.events import (
     Failure,
     Place,
     RefitStarted,
-    SearchCosted,
     SearchDescription,
     SearchFailed,
     SearchFinished,
@@ -37,51 +34,9 @@ from trackmllib.redaction import without_credentials
 from trackmllib.settings import Settings
 from trackmllib.spark.cell import CellWatch
 from trackmllib.spark.costs import Costs
-from trackmllib.spark.jobs import SearchJobs
+from trackmllib.spark.host import Host
 from trackmllib.spark.scores import average_and_deviation, winner
-
-
-class Host(Protocol):
-    """What a watch needs of the house around it."""
-
-    clock: Clock
-    settings: Settings
-
-    def emit(self, event: Event, settings: Settings | None = None) -> None:
-        """Take up a fact. Called on Spark's threads, never by two at once for one search; the end
-        of a search may wait here. ``settings`` are those of a search that starts.
-        """
-        ...
-
-    def guard(self, search_id: str, doing: str) -> Guard:
-        """A context in which an error of ours is reported and not raised."""
-        ...
-
-    def settings_with(self, conf: Mapping[str, str]) -> Settings:
-        """The settings of a search, where our keys of the Spark conf have these values."""
-        ...
-
-    def say_once(self, sentence: str) -> None:
-        """Tell the user something that is no matter of one search."""
-        ...
-
-    def remember(self, search_id: str, thing: Any) -> None:
-        """The tuner or the model of a search, by which users may ask for its results."""
-        ...
-
-    def keep_model(
-        self, search_id: str, candidate: int | None, fold: int | None, model: Any, data: Any
-    ) -> None:
-        """Log a model: of a cell, or of the winner. Called where the settings ask for it."""
-        ...
-
-    def active_run(
-        self, search_id: str, candidate: Callable[[], int | None], fold: int | None
-    ) -> AbstractContextManager[None]:
-        """A context in which MLflow's active run of this thread is the one of a candidate, as soon
-        as that is known, or the main run of the search.
-        """
-        ...
+from trackmllib.spark.spent import SearchSpending
 
 
 class SearchWatch:
@@ -112,8 +67,7 @@ class SearchWatch:
         self.settings = settings
         self.begun = False
         self.superseded = False
-        self.jobs = SearchJobs(search_id)
-        self._costs = costs
+        self.spending = SearchSpending(search_id, costs, host.clock, self._emit_costs)
         self._delegates = delegates
         self._host = host
         self._describe = describe
@@ -132,8 +86,6 @@ class SearchWatch:
         self._refitted: int | None = None
         # Of the threads that compute cells, in the order in which they came.
         self._threads: dict[int, int] = {}
-        # Cells that are over, and whose costs are not known yet.
-        self._over: dict[str, CellWatch] = {}
 
     def begin(self, maps: Any = None) -> None:
         """Say that the search has started, on this grid if it is known; later calls do nothing."""
@@ -186,7 +138,7 @@ class SearchWatch:
         if maps is not self._maps and not attempt(lambda: list(maps) == list(self._maps), False):
             return None
         with self.guard("labelling Spark's jobs"):
-            self.jobs.fold_starts()
+            self.spending.jobs.fold_starts()
         fold = self._folds
         self._folds += 1
         planned = 0 if self._description is None else self._description.folds
@@ -232,9 +184,7 @@ class SearchWatch:
 
     def __enter__(self) -> SearchWatch:
         with self.guard("labelling Spark's jobs"):
-            self.jobs.start()
-            if self.jobs.context is not None:
-                self._costs.search_begins(self.jobs.tag, self._costs_of_cells)
+            self.spending.start()
         return self
 
     def __exit__(
@@ -244,10 +194,10 @@ class SearchWatch:
         traceback: TracebackType | None,
     ) -> None:
         with self.guard("taking the labels off Spark's jobs"):
-            self.jobs.stop()
+            self.spending.jobs.stop()
         if not self.superseded:
             self._end(error)
-        self._costs.search_ends(self.jobs.tag)
+        self.spending.forget()
 
     def _end(self, error: BaseException | None) -> None:
         """Say how the search ended."""
@@ -260,7 +210,8 @@ class SearchWatch:
             now = self._host.clock.now_ms()
             if error is None or isinstance(error, Exception):
                 with self.guard("reading what Spark's jobs cost"):
-                    self._say_costs(now)
+                    is_inner = self.place is not None
+                    self.spending.say_all(self._start_ms, now, is_inner=is_inner)
             if error is not None:
                 self._host.emit(
                     SearchFailed(
@@ -291,12 +242,6 @@ class SearchWatch:
         if self._description.folds > 1:
             words.append(f"fold {fold + 1}/{self._description.folds}")
         return words
-
-    def cell_is_over(self, cell: CellWatch) -> None:
-        """All of Spark's jobs for a cell have ended."""
-        if self.jobs.context is not None and cell.candidate is not None:
-            with self._lock:
-                self._over[cell.jobs.tag] = cell
 
     def cell_started(self, candidate: int, fold: int, time_ms: int) -> None:
         with self._lock:
@@ -357,42 +302,12 @@ class SearchWatch:
                     self._refitted = best
                     self._host.emit(RefitStarted(search_id=self.search_id, time_ms=now, best=best))
         if best is not None:
-            self.jobs.refit_starts(child_run(description.candidates[best], self._grid))
+            self.spending.jobs.refit_starts(child_run(description.candidates[best], self._grid))
 
-    def _costs_of_cells(self) -> Callable[[], None]:
-        """What says the costs of the cells that are over by now, once they are known."""
+    def _emit_costs(self, event: Event) -> None:
+        """What a cell cost may be known only when the search is over, or while it ends."""
         with self._lock:
-            cells = dict(self._over)
-
-        def say() -> None:
-            for tag, cell in cells.items():
-                cost = self._costs.of(tag)
-                # A cell without jobs has no costs, and not costs of 0.
-                if cost.num_jobs and cell.candidate is not None:
-                    event = CellCosted(
-                        search_id=self.search_id,
-                        time_ms=self.clock.now_ms(),
-                        candidate=cell.candidate,
-                        fold=cell.fold,
-                        cost=cost,
-                    )
-                    with self._lock:
-                        if self._over.pop(tag, None) is not None:
-                            self._host.emit(event)
-
-        return say
-
-    def _say_costs(self, end_ms: int) -> None:
-        """Say what the rest of the cells cost, and the whole search."""
-        say = self._costs_of_cells()
-        if self.jobs.context is None or not self._costs.refresh():
-            return
-        say()
-        total = self._costs.of(self.jobs.tag)
-        if self.place is None:
-            total += self._costs.take_others(self._start_ms, end_ms)
-        if total.num_jobs:
-            self._host.emit(SearchCosted(search_id=self.search_id, time_ms=end_ms, cost=total))
+            self._host.emit(event)
 
     def _emit(self, event: Event) -> None:
         with self._lock:

@@ -1,0 +1,55 @@
+"""What the seam and its watches need of the house around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from trackmllib.clock import Clock
+from trackmllib.events import Event
+from trackmllib.guard import Guard
+from trackmllib.settings import Settings
+
+
+class Host(Protocol):
+    """What a watch needs of the house around it."""
+
+    clock: Clock
+    settings: Settings
+
+    def emit(self, event: Event, settings: Settings | None = None) -> None:
+        """Take up a fact. Called on Spark's threads, never by two at once for one search; the end
+        of a search may wait here. ``settings`` are those of a search that starts.
+        """
+        ...
+
+    def guard(self, search_id: str, doing: str) -> Guard:
+        """A context in which an error of ours is reported and not raised."""
+        ...
+
+    def settings_with(self, conf: Mapping[str, str]) -> Settings:
+        """The settings of a search, where our keys of the Spark conf have these values."""
+        ...
+
+    def say_once(self, sentence: str) -> None:
+        """Tell the user something that is no matter of one search."""
+        ...
+
+    def remember(self, search_id: str, thing: Any) -> None:
+        """The tuner or the model of a search, by which users may ask for its results."""
+        ...
+
+    def keep_model(
+        self, search_id: str, candidate: int | None, fold: int | None, model: Any, data: Any
+    ) -> None:
+        """Log a model: of a cell, or of the winner. Called where the settings ask for it."""
+        ...
+
+    def active_run(
+        self, search_id: str, candidate: Callable[[], int | None], fold: int | None
+    ) -> AbstractContextManager[None]:
+        """A context in which MLflow's active run of this thread is the one of a candidate, as soon
+        as that is known, or the main run of the search.
+        """
+        ...

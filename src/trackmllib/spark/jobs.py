@@ -12,8 +12,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from py4j.clientserver import ClientServer
-from pyspark import SparkContext
+from trackmllib.guard import attempt
 
 DESCRIPTION = "spark.job.description"
 TAGS = "spark.job.tags"
@@ -23,6 +22,12 @@ MOST_CHARACTERS = 300
 
 def classic_context() -> Any:
     """The SparkContext of this process whose threads have properties of their own, else None."""
+    try:
+        from py4j.clientserver import ClientServer
+        from pyspark import SparkContext
+    except ImportError:
+        # The thin client of Spark Connect.
+        return None
     if not isinstance(SparkContext._gateway, ClientServer):
         return None
     return SparkContext._active_spark_context
@@ -42,9 +47,11 @@ class SearchJobs:
         self._cells = 0
         self._lock = threading.Lock()
 
-    def start(self) -> None:
-        """Give the tag of the search to all jobs that this thread starts from now on."""
-        context = classic_context()
+    def start(self, data: Any) -> None:
+        """Give the tag of the search to all jobs that this thread starts from now on, unless its
+        data is of Spark Connect, whose jobs run in threads of the server.
+        """
+        context = classic_context() if attempt(lambda: hasattr(data, "_jdf"), False) else None
         if context is None:
             return
         scala = context._jsc.sc()

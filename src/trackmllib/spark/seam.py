@@ -333,6 +333,7 @@ class Seam:
             describe,
             choose,
             self._costs,
+            dataset,
             settings=settings,
             delegates=delegates,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from trackmllib.clock import Clock
 from trackmllib.events import CellCosted, Event, SearchCosted
@@ -18,20 +19,27 @@ class SearchSpending:
     """
 
     def __init__(
-        self, search_id: str, costs: Costs, clock: Clock, emit: Callable[[Event], None]
+        self,
+        search_id: str,
+        costs: Costs,
+        clock: Clock,
+        emit: Callable[[Event], None],
+        data: Any,
     ) -> None:
         self.jobs = SearchJobs(search_id)
         self._search_id = search_id
         self._costs = costs
         self._clock = clock
         self._emit = emit
+        self._data = data
         self._lock = threading.Lock()
         # Cells that are over, and whose costs are not said yet, by their tag.
         self._over: dict[str, CellWatch] = {}
 
     def start(self) -> None:
         """Label the jobs of this thread, which is the one of ``fit()``."""
-        self.jobs.start()
+        self.jobs.start(self._data)
+        self._data = None
         if self.jobs.context is not None:
             self._costs.search_begins(self.jobs.tag, self._of_cells)
 

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from py4j.protocol import Py4JJavaError
-
 from trackmllib.events import Cost
+from trackmllib.guard import attempt
 
 BUS_SECONDS = 2.0
 # Of so many attempts of stages it is remembered that they were counted.
@@ -95,8 +94,8 @@ class StatusStore:
     def _wait_for_bus(self) -> None:
         try:
             self._bus.waitUntilEmpty(int(BUS_SECONDS * 1000))
-        except Py4JJavaError as error:
-            if error.java_exception.getClass().getSimpleName() == "TimeoutException":
+        except Exception as error:
+            if _java_class(error) == "TimeoutException":
                 raise Busy from error
             raise
 
@@ -129,3 +128,8 @@ class StatusStore:
     def _all(self, view: Any) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = json.loads(self._json.writeValueAsString(view))
         return entries
+
+
+def _java_class(error: Any) -> str:
+    """The name of Java's exception behind one of py4j, whose module the thin client does not have."""
+    return attempt(lambda: str(error.java_exception.getClass().getSimpleName()), "")

@@ -57,6 +57,7 @@ class SearchWatch:
         describe: Callable[[Any], SearchDescription],
         choose: Callable[[Any, Any, int], int | None],
         costs: Costs,
+        data: Any,
         *,
         settings: Settings,
         delegates: bool = False,
@@ -67,7 +68,7 @@ class SearchWatch:
         self.settings = settings
         self.begun = False
         self.superseded = False
-        self.spending = SearchSpending(search_id, costs, host.clock, self._emit_costs)
+        self.spending = SearchSpending(search_id, costs, host.clock, self._emit_costs, data)
         self._delegates = delegates
         self._host = host
         self._describe = describe

@@ -131,5 +131,5 @@ class StatusStore:
 
 
 def _java_class(error: Any) -> str:
-    """The name of Java's exception behind one of py4j, whose module the thin client does not have."""
+    """The name of an exception of Java; the thin client lacks the module that has its class."""
     return attempt(lambda: str(error.java_exception.getClass().getSimpleName()), "")

@@ -146,7 +146,7 @@ def test_importing_loads_neither_pyspark_nor_mlflow():
     loaded = run_python(
         """
         import sys, trackmllib
-        heavy = ("pyspark", "mlflow", "numpy", "pandas", "matplotlib")
+        heavy = ("pyspark", "mlflow", "numpy", "pandas", "matplotlib", "jinja2", "tqdm")
         print([name for name in heavy if name in sys.modules])
         """
     )

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from trackmllib.events import Json
 from trackmllib.names import GridNames
 from trackmllib.search_result import SearchResult
-from trackmllib.view import draw, extras, in_notebook, in_text, report, table
-from trackmllib.view.figures.basis import Basis
+from trackmllib.view import table
 from trackmllib.view.runs import Runs
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from trackmllib.view.figures.basis import Basis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,8 @@ class Results:
         folds; ``seconds`` of its fits and evaluations, all folds; ``spark.<name>`` in Spark's own
         units where costs are known; ``run_id``. DependencyError without pandas.
         """
+        from trackmllib.view import extras
+
         extras.need(["pandas"], "A table of pandas")
         from trackmllib.view.frame import frame
 
@@ -106,6 +109,8 @@ class Results:
         another kind, and where the search has nothing of that kind to draw: the message says why.
         DependencyError without matplotlib.
         """
+        from trackmllib.view import draw
+
         made: Figure = draw.figure(self._basis(), kind)
         return made
 
@@ -114,15 +119,23 @@ class Results:
 
         OSError where it cannot be written, DependencyError without jinja2 and matplotlib.
         """
+        from trackmllib.view import report
+
         path = Path(path)
         path.write_text(report.html(self), encoding="utf-8")
         return path
 
     def __repr__(self) -> str:
+        from trackmllib.view import in_text
+
         return in_text.summary(self._basis())
 
     def _repr_html_(self) -> str:
+        from trackmllib.view import in_notebook
+
         return in_notebook.html(self._basis(), self.runs)
 
     def _basis(self) -> Basis:
+        from trackmllib.view.figures.basis import Basis
+
         return Basis(self.search, self.grid)

@@ -12,7 +12,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import quote
 
 import browser
 import mlflow
@@ -77,16 +76,6 @@ def save(page: Page, name: str) -> None:
     print(f"docs/images/{name}")
 
 
-def plot_averages(page: Page) -> None:
-    """Let the comparison show the average, where MLflow takes the score of the last fold."""
-    metrics = page.get_by_role("combobox").nth(1)
-    metrics.click()
-    for name in ("avg_weightedPrecision", "weightedPrecision"):
-        page.locator(".du-bois-light-select-item-option").get_by_text(name, exact=True).click()
-    page.keyboard.press("Escape")
-    page.wait_for_timeout(SETTLE_MS)
-
-
 def in_terminal(columns: int, *words: str) -> str:
     """What a command of ours writes to a terminal that is so many columns wide."""
     ours, theirs = pty.openpty()
@@ -135,13 +124,8 @@ def main() -> None:
         candidates = runs[runs["tags.trackmllib.candidate"].notna()]
         first = candidates.iloc[0]
         parent, experiment = first["tags.mlflow.parentRunId"], first["experiment_id"]
-        same_search = candidates["tags.trackmllib.search_id"] == first["tags.trackmllib.search_id"]
-        children = candidates[same_search]["run_id"].tolist()
 
         table = f"{url}/#/experiments/{experiment}/runs?workflowType=machine_learning"
-        search = quote('params.maxBins = "8"')
-        runs_asked, experiments_asked = (quote(json.dumps(x)) for x in (children, [experiment]))
-        compare = f"{url}/#/compare-runs?runs={runs_asked}&experiments={experiments_asked}"
 
         IMAGES.mkdir(parents=True, exist_ok=True)
         chromium = playwright.chromium.launch(executable_path=chrome, args=browser.ARGS)
@@ -149,13 +133,8 @@ def main() -> None:
         page.add_init_script(kept_state(experiment, parent))
         open_page(page, table, "maxDepth=8")
         save(page, "nested-runs.png")
-        open_page(page, f"{table}&searchFilter={search}", "maxDepth=12")
-        save(page, "search-box.png")
-        open_page(page, compare, "Parallel Coordinates")
-        plot_averages(page)
-        save(page, "compare-children.png")
         run_page = f"{url}/#/experiments/{experiment}/runs/{parent}"
-        open_page(page, run_page, "is best")
+        open_page(page, run_page, "27 of 27 cells")
         save(page, "description.png")
         open_page(page, f"{run_page}/artifacts/trackmllib/report.html", "report.html")
         save(page, "artifact.png")

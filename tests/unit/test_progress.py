@@ -342,7 +342,6 @@ def test_in_a_notebook_without_widgets_it_is_a_line_and_no_warning(
 
 
 def test_in_a_notebook_with_widgets_nothing_is_written(watched, log, monkeypatch, capfd):
-    pytest.importorskip("ipywidgets")
     notebook = importlib.import_module("tqdm.notebook")
     shown = []
     monkeypatch.setattr(bars, "_in_notebook", lambda: True)

@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -49,8 +50,15 @@ class Afterwards:
     def remember(self, thing: Any, search: RunningSearch) -> None:
         """The search of a tuner or a model. Nothing is written on it, and it is not kept alive."""
         key = id(thing)
-        reference = weakref.ref(thing, lambda _: self._remembered.pop(key, None))
-        self._remembered[key] = (reference, search)
+
+        def dead(reference: weakref.ref[Any]) -> None:
+            # The number may be another's by now.
+            if self._remembered.get(key, (None,))[0] is reference:
+                del self._remembered[key]
+
+        with suppress(TypeError):
+            # Raised for a class of the user's whose objects take no weak reference.
+            self._remembered[key] = (weakref.ref(thing, dead), search)
 
     def results(self, thing: Any) -> Results | None:
         """The results of the search of a tuner or a model, as they are now; None if unknown."""

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import base64
-import threading
-import time
 import weakref
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from trackmllib import names
 from trackmllib.delivery.worker import Delivery
 from trackmllib.events import SearchFailed, SearchFinished
 from trackmllib.operations import CloseSearch, LogArtifact, OpenMainRun, Operation
 from trackmllib.outbox.base import Outbox
 from trackmllib.redaction import redacted
-from trackmllib.reports import HTML, PNG, Reports
+from trackmllib.reports import HTML, PNG, Reports, Wanted
 from trackmllib.running import RunningSearch
-from trackmllib.search_result import SearchResult
 from trackmllib.tracking.apply import MlflowTracking
 from trackmllib.view.results import Results
 from trackmllib.view.runs import Runs
+from trackmllib.voice import Voice
 
 # For so long a report waits for a server that is away: its links need the ids of the runs.
 PATIENCE_SECONDS = 10.0
@@ -29,7 +27,7 @@ PATIENCE_SECONDS = 10.0
 
 class Afterwards:
     """Remembers searches by the tuners and models that users hold, for as long as these live, and
-    has the reports made of those that are over. ``say`` is told what users should know.
+    has the reports made of those that are over.
     """
 
     def __init__(
@@ -37,15 +35,16 @@ class Afterwards:
         tracking: MlflowTracking,
         outbox: Outbox,
         delivery: Delivery,
-        say: Callable[[str], None],
+        voice: Voice,
     ) -> None:
         self._tracking = tracking
         self._outbox = outbox
         self._delivery = delivery
-        self._lock = threading.Lock()
         self._remembered: dict[int, tuple[weakref.ref[Any], RunningSearch]] = {}
-        self._ends: dict[str, tuple[RunningSearch, SearchFinished | SearchFailed]] = {}
-        self._reports = Reports(self._report_is_made, say)
+        self._voice = voice
+        # The searches whose reports are still to be made.
+        self._wanted: set[str] = set()
+        self._reports = Reports()
 
     def remember(self, thing: Any, search: RunningSearch) -> None:
         """The search of a tuner or a model. Nothing is written on it, and it is not kept alive."""
@@ -85,23 +84,49 @@ class Afterwards:
         a report that is still to be made needs more than that.
         """
         search.runs = self.runs(search)
-        return search.result.search_id not in self._ends
+        return search.result.search_id not in self._wanted
 
     def report(self, search: RunningSearch, end: SearchFinished | SearchFailed) -> None:
         """Have the report of a search made. The search of a cell has none: it would be drawn while
         the one around it is running.
         """
-        if search.settings.report and search.result.parent is None:
-            search_id = search.result.search_id
-            self._ends[search_id] = (search, end)
-            if not self._reports.add(search.result, lambda: self._runs_on_server(search)):
-                del self._ends[search_id]
+        if not search.settings.report or search.result.parent is not None:
+            return
+        search_id = search.result.search_id
 
-    def wait(self, timeout: float | None) -> float | None:
-        """Wait until all reports are made; how much of the time is left."""
-        began = time.monotonic()
-        self._reports.wait(timeout)
-        return None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
+        def made(html: str, png: bytes | None) -> None:
+            self._put(search, end, html, png)
+            self._wanted.discard(search_id)
+
+        def given_up(sentence: str) -> None:
+            self._wanted.discard(search_id)
+            self._voice.once([sentence], search.settings)
+
+        self._wanted.add(search_id)
+        sentence = self._reports.add(
+            Wanted(
+                result=search.result,
+                runs=lambda: self._runs_on_server(search),
+                made=made,
+                given_up=given_up,
+            )
+        )
+        if sentence is not None:
+            given_up(sentence)
+
+    def wait(self, timeout: float | None) -> int:
+        """Wait until all reports are made; how many are not."""
+        return self._reports.wait(timeout)
+
+    def leave(self, timeout: float) -> None:
+        """At the end of the process: wait so long for the reports, and say how many are missing."""
+        unmade = self.wait(timeout)
+        if unmade:
+            what = "report is" if unmade == 1 else "reports are"
+            self._voice.warn(
+                f"{unmade} {what} not made, because the process ends; the record of the searches "
+                "is complete. The command `trackmllib report` makes them."
+            )
 
     def _runs_on_server(self, search: RunningSearch) -> Runs:
         search_id = search.result.search_id
@@ -110,27 +135,33 @@ class Afterwards:
         )
         return self.runs(search)
 
-    def _report_is_made(self, result: SearchResult, html: str, png: bytes | None) -> None:
-        search, end = self._ends.pop(result.search_id)
-        operations: list[Operation] = [
-            LogArtifact(search_id=result.search_id, file_name=HTML, text=html)
-        ]
+    def _put(
+        self,
+        search: RunningSearch,
+        end: SearchFinished | SearchFailed,
+        html: str,
+        png: bytes | None,
+    ) -> None:
+        """Put the files of a report into the outbox, and what is known of the search once more:
+        all its rows may have left, and with them what the outbox knew.
+        """
+        result = search.result
+        search_id = result.search_id
+        operations: list[Operation] = [LogArtifact(search_id=search_id, file_name=HTML, text=html)]
         if png is not None:
             text = base64.b64encode(png).decode("ascii")
             operations.append(
-                LogArtifact(search_id=result.search_id, file_name=PNG, text=text, is_base64=True)
+                LogArtifact(search_id=search_id, file_name=PNG, text=text, is_base64=True)
             )
-        operations.append(CloseSearch(search_id=result.search_id))
+        operations.append(CloseSearch(search_id=search_id))
         main = self.runs(search).main
-        if main is not None and self._tracking.know_again(result.search_id):
-            # All rows of the search may have left the outbox, and with them what it knew.
-            known = replace(search.destination, run_id=main, owned=False)
+        if main is not None and self._tracking.know_again(search_id):
             operations.insert(
                 0,
                 OpenMainRun(
-                    search_id=result.search_id,
-                    destination=known,
-                    name="",
+                    search_id=search_id,
+                    destination=replace(search.destination, run_id=main, owned=False),
+                    name=names.main_run(result.description, result.parent),
                     start_ms=result.start_ms,
                 ),
             )

@@ -63,5 +63,6 @@ def _write(path: Path, content: bytes) -> None:
 
 if __name__ == "__main__":
     # The training comes first.
-    os.nice(10)
+    if hasattr(os, "nice"):
+        os.nice(10)
     make(Path(sys.argv[1]))

@@ -15,11 +15,13 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from trackmllib.names import GridNames
 from trackmllib.recorder import files
+from trackmllib.redaction import looks_secret
 from trackmllib.search_result import SearchResult
 from trackmllib.view.runs import Runs
 
@@ -35,39 +37,61 @@ MISSING = (
 )
 
 
-class Reports:
-    """Reports that are still to be made, one after the other. ``made`` is called with each search
-    and its report, in the thread that waits for the process; ``say`` with what users should know.
+NO_PYTHON = (
+    "The reports of searches are not made, because this program is no Python that could start "
+    "another one; everything else is recorded. The command `trackmllib report` makes them, and "
+    "autolog(report=False) is silent about it."
+)
+AT_THE_END = (
+    "The report of a search is not made, because the program is at its end. The command "
+    "`trackmllib report` makes it."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A report to be made. ``runs`` may wait until the runs of the search are on the server;
+    ``made`` is called with the report, or ``given_up`` with why there is none.
     """
 
-    def __init__(
-        self, made: Callable[[SearchResult, str, bytes | None], None], say: Callable[[str], None]
-    ) -> None:
-        self._made = made
-        self._say = say
-        self._waiting: deque[tuple[SearchResult, Callable[[], Runs]]] = deque()
+    result: SearchResult
+    runs: Callable[[], Runs]
+    made: Callable[[str, bytes | None], None]
+    given_up: Callable[[str], None]
+
+
+class Reports:
+    """Reports that are still to be made, one after the other, by a thread that waits for them."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Wanted] = deque()
         self._changed = threading.Condition()
         self._running = False
 
-    def add(self, result: SearchResult, runs: Callable[[], Runs]) -> bool:
-        """Have the report of a search made, that is over; whether it will be. ``runs`` may wait
-        until its runs are on the server.
-        """
+    def add(self, wanted: Wanted) -> str | None:
+        """Have a report made; why it will not be, in a sentence, else None."""
         lacking = next((name for name in ("matplotlib", "jinja2") if not _is_there(name)), None)
         if lacking is not None:
-            self._say(MISSING.format(lacking))
-            return False
+            return MISSING.format(lacking)
+        if getattr(sys, "frozen", False) or "py" not in Path(sys.executable or "").name.lower():
+            return NO_PYTHON
         with self._changed:
-            self._waiting.append((result, runs))
             if not self._running:
+                thread = threading.Thread(target=self._run, name="trackmllib-reports", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    # Python starts no thread any more at its end.
+                    return AT_THE_END
                 self._running = True
-                threading.Thread(target=self._run, name="trackmllib-reports", daemon=True).start()
-            return True
+            self._waiting.append(wanted)
+        return None
 
-    def wait(self, timeout: float | None) -> bool:
-        """Wait until all of them are made; whether they are."""
+    def wait(self, timeout: float | None) -> int:
+        """Wait until all of them are made; how many are not."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._running, timeout)
+            self._changed.wait_for(lambda: not self._running, timeout)
+            return len(self._waiting)
 
     def _run(self) -> None:
         while True:
@@ -76,14 +100,16 @@ class Reports:
                     self._running = False
                     self._changed.notify_all()
                     return
-                result, runs = self._waiting[0]
+                wanted = self._waiting[0]
+            search_id = wanted.result.search_id
             try:
-                self._made(result, *make(result, runs()))
+                made = make(wanted.result, wanted.runs())
+                wanted.made(*made)
             except Exception as error:
-                logger.debug("No report of %s", result.search_id, exc_info=True)
-                self._say(
-                    f"The report of search {result.search_id} is not made ({_first(error)}); its "
-                    "record is complete. The command `trackmllib report` makes one"
+                logger.debug("No report of %s", search_id, exc_info=True)
+                wanted.given_up(
+                    f"The report of search {search_id} is not made ({_first(error)}); its record "
+                    "is complete. The command `trackmllib report` makes one."
                 )
             finally:
                 with self._changed:
@@ -111,6 +137,8 @@ def make(result: SearchResult, runs: Runs) -> tuple[str, bytes | None]:
             capture_output=True,
             timeout=MOST_SECONDS,
             check=False,
+            # A Ctrl-C in the terminal is meant for the program, and not for this.
+            start_new_session=True,
         )
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines()
@@ -121,9 +149,13 @@ def make(result: SearchResult, runs: Runs) -> tuple[str, bytes | None]:
 
 
 def _environment() -> dict[str, str]:
-    """That of this process, with its modules, and with nothing in it that switches recording on."""
+    """That of this process, with its modules, without secrets, and with nothing in it that switches
+    recording on.
+    """
     environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("TRACKMLLIB_")
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("TRACKMLLIB_") and not looks_secret(name)
     }
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     return environment

@@ -87,9 +87,7 @@ class Session:
         heir = MlflowTracking(self._problem, self._estate, credentials)
         self._inheritance = Delivery(self._estate, heir, self._refused)
         self._runs = MadeRuns(self._searches, self._tracking, self._delivery)
-        self.afterwards = Afterwards(
-            self._tracking, self._outbox, self._delivery, lambda text: self.voice.once([text])
-        )
+        self.afterwards = Afterwards(self._tracking, self._outbox, self._delivery, self.voice)
         self._progress = Progress(self.clock)
         self._seam = Seam(self, new_id)
         self._mute = MlflowMute(self._seam.inside_search)
@@ -128,8 +126,10 @@ class Session:
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until all that this process has recorded is delivered; whether it is."""
-        left = self.afterwards.wait(timeout)
-        return self._delivery.flush(None, left) == 0
+        deadline = None if timeout is None else self.clock.monotonic() + timeout
+        unmade = self.afterwards.wait(timeout)
+        left = None if deadline is None else max(0.0, deadline - self.clock.monotonic())
+        return self._delivery.flush(None, left) == 0 and unmade == 0
 
     # What the seam calls, on Spark's threads.
 
@@ -332,12 +332,10 @@ class Session:
     def _at_exit(self) -> None:
         """End what still runs in threads that die with the process, and send what waits."""
         if os.getpid() == self.process:
-            self._end_open("the process ended while the search was running", killed=False)
-            self._leave()
+            self._leave("the process ended while the search was running", killed=False)
 
     def _terminate(self) -> None:
-        self._end_open("the process was ended by SIGTERM", killed=True)
-        self._leave()
+        self._leave("the process was ended by SIGTERM", killed=True)
 
     def _end_open(self, message: str, *, killed: bool) -> None:
         """End the searches that are open. ``killed``: nobody else will end the user's run."""
@@ -353,9 +351,11 @@ class Session:
                     search.result.apply(event)
                     self._put(search.recorder.process_ended(event, search.result), event)
 
-    def _leave(self) -> None:
+    def _leave(self, message: str, *, killed: bool) -> None:
         """Send what waits of this process's searches, and say where the rest is."""
-        waiting = self._delivery.flush(None, self.afterwards.wait(self._longest_timeout()))
+        self._end_open(message, killed=killed)
+        self.afterwards.leave(0.0 if killed else self._longest_timeout() / 2)
+        waiting = self._delivery.flush(None, self._longest_timeout())
         stopped = self._delivery.stop()
         if waiting and not isinstance(self._outbox, ProcessOutbox):
             self.voice.warn(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 
 import mlflow
@@ -104,15 +105,21 @@ def test_without_what_draws_it_one_line_says_what_to_install(store, tmp_path, mo
 
 
 def test_a_report_that_fails_is_said_and_costs_nothing_else(store, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(reports.sys, "executable", "/bin/false")
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(reports.sys, "executable", str(python))
     session = new_session(store, tmp_path / "home")
     play(session)
     assert session.flush(60)
-    (said,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    said, *_ = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert "The report of search s is not made" in said
     assert "`trackmllib report` makes one" in said
     assert store.only_main_run().info.status == "FINISHED"
-    assert session.afterwards.wait(1) is not None
+    assert session.afterwards.wait(1) == 0
+    # Nothing is kept of it once another search has ended.
+    play(session, "later")
+    assert session._searches.get("s") is None
 
 
 def test_reports_can_be_switched_off(store, tmp_path, monkeypatch):
@@ -133,3 +140,70 @@ def test_the_file_of_a_process_is_gone_when_its_report_is_there(store, tmp_path)
     assert "report.html" in store.files(store.only_main_run())
     assert list((tmp_path / "home").glob("*.db")) == []
     mlflow.set_tracking_uri(None)
+
+
+def test_flush_says_no_while_a_report_is_made(store, tmp_path, monkeypatch):
+    slow = threading.Event()
+    make = reports.make
+
+    def waits(*arguments):
+        slow.wait(30)
+        return make(*arguments)
+
+    monkeypatch.setattr(reports, "make", waits)
+    session = new_session(store, tmp_path / "home")
+    play(session)
+    assert not session.flush(0.2)
+    slow.set()
+    assert session.flush(60)
+
+
+def test_a_process_that_ends_says_which_reports_are_missing(store, tmp_path, monkeypatch, caplog):
+    never = threading.Event()
+    monkeypatch.setattr(reports, "make", lambda *_: never.wait(30))
+    session = new_session(store, tmp_path / "home", flush_timeout=1.0)
+    play(session)
+    session._at_exit()
+    never.set()
+    (said,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert said.startswith("1 report is not made, because the process ends")
+    assert store.only_main_run().info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("python", ["", "/usr/bin/uwsgi"])
+def test_a_program_that_is_no_python_is_not_started_again(
+    store, tmp_path, monkeypatch, caplog, python
+):
+    monkeypatch.setattr(reports.sys, "executable", python)
+    session = new_session(store, tmp_path / "home")
+    play(session)
+    assert session.flush(60)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "no Python that could start another one" in said
+
+
+def test_a_thread_that_cannot_start_costs_the_report_only(store, tmp_path, monkeypatch, caplog):
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == "trackmllib-reports":
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    session = new_session(store, tmp_path / "home")
+    play(session)
+    assert session.flush(60)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "the program is at its end" in said
+
+
+def test_the_process_that_draws_gets_no_secrets(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "abc")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "abc")
+    monkeypatch.setenv("TRACKMLLIB_AUTOLOG", "1")
+    monkeypatch.setenv("LANG", "C")
+    environment = reports._environment()
+    assert environment["LANG"] == "C"
+    assert "abc" not in environment.values()
+    assert "TRACKMLLIB_AUTOLOG" not in environment

@@ -136,6 +136,7 @@ def _place(parent: Place | None) -> Json:
         "search_id": parent.search_id,
         "candidate": parent.candidate,
         "fold": parent.fold,
+        "refit": parent.refit,
     }
 
 

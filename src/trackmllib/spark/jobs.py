@@ -40,10 +40,11 @@ class SearchJobs:
     back in the end.
     """
 
-    def __init__(self, search_id: str) -> None:
+    def __init__(self, search_id: str, *, is_inner: bool = False) -> None:
         self.tag = PREFIX + search_id
         self.context: Any = None
-        self._thread = threading.get_ident()
+        self._is_inner = is_inner
+        self.thread = threading.get_ident()
         self._cells = 0
         self._lock = threading.Lock()
 
@@ -55,20 +56,26 @@ class SearchJobs:
         if context is None:
             return
         scala = context._jsc.sc()
-        self._properties = scala.getLocalProperties().clone()
+        self._found = scala.getLocalProperties()
+        self._properties = self._found.clone()
         self._before = self._properties.getProperty(DESCRIPTION)
         self._tags = _with(self._properties.getProperty(TAGS), self.tag)
         self._refit: str | None = None
         self._properties.setProperty(TAGS, self._tags)
-        scala.setLocalProperties(self._properties)
         self.context = context
+        scala.setLocalProperties(self._properties)
 
     def stop(self) -> None:
         """Put back what was there. What others have set meanwhile in this thread stays."""
-        if self.context is None:
+        scala = _scala(self.context)
+        if scala is None:
+            return
+        if self._is_inner:
+            # The search around this one changes the object that it has put there itself.
+            scala.setLocalProperties(self._found)
             return
         # Spark, or a loop of a subclass, may have put a copy of ours into this thread.
-        current = self.context._jsc.sc().getLocalProperties()
+        current = scala.getLocalProperties()
         for properties in (self._properties, current):
             self._describe_no_refit(properties)
             _put(properties, TAGS, _without(properties.getProperty(TAGS), self.tag))
@@ -76,7 +83,7 @@ class SearchJobs:
     def refit_starts(self, label: str) -> None:
         """The jobs of ``fit()``'s own thread are of the refit from now on. Called in any thread."""
         if self.context is not None:
-            self._refit = self._described(label, "refit")
+            self._refit = _described(self._before, label, "refit")
             self._properties.setProperty(DESCRIPTION, self._refit)
 
     def fold_starts(self) -> None:
@@ -92,16 +99,11 @@ class SearchJobs:
         with self._lock:
             self._cells += 1
             tag = f"{self.tag}:{self._cells}"
-        return CellJobs(self, tag, stays=not of_pool or threading.get_ident() == self._thread)
+        return CellJobs(self, tag, stays=not of_pool or threading.get_ident() == self.thread)
 
     def _describe_no_refit(self, properties: Any) -> None:
         if self._refit is not None and properties.getProperty(DESCRIPTION) == self._refit:
             _put(properties, DESCRIPTION, self._before)
-
-    def _described(self, *words: str) -> str:
-        mine = " · ".join(words)
-        text = mine if not self._before else f"{self._before} · {mine}"
-        return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
 
 
 class CellJobs:
@@ -112,16 +114,25 @@ class CellJobs:
         self._search = search
         self._stays = stays
         self._properties: Any = None
+        self._before: str | None = None
         self._description: str | None = None
 
     def start(self) -> None:
         """Give the tag of the cell to all jobs that this thread starts from now on."""
         search = self._search
-        if search.context is None:
+        scala = _scala(search.context)
+        if scala is None:
             return
-        self._properties = search._properties.clone()
-        self._properties.setProperty(TAGS, f"{search._tags},{self.tag}")
-        search.context._jsc.sc().setLocalProperties(self._properties)
+        if self._stays:
+            # A thread of the user's has properties of its own.
+            self._properties = scala.getLocalProperties().clone()
+            self._before = self._properties.getProperty(DESCRIPTION)
+            tags = _with(_without(self._properties.getProperty(TAGS), search.tag), search.tag)
+        else:
+            self._properties = search._properties.clone()
+            self._before, tags = search._before, search._tags
+        self._properties.setProperty(TAGS, _with(tags, self.tag))
+        scala.setLocalProperties(self._properties)
 
     def describe(self, *words: str) -> None:
         """Say what the next jobs are for, unless somebody else has said so meanwhile."""
@@ -130,17 +141,33 @@ class CellJobs:
         now = None if self._description is None else self._properties.getProperty(DESCRIPTION)
         if now != self._description:
             return
-        self._description = self._search._described(*words)
+        self._description = _described(self._before, *words)
         self._properties.setProperty(DESCRIPTION, self._description)
 
     def stop(self) -> None:
         """Put back what was there, where the thread goes on with something else."""
-        if self._properties is None or not self._stays:
+        scala = _scala(self._search.context)
+        if self._properties is None or not self._stays or scala is None:
             return
-        current = self._search.context._jsc.sc().getLocalProperties()
+        current = scala.getLocalProperties()
         if current.getProperty(DESCRIPTION) == self._description:
-            _put(current, DESCRIPTION, self._search._before)
-        _put(current, TAGS, _without(current.getProperty(TAGS), self.tag))
+            _put(current, DESCRIPTION, self._before)
+        tags = _without(current.getProperty(TAGS), self.tag)
+        if threading.get_ident() != self._search.thread:
+            tags = _without(tags, self._search.tag)
+        _put(current, TAGS, tags)
+
+
+def _scala(context: Any) -> Any:
+    """Spark's own context behind a SparkContext, None where there is none or it was stopped."""
+    jsc = None if context is None else context._jsc
+    return None if jsc is None else jsc.sc()
+
+
+def _described(before: str | None, *words: str) -> str:
+    """Our words, behind those that were there."""
+    text = " · ".join((before, *words) if before else words)
+    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
 
 
 def _with(tags: str | None, tag: str) -> str:

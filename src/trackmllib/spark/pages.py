@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trackmllib.guard import attempt
+from trackmllib.redaction import stripped
 
 YARN_HISTORY = "spark.yarn.historyServer.address"
 
@@ -25,5 +26,5 @@ def pages(dataset: Any, history_server: str | None) -> tuple[str | None, str | N
 def _in_history(server: str | None, application_id: str) -> str | None:
     if not server:
         return None
-    address = server if "://" in server else f"http://{server}"
+    address = stripped(server if "://" in server else f"http://{server}").partition("?")[0]
     return f"{address.rstrip('/')}/history/{application_id}/"

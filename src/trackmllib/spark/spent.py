@@ -25,8 +25,11 @@ class SearchSpending:
         clock: Clock,
         emit: Callable[[Event], None],
         data: Any,
+        *,
+        is_inner: bool,
     ) -> None:
-        self.jobs = SearchJobs(search_id)
+        self.jobs = SearchJobs(search_id, is_inner=is_inner)
+        self._is_inner = is_inner
         self._search_id = search_id
         self._costs = costs
         self._clock = clock
@@ -38,10 +41,16 @@ class SearchSpending:
 
     def start(self) -> None:
         """Label the jobs of this thread, which is the one of ``fit()``."""
-        self.jobs.start(self._data)
-        self._data = None
-        if self.jobs.context is not None:
-            self._costs.search_begins(self.jobs.tag, self._of_cells)
+        data, self._data = self._data, None
+        try:
+            self.jobs.start(data)
+            if self.jobs.context is not None:
+                self._costs.search_begins(self.jobs.tag, self._of_cells)
+        except BaseException:
+            # A Ctrl-C, say: nobody will come to the end of this search.
+            self.jobs.stop()
+            self.forget()
+            raise
 
     def forget(self) -> None:
         """Nothing is said any more."""
@@ -53,16 +62,16 @@ class SearchSpending:
             with self._lock:
                 self._over[cell.jobs.tag] = cell
 
-    def say_all(self, start_ms: int, end_ms: int, *, is_inner: bool) -> None:
+    def say_all(self, start_ms: int, end_ms: int) -> None:
         """Say what the rest of the cells cost, and the whole search. Jobs of nobody in this time
-        count for it, unless it is a search inside of another one.
+        count for it, unless it is a search inside of another one. Busy where Spark is.
         """
         say = self._of_cells()
         if self.jobs.context is None or not self._costs.refresh():
             return
         say()
         total = self._costs.of(self.jobs.tag)
-        if not is_inner:
+        if not self._is_inner:
             total += self._costs.take_others(start_ms, end_ms)
         if total.num_jobs:
             self._emit(SearchCosted(search_id=self._search_id, time_ms=end_ms, cost=total))

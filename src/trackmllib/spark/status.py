@@ -17,6 +17,8 @@ from trackmllib.guard import attempt
 BUS_SECONDS = 2.0
 # Of so many attempts of stages it is remembered that they were counted.
 MOST_COUNTED = 20_000
+# Spark gives numbers to jobs that it cannot submit: one that is not there so often is of no job.
+TRIES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,10 @@ class Busy(Exception):
 
 
 class StatusStore:
-    """The jobs of one SparkContext, each of which is handed out once, after it has ended."""
+    """The jobs of one SparkContext that begin from now on, each handed out once it has ended.
+
+    ``wait`` may be called by any thread, ``ended`` by one at a time.
+    """
 
     def __init__(self, context: Any) -> None:
         self.context = context
@@ -51,30 +56,25 @@ class StatusStore:
         named = jvm.java.lang.Class.forName
         self._jobs = named("org.apache.spark.status.JobDataWrapper")
         self._stages = named("org.apache.spark.status.StageDataWrapper")
+        # The first number that was not seen, and those before it that are still to be read: of jobs
+        # that run, and (with the tries that are left) of those that were not there.
         self._next = scala.dagScheduler().numTotalJobs()
-        self._read: set[int] = set()
-        self._missing: set[int] = set()
+        self._running: set[int] = set()
+        self._missing: dict[int, int] = {}
         self._counted: dict[tuple[int, int], None] = {}
 
-    def ended(self) -> Iterator[Job]:
-        """The jobs that have ended since the last time, once Spark has noted all that happened.
+    def wait(self) -> None:
+        """Wait until Spark has noted all that has happened. Busy where that takes two seconds."""
+        try:
+            self._bus.waitUntilEmpty(int(BUS_SECONDS * 1000))
+        except Exception as error:
+            if _java_class(error) == "TimeoutException":
+                raise Busy(f"Spark has not noted its last jobs after {BUS_SECONDS:g} s") from error
+            raise
 
-        Forgotten where some are missing, Busy where Spark does not get that far in two seconds.
-        """
-        self._wait_for_bus()
-        found = {
-            entry["info"]["jobId"]: entry
-            for entry in self._all(self._store.view(self._jobs).first(self._next))
-        }
-        if self._next < min(found, default=self._next):
-            (oldest,) = self._all(self._store.view(self._jobs).max(1))
-            if oldest["info"]["jobId"] > self._next:
-                raise Forgotten
-        new = [
-            entry
-            for number, entry in sorted(found.items())
-            if entry["info"]["status"] != "RUNNING" and number not in self._read
-        ]
+    def ended(self) -> Iterator[Job]:
+        """The jobs that have ended since the last time. Forgotten where some are missing."""
+        new = [entry for entry in self._unread() if entry["info"]["status"] != "RUNNING"]
         if not new:
             return
         first = min((stage for entry in new for stage in entry["info"]["stageIds"]), default=0)
@@ -83,32 +83,45 @@ class StatusStore:
             stages.setdefault(entry["info"]["stageId"], []).append(entry["info"])
         for entry in new:
             job = entry["info"]
-            self._read.add(job["jobId"])
+            self._running.discard(job["jobId"])
             yield Job(
                 tags=frozenset(job["jobTags"]),
                 submitted_ms=job["submissionTime"] or 0,
                 cost=self._cost(entry, stages),
             )
-        self._go_on(set(found))
 
-    def _wait_for_bus(self) -> None:
-        try:
-            self._bus.waitUntilEmpty(int(BUS_SECONDS * 1000))
-        except Exception as error:
-            if _java_class(error) == "TimeoutException":
-                raise Busy from error
-            raise
+    def _unread(self) -> list[dict[str, Any]]:
+        """What Spark has of the jobs that were not read yet, by number."""
+        earlier = {**dict.fromkeys(self._running, 0), **self._missing}
+        found = {number: entry for number in earlier if (entry := self._one(number)) is not None}
+        found |= {
+            entry["info"]["jobId"]: entry
+            for entry in self._all(self._store.view(self._jobs).first(self._next))
+        }
+        if self._running - found.keys():
+            raise Forgotten
+        end = max(found, default=self._next - 1) + 1
+        absent = set(range(self._next, end)) - found.keys()
+        if absent and self._oldest_ended() > min(absent):
+            raise Forgotten
+        tries = {**dict.fromkeys(absent, TRIES), **self._missing}
+        self._missing = {
+            number: left - 1 for number, left in tries.items() if left > 1 and number not in found
+        }
+        self._next = max(self._next, end)
+        self._running |= found.keys()
+        return [entry for _, entry in sorted(found.items())]
 
-    def _go_on(self, found: set[int]) -> None:
-        """Begin after the jobs that are done. A number that is missing twice is of no job: Spark
-        gives numbers to jobs that it cannot submit.
-        """
-        missing = set(range(self._next, max(found, default=self._next))) - found
-        of_none = missing & self._missing
-        self._missing = missing
-        while self._next in self._read or self._next in of_none:
-            self._read.discard(self._next)
-            self._next += 1
+    def _oldest_ended(self) -> int:
+        """The number of the oldest job that Spark has, but for those that it cannot drop yet."""
+        view = self._store.view(self._jobs).max(len(self._running) + 1)
+        numbers = (entry["info"]["jobId"] for entry in self._all(view))
+        return next((number for number in numbers if number not in self._running), 0)
+
+    def _one(self, number: int) -> dict[str, Any] | None:
+        """What Spark has of one job, None if it has none of that number."""
+        found = self._all(self._store.view(self._jobs).first(number).max(1))
+        return next((entry for entry in found if entry["info"]["jobId"] == number), None)
 
     def _cost(self, entry: dict[str, Any], stages: dict[int, list[dict[str, Any]]]) -> Cost:
         """The sum of a job's stages. One that several jobs share is counted with the first."""

@@ -68,7 +68,9 @@ class SearchWatch:
         self.settings = settings
         self.begun = False
         self.superseded = False
-        self.spending = SearchSpending(search_id, costs, host.clock, self._emit_costs, data)
+        self.spending = SearchSpending(
+            search_id, costs, host.clock, self._emit_costs, data, is_inner=place is not None
+        )
         self._delegates = delegates
         self._host = host
         self._describe = describe
@@ -106,7 +108,8 @@ class SearchWatch:
                 ),
                 self.settings,
             )
-            self._host.remember(self.search_id, self.tuner)
+            with self.guard("remembering the tuner"):
+                self._host.remember(self.search_id, self.tuner)
 
     def returned(self, model: Any, data: Any) -> None:
         """Spark's call returned this model of this data."""
@@ -194,25 +197,36 @@ class SearchWatch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self.guard("taking the labels off Spark's jobs"):
-            self.spending.jobs.stop()
-        if not self.superseded:
-            self._end(error)
-        self.spending.forget()
+        try:
+            with self.guard("taking the labels off Spark's jobs"):
+                self.spending.jobs.stop()
+        finally:
+            try:
+                if not self.superseded:
+                    self._end(error)
+            finally:
+                self.spending.forget()
 
     def _end(self, error: BaseException | None) -> None:
-        """Say how the search ended."""
+        """Say what the search cost, and how it ended."""
         self.begin()
+        with self._lock:
+            self._ended = True
+        now = self._host.clock.now_ms()
+        if error is None or isinstance(error, Exception):
+            try:
+                with self.guard("reading what Spark's jobs cost"):
+                    self.spending.say_all(self._start_ms, now)
+            except BaseException as interrupt:
+                # A Ctrl-C in these moments goes on to the user, and the search ends with it.
+                self._emit_end(now, interrupt)
+                raise
+        self._emit_end(now, error)
+
+    def _emit_end(self, now: int, error: BaseException | None) -> None:
         with self.guard("recording the end of the search"):
-            with self._lock:
-                self._ended = True
             if self._description is None:
                 return
-            now = self._host.clock.now_ms()
-            if error is None or isinstance(error, Exception):
-                with self.guard("reading what Spark's jobs cost"):
-                    is_inner = self.place is not None
-                    self.spending.say_all(self._start_ms, now, is_inner=is_inner)
             if error is not None:
                 self._host.emit(
                     SearchFailed(
@@ -222,7 +236,8 @@ class SearchWatch:
                 return
             averages, deviations = _results_of(self._model, self._description.averaged)
             best = self._winner(averages)
-            self._host.remember(self.search_id, self._model)
+            with self.guard("remembering the model"):
+                self._host.remember(self.search_id, self._model)
             self._model = None
             self._host.emit(
                 SearchFinished(

@@ -22,7 +22,8 @@ _PART = re.compile(
 def with_part(note: str, search_id: str, text: str) -> str:
     """A description with ``text`` in it as what this search says; as it is where a user wrote it.
 
-    Where it gets longer than MLflow takes, the oldest parts of searches are left out.
+    Where it gets longer than MLflow takes, the oldest parts of searches are left out; where the
+    user's own text leaves no room, it stays as it is.
     """
     if note.strip() and _MARK not in note:
         return note
@@ -33,14 +34,16 @@ def with_part(note: str, search_id: str, text: str) -> str:
     else:
         gap = len(standing[0]) - len(standing[0].lstrip("\n"))
         whole = note[: standing.start() + gap] + new + note[standing.end() :]
-    return _shortened(whole, search_id)
+    shortened = _shortened(whole, search_id)
+    return note if shortened is None else shortened
 
 
-def _shortened(note: str, search_id: str) -> str:
+def _shortened(note: str, search_id: str) -> str | None:
+    """The note without the parts that find no room; None if the rest finds none either."""
     while len(note) > MAX_TAG_VALUE:
         parts = list(_PART.finditer(note))
         if not parts:
-            return note[:MAX_TAG_VALUE]
+            return None
         # Its own last of all: of a user's text there may be so much that nothing else fits.
         oldest = min(parts, key=lambda part: part["id"] == search_id)
         note = note[: oldest.start()] + note[oldest.end() :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 
 from trackmllib.clock import Clock
@@ -15,6 +16,8 @@ from trackmllib.view.shown import look
 
 SHOWN_AFTER_SECONDS = 3.0
 DRAWN_EVERY_SECONDS = 0.5
+# Between two looks at a search lies so many times what one takes.
+RESTS = 20
 # The longest that fit() waits for a terminal.
 FINISHED_WITHIN_SECONDS = 2.0
 
@@ -69,10 +72,11 @@ class Progress:
             search.finished.wait(FINISHED_WITHIN_SECONDS)
 
     def _run(self) -> None:
+        rest = 0.0
         while True:
             with self._changed:
                 if not any(search.ended for search in self._searches.values()):
-                    self._changed.wait_for(self._is_time_to_draw, self._every)
+                    self._changed.wait_for(self._is_time_to_draw, max(self._every, rest))
                 if not self._searches:
                     self._thread = None
                     return
@@ -80,8 +84,11 @@ class Progress:
                 ended = [search for search in due if search.ended]
                 for search in due:
                     search.shown = True
+            began = time.monotonic()
             for search in due:
                 search.draw(last=search in ended)
+            # Spark's threads wait while a search is looked at, so a large one is looked at seldom.
+            rest = RESTS * (time.monotonic() - began)
             with self._changed:
                 for search in ended:
                     self._searches.pop(search.result.search_id, None)

@@ -59,6 +59,29 @@ def test_without_a_score_there_is_nothing_to_draw(figure, rows):
         figure(found)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "kind"),
+    [
+        ([2**60, 2**60 + 1], "category"),
+        ([2**60, 2**60 + 1, 1], "category"),
+        ([-1.7e308, 1.7e308], "category"),
+        ([2**60, 2**61], "numeric"),
+    ],
+)
+def test_numbers_that_no_axis_tells_apart_are_categories(numbers, kind):
+    maps = grid(seed=numbers, x=[1, 2], y=[1, 2])
+    found = basis(maps, [[i / 100, i / 99] for i in range(len(maps))])
+    kinds = {panel.key: panel.kind for panel in params(found).panels}
+    assert kinds["seed"] == kind
+    assert len(parallel(found).lines) == len(maps)
+
+
+def test_one_large_number_and_a_param_that_is_not_set_lie_apart():
+    maps = [{**each, **seed} for each in grid(x=[1, 2], y=[1, 2]) for seed in ({"s": 1e17}, {})]
+    found = basis(maps, [[i / 100, i / 99] for i in range(len(maps))])
+    assert {line.places[:-1] for line in parallel(found).lines}
+
+
 def test_values_keep_their_kind():
     maps = grid(
         regParam=[0.001, 0.1, 10.0],

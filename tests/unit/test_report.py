@@ -16,7 +16,7 @@ import pytest
 from tables import FAILURE, grid, searched
 from trackmllib.names import GridNames
 from trackmllib.recorder import files
-from trackmllib.view import extras, report
+from trackmllib.view import draw, extras, report
 from trackmllib.view.results import Results
 from trackmllib.view.runs import Runs
 
@@ -213,7 +213,10 @@ def test_no_figure_is_empty_and_what_is_missing_is_said(case):
     for drawn in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
         assert drawn.count("<path") + drawn.count("<use") > 3
     if not any(math.isfinite(c.average or NAN) for c in search.candidates.values()):
-        assert page.all("svg") == []
+        drawn = [] if case == "empty" else ["When each cell ran"]
+        assert [each["aria-label"].partition(":")[0] for each in page.all("svg")] == drawn
+        assert page.text.count("No setting has a score that is a number.") == 6
+        assert "What is not shown" in page.text
     elif len(maps) == 1:
         assert "A heatmap takes two params that vary." in page.text
     if case == "all equal":
@@ -222,6 +225,17 @@ def test_no_figure_is_empty_and_what_is_missing_is_said(case):
     if case == "one fold":
         assert "one split only" in page.text
         assert "±" not in text.replace("± is", "")
+
+
+def test_an_error_in_one_figure_does_not_cost_the_others(monkeypatch):
+    def broken(basis):
+        raise ZeroDivisionError("<b>float division</b>")
+
+    monkeypatch.setitem(draw.DATA, "cost", broken)
+    page = Page(made(small()))
+    assert len(page.all("svg")) == 6
+    missing = page.text.partition("What is not shown")[2]
+    assert "Cost against score: an error of trackmllib’s, ZeroDivisionError: <b>float" in missing
 
 
 def test_a_thousand_candidates_stay_under_three_megabytes():

@@ -110,6 +110,18 @@ def test_tables_have_heads_and_can_be_sorted_by_key():
     assert page.all("html")[0]["lang"] == "en"
 
 
+def test_the_mark_of_what_is_alike_is_explained_where_it_stands():
+    maps = grid(x=[1, 2, 3])
+    rows = [[0.50, 0.70, 0.90], [0.501, 0.7005, 0.9015], [0.4499, 0.6501, 0.85]]
+    page = Page(made(searched(maps, rows)))
+    said = "cannot be told apart from the best"
+    assert f"≈ {said}. On paper" in page.text
+    assert f"2 ≈ {said} 1" in page.text
+    (tag,) = [each for each in page.all("span") if each.get("aria-hidden")]
+    assert tag["class"] == "tag"
+    assert "≈" not in Page(made(searched(maps[:2], [[0.1, 0.2], [0.8, 0.9]]))).text
+
+
 def test_nothing_is_loaded_and_only_runs_are_linked():
     text = made(small(), runs(small()))
     page = Page(text)

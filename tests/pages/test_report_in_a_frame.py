@@ -1,4 +1,4 @@
-"""The report in a frame as MLflow's artifact pane has it, in a real browser; no server is needed."""
+"""The report in a frame like that of MLflow's artifact pane, in a real browser."""
 
 from __future__ import annotations
 

@@ -92,8 +92,9 @@ def _refit_seconds(result: SearchResult) -> float:
 
     Taken to grow as the data does.
     """
-    best = leader(result)
-    of = result.candidates.values() if best is None else [result.candidates[best.candidate]]
+    leading = leader(result)
+    best = result.best if leading is None or result.best is not None else leading.candidate
+    of = [result.candidates[best]] if best in result.candidates else result.candidates.values()
     fits = [cell.fit_seconds for found in of for cell in found.cells.values() if cell.fit_seconds]
     if not fits:
         return 0.0

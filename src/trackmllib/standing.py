@@ -23,8 +23,9 @@ class Standing:
 
     @property
     def score(self) -> str:
-        """``0.8421 ± 0.006``, or nothing where there is no score."""
-        return "" if self.average is None else score_in_words(self.average, self.deviation)
+        """``0.8421 ± 0.006``, or nothing where there is no score; one fold has no deviation."""
+        deviation = self.deviation if self.folds > 1 else None
+        return "" if self.average is None else score_in_words(self.average, deviation)
 
 
 def standings(result: SearchResult) -> list[Standing]:
@@ -34,7 +35,9 @@ def standings(result: SearchResult) -> list[Standing]:
     time. Then they are compared by the folds that all of them have, or by the first one.
     """
     if _is_settled(result):
-        return [_whole(result, index) for index in result.ranked()]
+        # Also a winner whose average is NaN comes after all that have a score.
+        settled = (_whole(result, index) for index in result.ranked())
+        return sorted(settled, key=lambda each: _rank(each.average))
     begun = sorted(result.candidates)
     scored = [result.candidates[index].scored for index in begun]
     all_begun = len(begun) == len(result.description.candidates)
@@ -43,10 +46,8 @@ def standings(result: SearchResult) -> list[Standing]:
     sign = {True: -1.0, False: 1.0, None: 0.0}[result.description.larger_is_better]
 
     def place(standing: Standing) -> tuple[int, float, int]:
-        average = standing.average
-        if average is None or math.isnan(average):
-            return (2 if average is None else 1, 0.0, standing.candidate)
-        return (0, sign * average, standing.candidate)
+        average, rank = standing.average, _rank(standing.average)
+        return (rank, 0.0 if average is None or rank else sign * average, standing.candidate)
 
     return sorted(found, key=place)
 
@@ -54,18 +55,28 @@ def standings(result: SearchResult) -> list[Standing]:
 def leader(result: SearchResult) -> Standing | None:
     """The winner, or who leads so far; None where there is no score to go by.
 
-    Of a search that was cut short after a candidate was complete, the best complete one.
+    Of a search that was cut short after a candidate was complete, the best complete one. Where the
+    winner's average is NaN, the best of those that have a score.
     """
-    if result.best is not None:
+    if result.best is not None and won_with_nan(result) is None:
         found = result.candidates.get(result.best)
         return None if found is None else _whole(result, result.best)
-    if result.description.larger_is_better is None or result.status == "FINISHED":
+    is_open = result.best is not None or result.status != "FINISHED"
+    if result.description.larger_is_better is None or not is_open:
         # It chooses by a rule of its own.
         return None
     first = next(iter(standings(result)), None)
     if first is None or first.average is None or math.isnan(first.average):
         return None
     return first
+
+
+def won_with_nan(result: SearchResult) -> int | None:
+    """The winner where its average is NaN, which Spark takes for better than every number."""
+    found = None if result.best is None else result.candidates.get(result.best)
+    if found is None or found.average is None or not math.isnan(found.average):
+        return None
+    return result.best
 
 
 def score_in_words(average: float, deviation: float | None = None) -> str:
@@ -78,6 +89,13 @@ def _number(number: float, digits: int) -> str:
     if not math.isfinite(number):
         return str(number).replace("nan", "NaN")
     return f"{number:.{digits}g}" if abs(number) < 10**digits else f"{number:,.0f}"
+
+
+def _rank(average: float | None) -> int:
+    """Scores come first, then NaN, then what has none."""
+    if average is None:
+        return 2
+    return 1 if math.isnan(average) else 0
 
 
 def _is_settled(result: SearchResult) -> bool:

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from tables import FAILURE, INTERRUPTED, grid, searched
+from tables import FAILURE, INTERRUPTED, START, grid, searched
+from trackmllib.events import RefitStarted, SearchFailed
 from trackmllib.names import GridNames
 from trackmllib.view.answer import answer
 from trackmllib.view.compared import compare
@@ -75,6 +76,45 @@ CASES = {
         "x=1 is best: weightedPrecision 0.750 ± 0.050 over 2 folds. "
         "It is being fitted on all the data.",
     ),
+    "NaN while it runs": (
+        {"scores": [[NAN, NAN], [NAN, 0.6], [0.7, None]], "end": None},
+        "Every setting with all its scores has NaN in weightedPrecision, so none is best yet. "
+        "2 of 3 settings are finished.",
+    ),
+    "NaN, then failed": (
+        {"scores": [[NAN, NAN], [NAN, 0.6], [0.7, None]], "end": FAILURE},
+        "The search failed; every setting with all its scores has NaN in weightedPrecision, so "
+        "none is best. 2 of 3 settings had finished. The error was ValueError: no",
+    ),
+    "tied while it runs": (
+        {"scores": [[0.7, 0.8], [0.7, 0.8], [0.7, None]], "end": None},
+        "x=0 is best so far, as one of 2: weightedPrecision 0.750 ± 0.050 over 2 folds. "
+        "2 of 3 settings are finished.",
+    ),
+    "tied in the refit": (
+        {"scores": [[0.7, 0.8], [0.7, 0.8], [0.6, 0.7]], "end": None},
+        "x=0 is best, as one of 2: weightedPrecision 0.750 ± 0.050 over 2 folds. "
+        "It is being fitted on all the data.",
+    ),
+    "tied, then failed": (
+        {"scores": [[0.7, 0.8], [0.7, 0.8], [0.7, None]], "end": FAILURE},
+        "x=0 was best when the search failed, as one of 2: weightedPrecision 0.750 ± 0.050 over "
+        "2 folds. 2 of 3 settings had finished. The error was ValueError: no",
+    ),
+    "another rule": (
+        {"scores": [[0.90, 0.91], [0.80, 0.81], [0.70, 0.71]], "best": 1},
+        "The tuner took x=1: weightedPrecision 0.805 ± 0.005 over 2 folds; the best average has "
+        "x=0: 0.905 ± 0.005.",
+    ),
+    "another rule, tied with others": (
+        {"scores": [[0.9, 0.9], [0.8, 0.8], [0.8, 0.8]], "best": 1},
+        "The tuner took x=1: weightedPrecision 0.8000 ± 0.0000 over 2 folds; the best average has "
+        "x=0: 0.9000 ± 0.0000.",
+    ),
+    "one fold": (
+        {"scores": [[0.5], [0.9], [0.1]]},
+        "x=1 is best: weightedPrecision 0.9000 over 1 fold.",
+    ),
     "nothing yet": (
         {"scores": [[0.5, None], [None, None], [None, None]], "end": None},
         "No setting has all its scores yet: 0 of 3 are finished.",
@@ -115,6 +155,47 @@ def test_each_special_case_has_its_words(case):
     changes, sentence = CASES[case]
     changes = dict(changes)
     assert said(searched(grid(x=range(3)), changes.pop("scores"), **changes)) == sentence
+
+
+def certain(search):
+    found = answer(search, GridNames(search.description.candidates), compare(search))
+    return found.certainty
+
+
+def test_of_what_another_rule_took_nothing_is_said_that_speaks_of_the_best_average():
+    search = searched(grid(x=range(3)), [[0.90, 0.91], [0.80, 0.81], [0.70, 0.71]], best=1)
+    assert certain(search) == ("± is the standard deviation of the scores over the folds.",)
+
+
+@pytest.mark.parametrize(
+    ("failure", "ended"),
+    [
+        (None, "What it took is being fitted on all the data."),
+        (FAILURE, "The search failed. 2 of 2 settings had finished. The error was ValueError: no"),
+        (INTERRUPTED, "The search was interrupted. 2 of 2 settings had finished."),
+    ],
+)
+def test_another_rule_before_the_end(failure, ended):
+    search = searched(grid(x=range(2)), [[0.90, 0.91], [0.80, 0.81]], end=None)
+    search.apply(RefitStarted(search_id="s", time_ms=START, best=1))
+    if failure is not None:
+        search.apply(SearchFailed(search_id="s", time_ms=START, failure=failure))
+    assert said(search).endswith(f"x=0: 0.905 ± 0.005. {ended}")
+
+
+def test_a_refit_that_failed_after_nan_won_says_so():
+    search = searched(grid(x=range(2)), [[NAN, 0.9], [0.8, 0.8]], end=None)
+    search.apply(RefitStarted(search_id="s", time_ms=START, best=0))
+    search.apply(SearchFailed(search_id="s", time_ms=START, failure=FAILURE))
+    assert said(search).endswith(
+        "± 0.0000 over 2 folds. The search failed. The error was ValueError: no"
+    )
+
+
+def test_one_fold_has_no_spread():
+    assert certain(searched(grid(x=range(3)), [[0.5], [0.9], [0.1]])) == (
+        "There is one fold only, so nothing says how far scores vary by chance.",
+    )
 
 
 def test_one_candidate():

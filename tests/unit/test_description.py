@@ -90,6 +90,23 @@ def test_the_ten_best_with_nan_last_and_ties_by_number():
     assert "| NaN" in written(Search(plan(2, folds=1)).all_cells([math.nan, 0.5]))
 
 
+def test_spark_may_take_nan():
+    search = Search(plan(3)).all_cells([0.5, math.nan, 0.25]).refit(1).finish(1)
+    assert (
+        "\n\nSpark took **maxDepth=1, maxBins=1** (NaN); best with a score: "
+        "**maxDepth=0, maxBins=0**: weightedPrecision 0.5 ± 0.062\n\n" in written(search)
+    )
+    assert rows(search) == [f"maxDepth={i}, maxBins={i}" for i in (0, 2, 1)]
+    search = Search(plan(2)).all_cells([math.nan, math.nan]).refit(0).finish(0)
+    assert "\n\nSpark took **maxDepth=0, maxBins=0** (NaN)\n\n" in written(search)
+
+
+def test_one_fold_has_no_deviation():
+    search = Search(plan(2, folds=1)).all_cells([0.5, 0.75]).refit(1).finish(1)
+    assert "±" not in written(search)
+    assert "weightedPrecision 0.75\n" in written(search)
+
+
 def test_smaller_may_be_better():
     search = Search(plan(3, larger_is_better=False)).all_cells([0.5, 0.25, 0.75])
     assert rows(search) == [f"maxDepth={i}, maxBins={i}" for i in (1, 0, 2)]

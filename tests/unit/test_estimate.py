@@ -8,7 +8,7 @@ import pytest
 
 from searching import Search, now, plan
 from trackmllib.estimate import in_words, left_in_words, seconds_left
-from trackmllib.standing import leader, score_in_words, standings
+from trackmllib.standing import leader, score_in_words, standings, won_with_nan
 
 
 def order(search: Search) -> list[int]:
@@ -135,14 +135,27 @@ def test_smaller_is_better_and_ties_go_by_number():
     assert order(search) == [1, 2, 0]
 
 
-def test_nan_leads_only_where_spark_says_so():
+def test_nan_leads_nowhere_and_a_winner_with_nan_is_known():
     search = Search(plan(2)).cell(0, 0, math.nan)
     assert leader(search.result) is None
     search = Search(plan(2)).all_cells([math.nan, 0.5])
     assert leader(search.result).candidate == 1
+    assert won_with_nan(search.result) is None
+    for _ in (search.refit(0), search.finish(0)):
+        assert leader(search.result).candidate == 1
+        assert won_with_nan(search.result) == 0
+        assert order(search) == [1, 0]
+    search = Search(plan(2)).all_cells([math.nan, math.nan]).refit(0).finish(0)
+    assert (leader(search.result), won_with_nan(search.result)) == (None, 0)
+
+
+def test_the_refit_is_that_of_the_winner_whatever_its_score():
+    search = Search(plan(2)).cell(0, 0, math.nan, seconds=4.0).cell(1, 0, 0.5, seconds=8.0)
+    for fold in (1, 2):
+        search.cell(0, fold, math.nan, seconds=4.0).cell(1, fold, 0.5, seconds=8.0)
     search.refit(0)
-    assert leader(search.result).candidate == 0
-    assert leader(search.result).score == "NaN ± 0.062"
+    # Three quarters of a cell is its fit, on two thirds of the data.
+    assert seconds_left(search.result, now(1.0)) == pytest.approx(4.5)
 
 
 def test_nobody_leads_where_it_is_not_known_which_way_is_better():

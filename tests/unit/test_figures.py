@@ -8,6 +8,7 @@ import random
 import pytest
 
 from tables import FAILURE, grid, searched, stage
+from trackmllib.view import draw, words
 from trackmllib.view.figures.basis import Basis, NothingToDraw
 from trackmllib.view.figures.cost import cost
 from trackmllib.view.figures.importance import importance
@@ -57,6 +58,60 @@ def test_without_a_score_there_is_nothing_to_draw(figure, rows):
     found = basis(grid(x=[1, 2], y=[1, 2]), rows, end=FAILURE)
     with pytest.raises(NothingToDraw, match="No setting has a score"):
         figure(found)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kind"),
+    [
+        ([2**60, 2**60 + 1], "category"),
+        ([2**60, 2**60 + 1, 1], "category"),
+        ([-1.7e308, 1.7e308], "category"),
+        ([2**60, 2**61], "numeric"),
+    ],
+)
+def test_numbers_that_no_axis_tells_apart_are_categories(numbers, kind):
+    maps = grid(seed=numbers, x=[1, 2], y=[1, 2])
+    found = basis(maps, [[i / 100, i / 99] for i in range(len(maps))])
+    kinds = {panel.key: panel.kind for panel in params(found).panels}
+    assert kinds["seed"] == kind
+    assert len(parallel(found).lines) == len(maps)
+
+
+def test_one_large_number_and_a_param_that_is_not_set_lie_apart():
+    maps = [{**each, **seed} for each in grid(x=[1, 2], y=[1, 2]) for seed in ({"s": 1e17}, {})]
+    found = basis(maps, [[i / 100, i / 99] for i in range(len(maps))])
+    assert {line.places[:-1] for line in parallel(found).lines}
+
+
+def drawn_with_long_texts(kind):
+    maps = grid(x=[f"🎉日{i}" * 20 for i in range(5)], y=["🎉" * 30, "é" * 60], z=[1, 2])
+    rows = [[i / 50, i / 51] for i in range(len(maps))]
+    figure = draw.figure(basis(maps, rows, metric="a_metric_of_more_than_25_letters"), kind)
+    figure.draw_without_rendering()
+    return [axes for axes in figure.axes if axes.get_visible()]
+
+
+def test_wide_letters_leave_room_for_heatmaps():
+    for axes in drawn_with_long_texts("heatmaps"):
+        inches = axes.get_window_extent().height / axes.figure.dpi
+        assert inches > 0.2 * len(axes.get_yticks())
+        shown = [label.get_text() for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+        assert max(map(words.cells, shown)) <= 18
+
+
+def test_the_name_of_the_metric_is_no_longer_than_its_panel():
+    for axes in drawn_with_long_texts("params"):
+        label, panel = axes.yaxis.label.get_window_extent(), axes.get_window_extent()
+        assert label.height <= panel.height * 1.02
+        assert panel.height / axes.figure.dpi > 1.5
+
+
+def test_texts_are_cut_by_their_width():
+    assert [words.cells(text) for text in ("abc", "日本", "🎉", "e\u0301", "")] == [3, 4, 2, 1, 0]
+    assert words.fitted("abcdef", 6) == "abcdef"
+    assert words.fitted("abcdefg", 6) == "abcde…"
+    assert words.fitted("日本語", 5) == "日本…"
+    assert words.fitted("日本語日", 6) == "日本…"
 
 
 def test_values_keep_their_kind():

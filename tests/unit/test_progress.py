@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import math
 import subprocess
 import sys
 import threading
@@ -14,14 +15,16 @@ import pytest
 import tqdm
 
 from screen import on_screen, terminal
-from searching import CTRL_C, Search, plan
+from searching import CTRL_C, Search, now, plan
 from trackmllib.events import Place
+from trackmllib.names import GridNames
 from trackmllib.operations import Destination
 from trackmllib.session import Session
 from trackmllib.settings import Settings
 from trackmllib.testing import FakeClock, InMemoryStore
 from trackmllib.view import bars, progress
 from trackmllib.view.progress import Progress
+from trackmllib.view.shown import look
 
 BEST = "best 0.5 (maxDepth=0, maxBins=0)"
 
@@ -134,6 +137,20 @@ def test_nothing_where_silence_is_wanted(watched, log, settings):
     watched.advance(60)
     watched.end(search.fail())
     assert log.getvalue() == ""
+
+
+def test_where_spark_takes_nan_the_best_score_is_said_too():
+    def words(search):
+        result = search.result
+        return look(result, GridNames(result.description.candidates), now(12)).words
+
+    search = Search(plan(2)).all_cells([0.5, math.nan]).refit(1).finish(1)
+    assert words(search) == (
+        "6 of 6 cells, finished in 12 s, Spark took maxDepth=1, maxBins=1 (NaN), "
+        "best with a score 0.5 ± 0.062 (maxDepth=0, maxBins=0)"
+    )
+    search = Search(plan(1)).all_cells([math.nan]).refit(0).finish(0)
+    assert words(search).endswith("finished in 12 s, Spark took maxDepth=0, maxBins=0 (NaN)")
 
 
 def test_values_cannot_write_control_characters(watched, log):

@@ -16,7 +16,7 @@ import pytest
 from tables import FAILURE, grid, searched
 from trackmllib.names import GridNames
 from trackmllib.recorder import files
-from trackmllib.view import extras, report
+from trackmllib.view import draw, extras, report
 from trackmllib.view.results import Results
 from trackmllib.view.runs import Runs
 
@@ -108,6 +108,18 @@ def test_tables_have_heads_and_can_be_sorted_by_key():
     assert all(each["type"] == "button" for each in buttons)
     assert [th["aria-sort"] for th in page.all("th") if "aria-sort" in th] == ["ascending"]
     assert page.all("html")[0]["lang"] == "en"
+
+
+def test_the_mark_of_what_is_alike_is_explained_where_it_stands():
+    maps = grid(x=[1, 2, 3])
+    rows = [[0.50, 0.70, 0.90], [0.501, 0.7005, 0.9015], [0.4499, 0.6501, 0.85]]
+    page = Page(made(searched(maps, rows)))
+    said = "cannot be told apart from the best"
+    assert f"≈ {said}. On paper" in page.text
+    assert f"2 ≈ {said} 1" in page.text
+    (tag,) = [each for each in page.all("span") if each.get("aria-hidden")]
+    assert tag["class"] == "tag"
+    assert "≈" not in Page(made(searched(maps[:2], [[0.1, 0.2], [0.8, 0.9]]))).text
 
 
 def test_nothing_is_loaded_and_only_runs_are_linked():
@@ -213,7 +225,10 @@ def test_no_figure_is_empty_and_what_is_missing_is_said(case):
     for drawn in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
         assert drawn.count("<path") + drawn.count("<use") > 3
     if not any(math.isfinite(c.average or NAN) for c in search.candidates.values()):
-        assert page.all("svg") == []
+        drawn = [] if case == "empty" else ["When each cell ran"]
+        assert [each["aria-label"].partition(":")[0] for each in page.all("svg")] == drawn
+        assert page.text.count("No setting has a score that is a number.") == 6
+        assert "What is not shown" in page.text
     elif len(maps) == 1:
         assert "A heatmap takes two params that vary." in page.text
     if case == "all equal":
@@ -222,6 +237,17 @@ def test_no_figure_is_empty_and_what_is_missing_is_said(case):
     if case == "one fold":
         assert "one split only" in page.text
         assert "±" not in text.replace("± is", "")
+
+
+def test_an_error_in_one_figure_does_not_cost_the_others(monkeypatch):
+    def broken(basis):
+        raise ZeroDivisionError("<b>float division</b>")
+
+    monkeypatch.setitem(draw.DATA, "cost", broken)
+    page = Page(made(small()))
+    assert len(page.all("svg")) == 6
+    missing = page.text.partition("What is not shown")[2]
+    assert "Cost against score: an error of trackmllib’s, ZeroDivisionError: <b>float" in missing
 
 
 def test_a_thousand_candidates_stay_under_three_megabytes():

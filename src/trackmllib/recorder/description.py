@@ -14,7 +14,7 @@ from trackmllib.events import CellScored, Event
 from trackmllib.names import GridNames
 from trackmllib.operations import Describe
 from trackmllib.search_result import SearchResult, Status
-from trackmllib.standing import Standing, leader, standings
+from trackmllib.standing import leader, standings, won_with_nan
 
 MOST_CHARACTERS = 4000
 MOST_ROWS = 10
@@ -101,7 +101,13 @@ def _state(result: SearchResult, time_ms: int) -> str:
 
 
 def _best(result: SearchResult, grid: GridNames, length: int) -> str:
-    best = leader(result)
+    best, taken = leader(result), won_with_nan(result)
+    if taken is not None:
+        took = f"Spark took **{_setting(result, grid, taken, length)}** (NaN)"
+        if best is None:
+            return took
+        setting = _setting(result, grid, best.candidate, length)
+        return f"{took}; best with a score: **{setting}**: {_metric(result)} {best.score}"
     if best is None:
         return ""
     folds = result.folds
@@ -109,12 +115,12 @@ def _best(result: SearchResult, grid: GridNames, length: int) -> str:
     if best.folds < folds:
         so_far = f" after {best.folds} of {folds} folds"
     score = f": {_metric(result)} {best.score}" if best.score else ""
-    return f"Best{so_far}: **{_setting(result, grid, best, length)}**{score}"
+    return f"Best{so_far}: **{_setting(result, grid, best.candidate, length)}**{score}"
 
 
 def _table(result: SearchResult, grid: GridNames, length: int) -> str:
     rows = [
-        f"| {place} | {_setting(result, grid, standing, length)} | {standing.score} "
+        f"| {place} | {_setting(result, grid, standing.candidate, length)} | {standing.score} "
         f"| {result.candidates[standing.candidate].scored} of {result.folds} |"
         for place, standing in enumerate(standings(result)[:MOST_ROWS], start=1)
         if standing.average is not None
@@ -125,9 +131,9 @@ def _table(result: SearchResult, grid: GridNames, length: int) -> str:
     return "\n".join([head, "|---|---|---|---|", *rows])
 
 
-def _setting(result: SearchResult, grid: GridNames, standing: Standing, length: int) -> str:
-    candidate = result.description.candidates[standing.candidate]
-    return _escaped(limits.cut(names.child_run(candidate, grid), length))
+def _setting(result: SearchResult, grid: GridNames, candidate: int, length: int) -> str:
+    name = names.child_run(result.description.candidates[candidate], grid)
+    return _escaped(limits.cut(name, length))
 
 
 def _metric(result: SearchResult) -> str:

@@ -41,9 +41,11 @@ def answer(search: SearchResult, grid: GridNames, comparison: Comparison) -> Ans
     if math.isnan(found.average):
         return _nan(search, grid, best, averages)
     sentence = _sentence(search, grid, best, averages)
+    # Where the best average is another one's, nothing is said of what lies near to what was taken.
+    compared = len(averages) if _better(search, best, averages) is None else 1
     return Answer(
         sentence=sentence,
-        certainty=tuple(_certainty(search, found, comparison, len(averages))),
+        certainty=tuple(_certainty(search, found, comparison, compared)),
         best=best,
     )
 
@@ -53,22 +55,24 @@ def _sentence(search: SearchResult, grid: GridNames, best: int, averages: dict[i
     name = _name(search, grid, best)
     scored = _scored(search, found)
     total = len(search.description.candidates)
+    better = _better(search, best, averages)
+    if better is not None:
+        return _by_another_rule(search, grid, best, better)
+    same = [index for index, average in averages.items() if average == found.average]
+    tied = f", as one of {len(same):,}" if len(same) > 1 else ""
     if search.status == "RUNNING":
-        done = search.candidates_finished
-        if done < total:
-            return f"{name} is best so far: {scored}. {done:,} of {total:,} settings are finished."
-        return f"{name} is best: {scored}. It is being fitted on all the data."
+        if search.candidates_finished < total:
+            return f"{name} is best so far{tied}: {scored}. {_finished(search)}"
+        return f"{name} is best{tied}: {scored}. It is being fitted on all the data."
     if search.status != "FINISHED":
-        stopped = "was interrupted" if search.status == "KILLED" else "failed"
         return (
-            f"{name} was best when the search {stopped}: {scored}. "
+            f"{name} was best when the search {_stopped(search)}{tied}: {scored}. "
             f"{_finished(search)}{_error(search)}"
         )
     if search.description.larger_is_better is None:
         return f"Spark took {name}: {scored}. Whether larger is better is not known."
     if total == 1:
         return f"{name} is the only setting: {scored}."
-    same = [index for index, average in averages.items() if average == found.average]
     if len(same) == total:
         return (
             f"All {total:,} settings have the same score: {scored}. Spark takes the first, {name}."
@@ -85,6 +89,27 @@ def _sentence(search: SearchResult, grid: GridNames, best: int, averages: dict[i
         f"{words.count(near, 'setting')} {'is' if near == 1 else 'are'}" if near else "no other is"
     )
     return f"{name} is best: {scored}; {others} within its spread."
+
+
+def _better(search: SearchResult, best: int, averages: dict[int, float]) -> int | None:
+    """The best average, where what was taken has another: a subclass chose by a rule of its own."""
+    leader = _leader(search, averages)
+    if leader is None or best not in averages or averages[leader] == averages[best]:
+        return None
+    return leader
+
+
+def _by_another_rule(search: SearchResult, grid: GridNames, taken: int, better: int) -> str:
+    found, other = search.candidates[taken], search.candidates[better]
+    text = (
+        f"The tuner took {_name(search, grid, taken)}: {_scored(search, found)}; the best average "
+        f"has {_name(search, grid, better)}: {_score(search, other)}."
+    )
+    if search.status == "RUNNING":
+        return f"{text} What it took is being fitted on all the data."
+    if search.status != "FINISHED":
+        return f"{text} The search {_stopped(search)}. {_finished(search)}{_error(search)}"
+    return text
 
 
 def within_spread(search: SearchResult, best: int) -> int | None:
@@ -105,7 +130,7 @@ def _certainty(
     search: SearchResult, found: CandidateResult, comparison: Comparison, averages: int
 ) -> list[str]:
     sentences = []
-    if found.deviation is not None:
+    if found.deviation is not None and search.folds > 1:
         sentences.append(PLUS_MINUS + (WITHIN if averages > 1 else "") + ".")
     if averages < 2:
         return sentences
@@ -150,6 +175,8 @@ def _nan(search: SearchResult, grid: GridNames, best: int, averages: dict[int, f
         found = search.candidates[other]
         sentence += f" Of those with a score, {_name(search, grid, other)} is best: "
         sentence += f"{_scored(search, found)}."
+    if search.failure is not None:
+        sentence += f" The search {_stopped(search)}.{_error(search)}"
     return Answer(sentence=sentence, certainty=(_ON_NAN,), best=other)
 
 
@@ -161,12 +188,19 @@ _ON_NAN = (
 
 def _without_best(search: SearchResult, grid: GridNames, averages: dict[int, float]) -> str:
     total = len(search.description.candidates)
+    every = f"every setting with all its scores has NaN in {_metric(search)}, so none is best"
+    all_nan = not averages and any(each.average is not None for each in search.candidates.values())
     if search.status == "RUNNING":
-        if averages and search.description.larger_is_better is None:
+        if averages:
             return f"Whether larger is better is not known, so none is best. {_finished(search)}"
-        return f"No setting has all its scores yet: 0 of {total:,} are finished."
+        if all_nan:
+            return f"{every[0].upper()}{every[1:]} yet. {_finished(search)}"
+        done = search.candidates_finished
+        return f"No setting has all its scores yet: {done:,} of {total:,} are finished."
     if search.status != "FINISHED":
-        stopped = "was interrupted" if search.status == "KILLED" else "failed"
+        stopped = _stopped(search)
+        if all_nan:
+            return f"The search {stopped}; {every}. {_finished(search)}{_error(search)}"
         if averages:
             return (
                 f"The search {stopped}; which setting was best is not known. {_finished(search)}"
@@ -184,7 +218,12 @@ def _without_best(search: SearchResult, grid: GridNames, averages: dict[int, flo
 
 def _finished(search: SearchResult) -> str:
     total = len(search.description.candidates)
-    return f"{search.candidates_finished:,} of {total:,} settings had finished."
+    had = "are" if search.status == "RUNNING" else "had"
+    return f"{search.candidates_finished:,} of {total:,} settings {had} finished."
+
+
+def _stopped(search: SearchResult) -> str:
+    return "was interrupted" if search.status == "KILLED" else "failed"
 
 
 def _error(search: SearchResult) -> str:
@@ -204,8 +243,16 @@ def _scored(search: SearchResult, found: CandidateResult) -> str:
     else:
         where = f"over {words.count(search.folds, 'fold')}"
     smaller = " (smaller is better)" if description.larger_is_better is False else ""
-    metric = words.visible(description.metric, 60)
-    return f"{metric} {words.score(found.average, found.deviation)} {where}{smaller}".rstrip()
+    return f"{_metric(search)} {_score(search, found)} {where}{smaller}".rstrip()
+
+
+def _score(search: SearchResult, found: CandidateResult) -> str:
+    """``0.842 ± 0.006``; one fold has no deviation."""
+    return words.score(found.average, found.deviation if search.folds > 1 else None)
+
+
+def _metric(search: SearchResult) -> str:
+    return words.visible(search.description.metric, 60)
 
 
 def _name(search: SearchResult, grid: GridNames, index: int) -> str:

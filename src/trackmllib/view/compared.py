@@ -49,7 +49,9 @@ def compare(search: SearchResult) -> Comparison:
     def silent(sentence: str) -> Comparison:
         return Comparison(best=best, silence=sentence)
 
-    if not search.description.averaged or search.folds < 2:
+    if search.description.averaged and search.folds < 2:
+        return silent("There is one fold only, so nothing says how far scores vary by chance.")
+    if not search.description.averaged:
         return silent(
             "There is one split only, so nothing says how far scores vary by chance; "
             "a CrossValidator would tell."

@@ -80,13 +80,15 @@ def _figures(basis: Basis) -> tuple[list[dict[str, Any]], list[str]]:
     from markupsafe import Markup
 
     made, absent = [], []
-    if not basis.averages:
-        return [], []
     for kind, heading in HEADINGS.items():
         try:
             drawn, finding = draw.svg(basis, kind, heading)
         except NothingToDraw as reason:
             absent.append(f"{heading}: {reason}")
+            continue
+        except Exception as error:  # noqa: BLE001 - one figure shall not cost the whole report
+            said = words.visible(f"{type(error).__name__}: {error}", 200)
+            absent.append(f"{heading}: an error of trackmllib’s, {said}")
             continue
         caveat = getattr(draw.DATA[kind](basis), "caveat", None) if kind == "importance" else None
         made.append(
@@ -143,7 +145,7 @@ def _best(basis: Basis) -> dict[str, Any] | None:
             for setting in settings
         ],
         "metric": basis.metric,
-        "score": words.score(found.average, found.deviation),
+        "score": words.score(found.average, found.deviation if basis.search.folds > 1 else None),
     }
 
 

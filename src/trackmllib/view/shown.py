@@ -8,7 +8,7 @@ from trackmllib import names
 from trackmllib.estimate import in_words, left_in_words, seconds_left
 from trackmllib.names import GridNames
 from trackmllib.search_result import SearchResult
-from trackmllib.standing import leader
+from trackmllib.standing import leader, won_with_nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +56,13 @@ def _running(result: SearchResult, grid: GridNames, now_ms: int) -> list[str]:
 
 
 def _best(result: SearchResult, grid: GridNames) -> list[str]:
-    best = leader(result)
+    def name(candidate: int) -> str:
+        return names.child_run(result.description.candidates[candidate], grid)
+
+    best, taken = leader(result), won_with_nan(result)
+    words = [] if taken is None else [f"Spark took {name(taken)} (NaN)"]
     if best is None:
-        return []
-    setting = names.child_run(result.description.candidates[best.candidate], grid)
-    return [f"best {best.score} ({setting})" if best.score else f"best {setting}"]
+        return words
+    which = "best" if taken is None else "best with a score"
+    setting = name(best.candidate)
+    return [*words, f"{which} {best.score} ({setting})" if best.score else f"{which} {setting}"]

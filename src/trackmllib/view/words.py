@@ -77,6 +77,30 @@ def visible(text: str, limit: int) -> str:
     return limits.cut(kept, limit)
 
 
+def cells(text: str) -> int:
+    """How wide a text is, in letters of usual width: an emoji or a Chinese letter takes two."""
+    return sum(map(_cells, text))
+
+
+def fitted(text: str, room: int) -> str:
+    """The text, its end replaced by ``…`` where it is wider than so many letters."""
+    if cells(text) <= room:
+        return text
+    kept = ""
+    for each in text:
+        room -= _cells(each)
+        if room < 1:
+            break
+        kept += each
+    return kept + "…"
+
+
+def _cells(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
 def _magnitude(value: float) -> int:
     """How many digits stand before the point; 0 for 0.5, -2 for 0.001."""
     return 1 if value == 0 else math.floor(math.log10(abs(value))) + 1

@@ -17,6 +17,8 @@ from trackmllib.view.figures.parallel import Line, Parallel
 _MOST_SHARES = 12
 # How many letters are as wide as half a figure and as a whole one.
 _NARROW, _WIDE = 46, 105
+# How many letters wide a label of a row or column may be.
+_LABEL = 18
 
 
 def heatmaps(data: Heatmaps, metric: str, places: int, look: Look) -> Any:
@@ -25,27 +27,45 @@ def heatmaps(data: Heatmaps, metric: str, places: int, look: Look) -> Any:
     across = 2 if narrow else 1
     down = -(-len(data.maps) // across)
     rows = [data.maps[i * across : (i + 1) * across] for i in range(down)]
-    heights = [0.9 + 0.36 * max(len(each.rows) for each in row) for row in rows]
+    wide = across == 1
+    heights = [max(_height(each, wide) for each in row) for row in rows]
     figure = looks.figure(look, sum(heights) + 0.3)
     grid = figure.subplots(down, across, squeeze=False, gridspec_kw={"height_ratios": heights})
     cells = [axes for row in grid for axes in row]
     for axes, each in zip(cells, data.maps, strict=False):
-        _heatmap(axes, each, data, places, look, wide=across == 1)
+        _heatmap(axes, each, data, places, look, wide=wide)
     for axes in cells[len(data.maps) :]:
         axes.set_visible(False)
     looks.heading(
         figure,
         look,
-        f"mean {metric}, the stronger the colour the larger; the frame marks the best setting",
+        f"mean {words.fitted(metric, 28)}, the stronger the colour the larger; "
+        "the frame marks the best setting",
     )
     return figure
+
+
+def _height(data: Heatmap, wide: bool) -> float:
+    below = looks.tick_height(_labels(data)) if _is_crowded(data, wide) else 0.0
+    return 0.9 + 0.36 * len(data.rows) + below
+
+
+def _labels(data: Heatmap) -> list[str]:
+    return [words.fitted(text, _LABEL) for text in data.columns]
+
+
+def _is_crowded(data: Heatmap, wide: bool) -> bool:
+    """Whether the labels of the columns run into one another unless they are turned."""
+    return len(data.columns) * max(map(words.cells, _labels(data))) > (76 if wide else 36)
 
 
 def _length(data: Heatmap, places: int) -> int:
     """How many letters wide a map is if each field holds its number."""
     numbers = [words.number(mean, places) for row in data.means for mean in row if mean is not None]
     longest = max(len(number) for number in numbers)
-    return max(len(text) for text in data.rows) + len(data.columns) * (longest + 1)
+    return max(min(words.cells(text), _LABEL) for text in data.rows) + len(data.columns) * (
+        longest + 1
+    )
 
 
 def _heatmap(
@@ -87,15 +107,15 @@ def _heatmap(
         )
     axes.set_xlim(-0.52, len(data.columns) - 0.48)
     axes.set_ylim(-0.52, len(data.rows) - 0.48)
-    crowded = len(data.columns) * max(len(text) for text in data.columns) > (76 if wide else 36)
+    crowded = _is_crowded(data, wide)
     axes.set_xticks(
         range(len(data.columns)),
-        labels=[look.text(text) for text in data.columns],
+        labels=[look.text(text, _LABEL) for text in data.columns],
         rotation=35 if crowded else 0,
         ha="right" if crowded else "center",
         rotation_mode="anchor" if crowded else "default",
     )
-    axes.set_yticks(range(len(data.rows)), labels=[look.text(text) for text in data.rows])
+    axes.set_yticks(range(len(data.rows)), labels=[look.text(text, _LABEL) for text in data.rows])
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)

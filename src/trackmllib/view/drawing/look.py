@@ -6,7 +6,7 @@ of the user's rcParams is changed: a figure takes its look from here, not from t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -45,8 +45,10 @@ class Look:
     any_glyph: bool
 
     def text(self, text: str, limit: int = 60) -> str:
-        """A text as matplotlib takes it: on one line, cut, and no formula in it."""
-        shown = words.visible(text, limit)
+        """A text as matplotlib takes it: on one line, no wider than so many letters, and no formula
+        in it.
+        """
+        shown = words.fitted(words.visible(text, limit), limit)
         if not self.any_glyph:
             known = _glyphs()
             shown = "".join(each if ord(each) in known else MISSING for each in shown)
@@ -157,6 +159,11 @@ def logarithmic(axes: Any) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
+
+
+def tick_height(labels: Iterable[str]) -> float:
+    """How many inches labels take below an axis when they are turned by 35 degrees."""
+    return 0.045 * max(map(words.cells, labels), default=0)
 
 
 def heading(figure: Any, look: Look, text: str) -> None:

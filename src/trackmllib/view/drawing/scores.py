@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
+from trackmllib.view import words
 from trackmllib.view.drawing import look as looks
 from trackmllib.view.drawing.look import Look
 from trackmllib.view.figures.levels import Level
@@ -15,6 +16,9 @@ from trackmllib.view.figures.scores import Row, Scores
 
 _MOST_LABELS = 12
 _MANY = 300
+# Beside a panel there is room for so many letters.
+_MOST_OF_METRIC = 20
+_MOST_OF_LABEL = 14
 
 
 def scores(data: Scores, metric: str, look: Look) -> Any:
@@ -81,15 +85,22 @@ def params(data: Params, metric: str, look: Look) -> Any:
     """A panel for each param, all on the same scale of scores."""
     across = min(len(data.panels), 2)
     down = -(-len(data.panels) // across)
-    figure = looks.figure(look, 2.7 * down + 0.2)
-    grid = figure.subplots(down, across, sharey=True, squeeze=False)
+    below = [
+        max(_below(panel) for panel in data.panels[i * across : (i + 1) * across])
+        for i in range(down)
+    ]
+    heights = [2.7 + each for each in below]
+    figure = looks.figure(look, sum(heights) + 0.2)
+    grid = figure.subplots(
+        down, across, sharey=True, squeeze=False, gridspec_kw={"height_ratios": heights}
+    )
     cells = [axes for row in grid for axes in row]
     for axes, panel in zip(cells, data.panels, strict=False):
         _panel(axes, panel, look)
     for axes in cells[len(data.panels) :]:
         axes.set_visible(False)
     for row in grid:
-        row[0].set_ylabel(look.text(metric, 30))
+        row[0].set_ylabel(look.text(metric, _MOST_OF_METRIC))
     handles = [
         Line2D([], [], color=look.alike, linewidth=2, label="mean"),
         Line2D(
@@ -144,24 +155,45 @@ def _apart_points(points: list[Point]) -> list[Point]:
 
 
 def _ticks(axes: Any, panel: Panel, look: Look) -> None:
-    """The values themselves, of many numbers only some."""
-    positions, levels = list(panel.positions), list(panel.levels)
-    if len(positions) > _MOST_LABELS and panel.kind in ("numeric", "log"):
-        if not any(level.number is None for level in levels):
-            return
-        positions, levels = positions[-1:], levels[-1:]
-    if panel.kind in ("numeric", "log"):
-        positions, levels = _apart(positions, levels, log=panel.kind == "log")
-    step = max(1, -(-len(positions) // _MOST_LABELS))
-    longest = max(len(level.short) for level in levels)
-    crowded = min(longest, 14) * min(len(positions), _MOST_LABELS) > 44
+    positions, levels = _labelled(panel)
+    if not levels:
+        return
+    crowded = _is_crowded(levels)
+    limit = _MOST_OF_LABEL if crowded else 20
     axes.set_xticks(
-        positions[::step],
-        labels=[look.text(level.short, 14 if crowded else 20) for level in levels[::step]],
+        positions,
+        labels=[look.text(level.short, limit) for level in levels],
         rotation=35 if crowded else 0,
         ha="right" if crowded else "center",
         rotation_mode="anchor" if crowded else "default",
     )
+
+
+def _below(panel: Panel) -> float:
+    """How many inches its labels need beyond those of usual ones."""
+    _, levels = _labelled(panel)
+    if not levels or not _is_crowded(levels):
+        return 0.0
+    return looks.tick_height(words.fitted(level.short, _MOST_OF_LABEL) for level in levels)
+
+
+def _labelled(panel: Panel) -> tuple[list[float], list[Level]]:
+    """The values themselves, of many numbers only some; none where the axis says them."""
+    positions, levels = list(panel.positions), list(panel.levels)
+    if len(positions) > _MOST_LABELS and panel.kind in ("numeric", "log"):
+        if not any(level.number is None for level in levels):
+            return [], []
+        positions, levels = positions[-1:], levels[-1:]
+    if panel.kind in ("numeric", "log"):
+        positions, levels = _apart(positions, levels, log=panel.kind == "log")
+    step = max(1, -(-len(positions) // _MOST_LABELS))
+    return positions[::step], levels[::step]
+
+
+def _is_crowded(levels: list[Level]) -> bool:
+    """Whether the labels run into one another unless they are turned."""
+    longest = max(words.cells(level.short) for level in levels)
+    return min(longest, _MOST_OF_LABEL) * len(levels) > 44
 
 
 def _apart(
@@ -172,7 +204,7 @@ def _apart(
     span = places[-1] - places[0]
     kept: list[int] = []
     for i in reversed(range(len(places))):
-        room = 0.02 * (1 + len(levels[i].short))
+        room = 0.02 * (1 + words.cells(levels[i].short))
         if not kept or places[kept[-1]] - places[i] >= room * span:
             kept.append(i)
     return [positions[i] for i in kept], [levels[i] for i in kept]

@@ -16,6 +16,8 @@ Kind = Literal["numeric", "log", "boolean", "category", "stage"]
 UNSET = "not set"
 # From two powers of ten on, values are read on a logarithmic scale.
 LOG_SPAN = 100.0
+# The distance of two numbers, and some room beside them, is a double too.
+_LARGEST = 1e307
 MAX_NUMBER = 7
 RANGE = " – "
 
@@ -178,6 +180,9 @@ def _kind(values: list[Any]) -> Kind:
         return "boolean"
     if values and all(_is_number(value) for value in values):
         numbers = [float(value) for value in values]
+        if len(set(numbers)) < len(numbers) or max(map(abs, numbers)) > _LARGEST:
+            # No axis of doubles tells them apart.
+            return "category"
         if min(numbers) > 0 and max(numbers) >= LOG_SPAN * min(numbers) and len(numbers) > 2:
             return "log"
         return "numeric"

@@ -91,7 +91,7 @@ def positions(param: Param) -> tuple[float, ...]:
     low, high = min(numbers), max(numbers)
     if param.kind == "log":
         return (*numbers, high * (high / low) ** 0.2)
-    return (*numbers, high + ((high - low) * 0.2 or 1.0))
+    return (*numbers, high + ((high - low) * 0.2 or max(1.0, abs(high) * 0.2)))
 
 
 def _panel(basis: Basis, param: Param) -> Panel:

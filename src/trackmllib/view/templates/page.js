@@ -23,3 +23,14 @@ document.querySelectorAll("table.sortable").forEach(function (table) {
     });
   });
 });
+// MLflow shows a page in a frame whose sandbox lets no link open, and only the browser's console says so.
+if (window.origin === "null" && window.parent !== window) {
+  document.querySelectorAll("a[target]").forEach(function (link) {
+    var note = document.getElementById("pane");
+    note.hidden = false;
+    link.addEventListener("click", function () {
+      note.lastElementChild.textContent = link.href;
+      note.scrollIntoView({ block: "nearest" });
+    });
+  });
+}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from types import SimpleNamespace
 
 import mlflow
 import pytest
 from py4j.protocol import Py4JJavaError
+from pyspark.ml import tuning
 from pyspark.ml.classification import LogisticRegression, OneVsRest
 from pyspark.ml.evaluation import MulticlassClassificationEvaluator
-from pyspark.ml.tuning import CrossValidator
+from pyspark.ml.tuning import CrossValidator, CrossValidatorModel
 
 import trackmllib
 from searches import stub_search, tree_search
@@ -221,14 +223,23 @@ def test_a_search_in_a_cell_counts_for_itself_and_for_the_cell(
 ):
     inner = tree_search(numFolds=2)
     estimator = SearchingEstimator(inner)
-    stub_search(est=estimator, xs=[1.0], numFolds=2).fit(points)
+    evaluator = StubEvaluator(call=lambda _: points.count())
+    stub_search(est=estimator, xs=[1.0], eva=evaluator, numFolds=2).fit(points)
     jobs = jobs_since()
+    # After the inner search the cell around it goes on under its own name.
+    assert {"x=1.0 · fold 1/2 · evaluate", "x=1.0 · fold 2/2 · evaluate"} <= {
+        job.description for job in jobs
+    }
     main = recorded.only_main_run()
     assert costs(main) == totals(jobs)
     (child,) = recorded.children(main)
     of_inner = [costs(run) for run in recorded.inner(child)]
     assert len(of_inner) == 2
-    assert {name: sum(of[name] for of in of_inner) for name in NAMES} == summed(recorded, [child])
+    in_cells = [job for job in jobs if job.description.startswith("x=1.0 · fold ")]
+    assert summed(recorded, [child]) == totals(in_cells)
+    # Those of the inner searches carry tags of both.
+    of_inner_too = [job for job in in_cells if len(re.findall("trackmllib:", str(job.tags))) > 2]
+    assert {name: sum(of[name] for of in of_inner) for name in NAMES} == totals(of_inner_too)
     assert any(" · x=1.0 · " in f" · {job.description}" for job in jobs)
 
 
@@ -248,8 +259,8 @@ def test_failed_tasks_and_cells_are_counted(spark, recorded, points, jobs_since,
 def test_a_search_without_jobs_has_no_costs(recorded, points):
     stub_search(numFolds=2).fit(points)
     main = recorded.only_main_run()
-    found = {name for name in main.data.metrics if name.startswith("spark.numJobs")}
-    assert found == set() or main.data.metrics["spark.numJobs"] > 0
+    assert costs(main) == {}
+    assert [costs(child) for child in recorded.children(main)] == [{}, {}, {}]
 
 
 def test_costs_that_cannot_be_read_are_said_once(recorded, points, lenient, caplog, monkeypatch):
@@ -293,3 +304,77 @@ def test_on_yarn_the_history_server_is_known(conf, given, wanted):
     )
     dataset = SimpleNamespace(sparkSession=SimpleNamespace(sparkContext=context))
     assert pages(dataset, given) == (None, wanted)
+
+
+def test_ctrl_c_while_costs_are_read_ends_the_search(recorded, points, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StatusStore, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tree_search(numFolds=2).fit(points)
+    assert trackmllib.flush(30)
+    main = recorded.only_main_run()
+    assert main.info.status == "KILLED"
+    assert {child.info.status for child in recorded.children(main)} == {"FINISHED"}
+    # The next one is as it was.
+    with mlflow.start_run() as run:
+        stub_search(eva=StubEvaluator(call=lambda _: points.count()), numFolds=2).fit(points)
+    assert costs(mlflow.get_run(run.info.run_id))["numJobs"] > 6
+
+
+class InOwnThreads(CrossValidator):
+    """A subclass that computes Spark's cells in threads of its own, each in a pool of its own."""
+
+    def _fit(self, dataset):
+        context = dataset.sparkSession.sparkContext
+        train, validation = self._kFold(dataset)[0]
+        tasks = tuning._parallelFitTasks(
+            self.getEstimator(),
+            train,
+            self.getEvaluator(),
+            validation,
+            self.getEstimatorParamMaps(),
+            False,
+        )
+        self.found = []
+
+        def run(index, task):
+            context.setLocalProperty("spark.scheduler.pool", f"pool-{index}")
+            context.addJobTag(f"mine-{index}")
+            scores.append(task())
+            self.found.append(
+                (
+                    context.getLocalProperty("spark.scheduler.pool") == f"pool-{index}",
+                    set(context.getJobTags()) == {f"mine-{index}"},
+                    context.getLocalProperty("spark.job.description"),
+                )
+            )
+
+        scores = []
+        threads = [
+            threading.Thread(target=run, args=(index, task)) for index, task in enumerate(tasks)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        averages = [score for _, score, _ in sorted(scores, key=lambda result: result[0])]
+        best = self.getEstimator().fit(dataset, self.getEstimatorParamMaps()[0])
+        return CrossValidatorModel(best, averages)
+
+
+def test_threads_of_a_subclass_keep_their_own_properties(recorded, points, jobs_since):
+    search = stub_search(
+        kind=InOwnThreads, eva=StubEvaluator(call=lambda _: points.count()), numFolds=2
+    )
+    search.fit(points)
+    assert search.found == [(True, True, None)] * 3
+    in_cells = [job for job in jobs_since() if (job.description or "").endswith("evaluate")]
+    assert in_cells
+    for job in in_cells:
+        assert len([tag for tag in job.tags if tag.startswith("mine-")]) == 1
+        assert len([tag for tag in job.tags if tag.startswith("trackmllib:")]) == 2
+    children = recorded.children(recorded.only_main_run())
+    assert all(costs(child)["numJobs"] > 0 for child in children)

@@ -1,4 +1,4 @@
-"""The candidates of a search as the columns of a table: ranks, params, scores, bars and states."""
+"""The candidates of a search as the columns of a table: params, scores, bars and states."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from trackmllib.cli import terminal, words
 from trackmllib.cli.table import Column
 from trackmllib.search_result import SearchResult
+from trackmllib.view import words as shared
 from trackmllib.view.results import Results
 
 BAR = 12
@@ -54,36 +55,12 @@ def columns(
         )
     seconds = ["" if row["seconds"] is None else f"{row['seconds']:.1f}" for row in shown]
     made.append(Column(title="seconds", cells=seconds, right=True, left_out=5))
-    states = [words.state(row["status"]) for row in shown]
+    states = [shared.state(row["status"]) for row in shown]
     settled = all(row["status"] == "FINISHED" for row in rows)
     made.append(Column(title="state", cells=states, left_out=9 if settled else 1))
     ids = [(row["run_id"] or "")[: words.SHORT] for row in shown]
     made.append(Column(title="run", cells=ids, left_out=7))
     return made
-
-
-def ranks(search: SearchResult) -> dict[int, str]:
-    """The rank of each candidate that has one, by index; ``2=`` where others have the same average.
-
-    One whose average is NaN has none, unless Spark took it for the best.
-    """
-    if search.description.larger_is_better is None:
-        return {}
-    best = search.best_so_far()
-    averages = {index: search.candidates[index].average for index in search.ranked()}
-    having = [
-        index
-        for index, average in averages.items()
-        if index == best or (average is not None and not math.isnan(average))
-    ]
-    first: dict[str, int] = {}
-    for number, index in enumerate(having, 1):
-        first.setdefault(repr(averages[index]), number)
-    count = [repr(averages[index]) for index in having]
-    return {
-        index: f"{first[said]}{'=' if count.count(said) > 1 else ''}"
-        for index, said in zip(having, count, strict=True)
-    }
 
 
 def bars(averages: list[float | None], search: SearchResult) -> list[str]:

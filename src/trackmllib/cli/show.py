@@ -12,7 +12,9 @@ from trackmllib.errors import UnknownSearch
 from trackmllib.outbox.home import Home
 from trackmllib.recorder import files
 from trackmllib.redaction import redacted
+from trackmllib.view import ranks
 from trackmllib.view import table as rows_of
+from trackmllib.view import words as shared
 
 if TYPE_CHECKING:
     from trackmllib.loading import Loaded
@@ -92,7 +94,7 @@ def in_words(loaded: Loaded, top: int) -> list[str]:
     """Name, facts and answer of a search, and its table, each as a line."""
     results = loaded.results
     rows = ordered(results)
-    marks = candidates.ranks(results.search)
+    marks = ranks.ranks(results.search)
     shown = rows[:top]
     best = results.search.best_so_far()
     styles = [_style(row, best) for row in shown]
@@ -150,7 +152,7 @@ def _where(loaded: Loaded) -> str:
 def _facts(loaded: Loaded) -> str:
     search = loaded.results.search
     description = search.description
-    facts = [words.state(search.status)]
+    facts = [shared.state(search.status)]
     if search.failure is not None:
         facts = [f"{facts[0]}: {search.failure.summary}"]
     facts.append(f"{search.candidates_finished} of {len(description.candidates)} candidates")

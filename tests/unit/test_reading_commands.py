@@ -254,6 +254,27 @@ def test_searches_are_listed_newest_first(said, searches, player):
     assert "did you mean digits?" in text
 
 
+def test_the_age_is_that_of_the_search_and_not_of_its_run(said, tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.create_experiment("long", (tmp_path / "files").as_uri())
+    day_ago = round(time.time() * 1000) - 24 * 3_600_000
+    player = Player(tmp_path, uri, experiment)
+    long, other = (
+        client.create_run(experiment, start_time=day_ago, run_name=name).info.run_id
+        for name in ("long", "other")
+    )
+    made = []
+    for run in (long, None, other, long):
+        player.active = run
+        made.append(player.play(search(SCORES, AVERAGES, 1)))
+    server = ("--tracking-uri", uri)
+    listed = json.loads(said("searches", "--json", *server))["searches"]
+    assert [each["search_id"] for each in listed] == made[::-1]
+    for each in listed:
+        assert each["start_ms"] == player.tables[each["search_id"]].start_ms
+
+
 @pytest.mark.parametrize("verb", [("show",), ("report", "-o", "f.html"), ("compare", "x")])
 def test_what_is_no_search_is_refused_in_a_sentence(said, searches, player, verb):
     client = MlflowClient(tracking_uri=player.uri)

@@ -47,7 +47,7 @@ def run(given: argparse.Namespace, home: Home) -> int:
     from trackmllib.view import comparison
 
     server = reading.reader(given)
-    loaded = [load_all(server, name, costs=False)[-1] for name in given.run_names]
+    loaded = [load_all(server, name, costs=())[-1] for name in given.run_names]
     check(loaded)
     found = [each.results for each in loaded]
     if given.output is not None:

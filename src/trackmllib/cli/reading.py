@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def reader(given: argparse.Namespace) -> Reader:
     return Reader(given.tracking_uri)
 
 
-def loaded(given: argparse.Namespace, *, costs: bool = True) -> list[Loaded]:
-    """The searches of the run that is given, oldest first."""
+def loaded(given: argparse.Namespace, *, costs: Collection[str]) -> list[Loaded]:
+    """The searches of the run that is given, oldest first, with these costs of those that run."""
     from trackmllib.loading import load_all
 
     return load_all(reader(given), given.run_name, given.search, costs=costs)

@@ -48,7 +48,9 @@ def add_to(verbs: Any) -> None:
 
 def run(given: argparse.Namespace, home: Home) -> int:
     """0 when it is shown."""
-    found = reading.loaded(given, costs=given.json)
+    from trackmllib.loading import COSTS
+
+    found = reading.loaded(given, costs=COSTS if given.json else ())
     if given.csv:
         if len(found) > 1:
             ids = ", ".join(each.results.search.search_id for each in found)

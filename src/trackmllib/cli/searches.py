@@ -23,7 +23,7 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("--experiment", metavar="E", help="only those of this one: name or id")
     parser.add_argument(
         "--limit",
-        type=_at_least_1,
+        type=reading.whole_number(1),
         default=LIMIT,
         metavar="N",
         help=f"at most so many; default: {LIMIT}",
@@ -86,10 +86,3 @@ def _columns(found: list[Summary]) -> list[Column]:
 
 def _done(summary: Summary) -> str:
     return f"{summary.done}/{'?' if summary.candidates is None else summary.candidates}"
-
-
-def _at_least_1(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number from 1 on")
-    return number

@@ -35,7 +35,9 @@ def load_results(
 ) -> Results:
     """The results of a search from its tracking server, on any machine.
 
-    Of a search that still runs they are what the server has by now.
+    Of a search that still runs they are what the server has by now, put together from its child
+    runs: up to 14 requests for each of them, one for each metric that has a point for each
+    fold. One that has ended takes a handful, however many candidates it has.
 
     :param run_id: The id of its main run or of one of its child runs, the beginning of such an id,
         the name of a run, or the id of the search.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 from trackmllib import limits
 from trackmllib.recorder import files, read_back
 from trackmllib.search_result import SearchResult
+from trackmllib.tracking import conflicts
 from trackmllib.tracking.reading import Reader, StoredRun
 
 T = TypeVar("T", str, float)
@@ -32,10 +34,25 @@ class Summary:
 
 def summaries(reader: Reader, experiments: Sequence[str] | None = None) -> Iterator[Summary]:
     """The searches in these experiments, or in all, newest first."""
-    for main in reader.main_runs(experiments):
-        ids = main.search_ids
-        made = (_alone(reader, main, ids[0]),) if len(ids) == 1 else _several(reader, main)
-        yield from sorted(made, key=lambda summary: -summary.start_ms)
+    # A run may be far older than the searches in it, so all of them are read before the first is
+    # said; what costs a further question is asked of those only that are taken.
+    mains = reader.main_runs(experiments)
+    found = [(_start_ms(main, each), main, each) for main in mains for each in main.search_ids]
+    for _, main, search_id in sorted(found, key=lambda each: -each[0]):
+        if len(main.search_ids) == 1:
+            yield _alone(reader, main, search_id)
+        else:
+            yield from _one_of_several(reader, main, search_id)
+
+
+def _start_ms(main: StoredRun, search_id: str) -> int:
+    key = "trackmllib.started"
+    started = main.tags.get(conflicts.renamed(key, search_id), main.tags.get(key, ""))
+    try:
+        return round(datetime.fromisoformat(started).timestamp() * 1000)
+    except ValueError:
+        # Not there, or the user's own.
+        return main.start_ms
 
 
 def _alone(reader: Reader, main: StoredRun, search_id: str) -> Summary:
@@ -64,7 +81,7 @@ def _alone(reader: Reader, main: StoredRun, search_id: str) -> Summary:
         done=int(ours(main.metrics, "candidates_finished") or 0),
         metric=metric,
         best=best,
-        start_ms=main.start_ms,
+        start_ms=_start_ms(main, search_id),
     )
 
 
@@ -86,15 +103,14 @@ def _best_so_far(reader: Reader, main: StoredRun, search_id: str, metric: str) -
     return None if child is None else child.metrics[key]
 
 
-def _several(reader: Reader, main: StoredRun) -> list[Summary]:
-    """Of several searches in one run, whose names there may be anybody's: from their files."""
-    made = []
-    for search_id in main.search_ids:
-        described, outcome = reader.files(main, search_id, files.SEARCH, files.OUTCOME)
-        if described is not None:
-            result = read_back.search_result(described, outcome)
-            made.append(_of_table(reader, main, result, ended=outcome is not None))
-    return made
+def _one_of_several(reader: Reader, main: StoredRun, search_id: str) -> Iterator[Summary]:
+    """One of several searches in a run, whose names there may be anybody's: from its files, if they
+    have arrived.
+    """
+    described, outcome = reader.files(main, search_id, files.SEARCH, files.OUTCOME)
+    if described is not None:
+        result = read_back.search_result(described, outcome)
+        yield _of_table(reader, main, result, ended=outcome is not None)
 
 
 def _of_table(reader: Reader, main: StoredRun, result: SearchResult, *, ended: bool) -> Summary:

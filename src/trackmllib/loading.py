@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from trackmllib import limits
@@ -19,6 +20,12 @@ from trackmllib.view.runs import Runs
 _LARGEST = 1.7976931348623157e308
 _SECONDS = ("fit_seconds", "evaluate_seconds")
 _COST = "spark."
+# Starts are known from rounded ends and seconds.
+_ROUNDING_MS = 2
+
+COSTS = tuple(Cost().by_name())
+# What the report shows of them.
+OF_THE_REPORT = ("executorRunTime",)
 
 Points = Mapping[tuple[str, str], list[tuple[int, float, int]]]
 
@@ -37,11 +44,11 @@ def load(run: str, tracking_uri: str | None, search_id: str | None = None) -> Re
 
 
 def load_all(
-    reader: Reader, run: str, search_id: str | None = None, *, costs: bool = True
+    reader: Reader, run: str, search_id: str | None = None, *, costs: Collection[str] = COSTS
 ) -> list[Loaded]:
     """The searches of a run, oldest first. ``run`` is what ``lookup.find`` takes; ``search_id``,
-    or the beginning of it, says which one is meant. Without ``costs``, these are not asked for
-    where that would take most of the time: of searches that run.
+    or the beginning of it, says which one is meant. ``costs`` are those
+    that are asked for where each of them is a request for each child: of searches that run.
 
     :raises UnknownSearch: nothing of that kind is there, or its description has not arrived.
     """
@@ -64,7 +71,7 @@ def load_all(
 
 
 def search_result(
-    reader: Reader, main: StoredRun, search_id: str, *, costs: bool = True
+    reader: Reader, main: StoredRun, search_id: str, *, costs: Collection[str] = COSTS
 ) -> tuple[SearchResult | None, dict[int, StoredRun]]:
     """The table of one search of a main run, None if its description is not there; and its child
     runs, by candidate.
@@ -111,15 +118,13 @@ def _chosen(found: Found, meant: str) -> str:
 
 
 def _wanted(
-    result: SearchResult, children: Mapping[int, StoredRun], costs: bool
+    result: SearchResult, children: Mapping[int, StoredRun], costs: Collection[str]
 ) -> list[tuple[str, str]]:
     """The metrics that have a point for each fold."""
     of_folds = {limits.key(result.description.metric), *_SECONDS}
+    of_folds.update(_COST + cost for cost in costs)
     return [
-        (run.run_id, key)
-        for run in children.values()
-        for key in run.metrics
-        if key in of_folds or (costs and key.startswith(_COST))
+        (run.run_id, key) for run in children.values() for key in run.metrics if key in of_folds
     ]
 
 
@@ -131,6 +136,7 @@ def _fill(
         if run.tags.get("trackmllib.best") == "true":
             result.best = index
     found = result.candidates.values()
+    _assign_threads([cell for candidate in found for cell in candidate.cells.values()])
     result.cells_finished = sum(candidate.scored for candidate in found)
     result.candidates_finished = sum(candidate.status == "FINISHED" for candidate in found)
     _end(result, main)
@@ -184,6 +190,23 @@ def _fill_cells(found: CandidateResult, run: StoredRun, metric: str, points: Poi
         cell = found.cells.setdefault(fold, Cell(start_ms=run.start_ms))
         cell.end_ms = run.end_ms
         cell.failure = _failure(error, interrupted=found.status == "KILLED")
+
+
+def _assign_threads(cells: list[Cell]) -> None:
+    """Threads are not recorded on child runs: each cell gets the first one that is free when it
+    starts, so that no two of a thread overlap. Where the measured seconds leave a few milliseconds
+    of overlap that is no thread.
+    """
+    free_ms: list[float] = []
+    for cell in sorted(cells, key=lambda each: (each.start_ms, each.end_ms or math.inf)):
+        taken = next(
+            (n for n, free in enumerate(free_ms) if free <= cell.start_ms + _ROUNDING_MS), None
+        )
+        if taken is None:
+            taken = len(free_ms)
+            free_ms.append(0.0)
+        cell.thread = taken
+        free_ms[taken] = math.inf if cell.end_ms is None else cell.end_ms
 
 
 def _end(result: SearchResult, main: StoredRun) -> None:

@@ -8,6 +8,8 @@ import pytest
 from test_report import Page
 
 from tables import FAILURE, grid, searched, stage
+from trackmllib.cli.compare import columns
+from trackmllib.events import Value
 from trackmllib.view import comparison
 from trackmllib.view.results import Results
 
@@ -57,6 +59,46 @@ def test_smaller_may_be_better():
 def test_a_tie_of_two_searches_is_said():
     one = results(grid(x=[1]), [[0.5, 0.5]])
     assert "in more than one search is best" in comparison.sentence([one, one])
+
+
+def test_a_tie_of_two_settings_is_no_tie_of_two_searches():
+    one = results(grid(a=[1, 2]), [[0.9, 0.9], [0.5, 0.5]])
+    other = results(grid(a=[1, 2]), [[0.8, 0.8], [0.9, 0.9]])
+    assert comparison.sentence([one, other]).startswith(
+        "a=1 in search 1 is best, as one of 2: weightedPrecision 0.900"
+    )
+
+
+def test_stages_that_differ_in_a_param_read_differently():
+    one = [
+        Value(text=f"A(k={k})", data={"class": "m.A", "uid": "A_1", "params": {"k": k}})
+        for k in (1, 2)
+    ]
+    searches = [results(grid(c=one), [[0.1, 0.2], [0.3, 0.4]])] * 2
+    assert comparison.sentence(searches).startswith("c=A(k=2) in more than one search is best")
+    assert [comparison.name(row) for row in comparison.rows(searches)] == ["c=A(k=1)", "c=A(k=2)"]
+    text = Page(comparison.html(searches)).text
+    assert "A(k=1)" in text
+    cells = columns(comparison.rows(searches), searches)[0].cells
+    assert cells == ["A(k=1)", "A(k=2)"]
+
+
+def test_infinity_is_a_score_and_nan_is_none():
+    one = results(grid(a=[1, 2, 3]), [[0.5, 0.5], [math.nan, 0.5], [math.inf, 1.0]])
+    found = comparison.rows([one, one])
+    assert [row["best"] for row in found] == [False, False, True]
+    order = comparison.best_first([one, one], found)
+    assert [row["params.a"] for row in order] == [3, 1, 2]
+    page = Page(comparison.html([one, one]))
+    assert "a=3 in more than one search is best: weightedPrecision ∞" in page.text
+
+
+def test_averages_that_differ_late_are_shown_with_the_digits_that_tell():
+    one = results(grid(a=[1, 2]), [[0.84211, 0.84211], [0.1, 0.1]])
+    other = results(grid(a=[1, 2]), [[0.3, 0.3], [0.84212, 0.84212]])
+    shown = columns(comparison.rows([one, other]), [one, other])
+    assert shown[1].cells == ["0.84211", "0.10000"]
+    assert "0.84212" in shown[3].cells
 
 
 def test_stages_are_matched_by_what_they_are_and_not_by_their_uid():

@@ -16,7 +16,8 @@ from mlflow import MlflowClient
 import trackmllib
 from played import Player, cell, described, failing, grid, search, started
 from trackmllib import UnknownSearch
-from trackmllib.events import CandidateScored, Place, SearchFailed
+from trackmllib.cli import main
+from trackmllib.events import CandidateScored, CellScored, CellStarted, Place, SearchFailed
 from trackmllib.names import GridNames
 from trackmllib.tracking.client import CANDIDATE, SEARCH_ID
 from trackmllib.view import table
@@ -116,6 +117,59 @@ def test_at_any_moment_a_running_search_is_as_it_is_live(player, after):
     assert results.search.cells_finished == live_table.cells_finished
     assert results.search.candidates_finished == live_table.candidates_finished
     assert results.search.best_so_far() == live_table.best_so_far()
+
+
+def parallel():
+    """Two cells at once on each of two folds, three candidates: the events, with real times."""
+    begin = started(described(grid(1, 2, 3)))
+    yield begin
+    # Candidate, fold, start and end in seconds.
+    for candidate, fold, start, end in (
+        *((0, 0, 0, 4), (1, 0, 0, 1), (2, 0, 1, 3)),
+        *((0, 1, 5, 6), (1, 1, 5, 8), (2, 1, 6, 7)),
+    ):
+        where = {"search_id": begin.search_id, "candidate": candidate, "fold": fold}
+        at = begin.time_ms + 1000 * start
+        yield CellStarted(**where, time_ms=at, thread=0)
+        yield CellScored(
+            **where,
+            time_ms=begin.time_ms + 1000 * end,
+            score=0.5,
+            fit_seconds=0.75 * (end - start),
+            evaluate_seconds=0.25 * (end - start),
+        )
+
+
+def test_cells_that_ran_at_once_are_on_threads_of_their_own(player):
+    search_id = player.play(parallel())
+    search = trackmllib.load_results(main_run(player, search_id), player.uri).search
+    assert search.status == "RUNNING"
+    threads = {
+        (candidate, fold): one.thread
+        for candidate, found in search.candidates.items()
+        for fold, one in found.cells.items()
+    }
+    assert {threads[where] for where in threads} == {0, 1}
+    for together in ([(0, 0), (1, 0)], [(0, 0), (2, 0)], [(0, 1), (1, 1)], [(1, 1), (2, 1)]):
+        assert len({threads[where] for where in together}) == 2
+
+
+def test_a_report_of_a_running_search_asks_for_no_cost_that_it_does_not_show(player, monkeypatch):
+    search_id = player.play(search(SCORES, AVERAGES, 1, stop=19))
+    asked = set()
+    history = MlflowClient.get_metric_history
+
+    def seen(client, run_id, key, *others):
+        asked.add(key)
+        return history(client, run_id, key, *others)
+
+    monkeypatch.setattr(MlflowClient, "get_metric_history", seen)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", player.uri)
+    assert main(["report", search_id, "-o", "f.html"]) == 0
+    assert {key for key in asked if key.startswith("spark.")} == {"spark.executorRunTime"}
+    trackmllib.load_results(search_id, player.uri)
+    assert "spark.numJobs" in asked
+    assert len(asked) == 14
 
 
 def test_several_searches_in_one_run_are_told_apart(player):

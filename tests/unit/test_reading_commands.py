@@ -97,13 +97,11 @@ def table(text: str) -> list[list[str]]:
 def test_show_has_the_best_first_and_bars(said, searches):
     lines = said("show", searches["done"]).splitlines()
     assert re.fullmatch(r"CrossValidator: Pipeline · run [0-9a-f]{32} · \d+ s ago", lines[0])
-    assert (
-        lines[1] == "finished · 4 of 4 candidates · 2 folds · weightedPrecision, larger is better"
-    )
+    assert lines[1] == "finished · 4 of 4 settings · 2 folds · weightedPrecision, larger is better"
     assert lines[2].startswith(
         "maxDepth=1 is best, as one of 2: 2 settings have the same best score"
     )
-    rows = [line.split() for line in lines[-4:]]
+    rows = [line.split() for line in lines[-5:-1]]
     # Rank, candidate, maxDepth, average: equal ones share their rank, and their bar.
     assert [row[:4] for row in rows] == [
         ["1=", "1", "1", "0.8500"],
@@ -111,13 +109,44 @@ def test_show_has_the_best_first_and_bars(said, searches):
         ["3", "3", "3", "0.3000"],
         ["4", "0", "0", "0.1500"],
     ]
-    assert [line.count("█") for line in lines[-4:]] == [12, 12, 2, 0]
+    assert [line.count("█") for line in lines[-5:-1]] == [12, 12, 2, 0]
+
+
+def test_what_cannot_be_told_apart_from_the_best_is_marked(said, searches):
+    text = said("show", searches["done"])
+    assert text.splitlines()[-1] == "≈ cannot be told apart from the best"
+    # One split says nothing of that.
+    assert "≈" not in said("show", "two in one", "--search", searches["first"])
+
+
+def test_one_fold_is_no_folds(said, searches, tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(tracking_uri=uri)
+    other = Player(tmp_path, uri, client.create_experiment("1", (tmp_path / "f").as_uri()))
+    text = said("show", other.play(search([[0.5], [0.6]], [0.5, 0.6], 1)), "--tracking-uri", uri)
+    assert " · 1 fold · " in text
+
+
+def test_on_a_terminal_a_csv_obeys_nobody(player, searches):
+    env = environ(MLFLOW_TRACKING_URI=player.uri, TERM="xterm")
+    printed = on_a_terminal([*TRACKMLLIB, "show", searches["odd"], "--csv"], env, 80)
+    assert "\x1b" not in printed
+    assert "␛[31m" in printed
+
+
+def test_the_winner_that_is_painted_is_that_of_the_answer(player, searches):
+    env = environ(MLFLOW_TRACKING_URI=player.uri, TERM="xterm")
+    for name in ("COLUMNS", "NO_COLOR"):
+        env.pop(name, None)
+    printed = on_a_terminal([*TRACKMLLIB, "show", searches["not finite"]], env, 120)
+    painted = [line for line in printed.splitlines() if line.startswith("\x1b[1;32m")]
+    assert ["inf" in line for line in painted] == [True]
 
 
 def test_where_smaller_is_better_the_smallest_has_the_full_bar(said, searches):
     text = said("show", searches["smaller"])
     assert "rmse, smaller is better" in text
-    lines = text.splitlines()[-4:]
+    lines = text.splitlines()[-5:-1]
     assert [line.split()[:2] for line in lines] == [
         ["1", "0"],
         ["2", "3"],
@@ -148,7 +177,7 @@ def test_what_is_not_finite_is_shown_as_what_it_is(said, searches):
 
 def test_candidates_that_failed_or_did_not_begin_say_so(said, searches):
     text = said("show", searches["failed"])
-    assert "failed: ValueError: no · 0 of 3 candidates" in text
+    assert "failed: ValueError: no · 0 of 3 settings" in text
     states = [line.split()[2:] for line in text.splitlines()[-3:]]
     assert "killed" in states[0]
     assert "failed" in states[1]
@@ -157,7 +186,7 @@ def test_candidates_that_failed_or_did_not_begin_say_so(said, searches):
 
 def test_a_running_search_has_what_there_is(said, searches):
     text = said("show", searches["running"])
-    assert "running · 1 of 4 candidates" in text
+    assert "running · 1 of 4 settings" in text
     lines = text.splitlines()[-4:]
     assert lines[0].split()[:4] == ["1", "0", "0", "0.1500"]
     assert sum("running" in line for line in lines) == 3
@@ -166,8 +195,8 @@ def test_a_running_search_has_what_there_is(said, searches):
 def test_several_searches_of_a_run_come_one_after_the_other(said, searches):
     text = said("show", "two in one")
     first, second = text.split("\n\n\n") if "\n\n\n" in text else text.split("\n\ntwo in one")
-    assert "2 of 2 candidates" in first
-    assert "4 of 4 candidates" in second
+    assert "2 of 2 settings" in first
+    assert "4 of 4 settings" in second
     assert said("show", searches["run"][:12], "--search", searches["first"][:13]) in text
     assert "has 2 searches" in said("show", "two in one", "--csv", code=2)
     assert said("show", "two in one", "--search", searches["second"], "--csv")
@@ -178,7 +207,10 @@ def test_top_takes_the_best(said, searches):
     text = said("show", searches["done"], "--top", "1")
     assert [line.split()[0] for line in text.splitlines()[-3:]] == ["rank", "1=", "3"]
     assert text.splitlines()[-1] == "3 more: --top 0"
-    assert "no number from 0 on" in said("show", "x", "--top", "-1", code=2)
+    for bad in ("-1", "x", "1.5"):
+        assert f"{bad!r} is no whole number from 0 on" in said("show", "x", "--top", bad, code=2)
+    assert "'0' is no whole number from 1 on" in said("searches", "--limit", "0", code=2)
+    assert "_at_least" not in said("searches", "--limit", "x", code=2)
 
 
 def test_json_is_what_every_program_reads(said, searches):
@@ -254,6 +286,27 @@ def test_searches_are_listed_newest_first(said, searches, player):
     assert "did you mean digits?" in text
 
 
+def test_the_age_is_that_of_the_search_and_not_of_its_run(said, tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.create_experiment("long", (tmp_path / "files").as_uri())
+    day_ago = round(time.time() * 1000) - 24 * 3_600_000
+    player = Player(tmp_path, uri, experiment)
+    long, other = (
+        client.create_run(experiment, start_time=day_ago, run_name=name).info.run_id
+        for name in ("long", "other")
+    )
+    made = []
+    for run in (long, None, other, long):
+        player.active = run
+        made.append(player.play(search(SCORES, AVERAGES, 1)))
+    server = ("--tracking-uri", uri)
+    listed = json.loads(said("searches", "--json", *server))["searches"]
+    assert [each["search_id"] for each in listed] == made[::-1]
+    for each in listed:
+        assert each["start_ms"] == player.tables[each["search_id"]].start_ms
+
+
 @pytest.mark.parametrize("verb", [("show",), ("report", "-o", "f.html"), ("compare", "x")])
 def test_what_is_no_search_is_refused_in_a_sentence(said, searches, player, verb):
     client = MlflowClient(tracking_uri=player.uri)
@@ -319,7 +372,10 @@ def test_a_report_is_written_where_it_is_wanted(said, searches, monkeypatch, tmp
     newest = Path("f.html").read_text()
     said("report", "two in one", "-o", "f.html", "--search", searches["first"])
     assert Path("f.html").read_text() != newest
-    assert "no/such/f.html" in said("report", "two in one", "-o", "no/such/f.html", code=2)
+    text = said("report", "two in one", "-o", "no/such/f.html", code=2)
+    assert "no/such/f.html" in text
+    # Nothing could be.
+    assert "lost" not in text
 
 
 @pytest.fixture
@@ -373,7 +429,7 @@ def test_on_a_server_it_is_the_same(said, server_uri, tmp_path):
     server = ("--tracking-uri", server_uri)
     _, row = table(said("searches", "--experiment", name, *server))
     assert row[2:5] == ["finished", "4/4", "0.8500"]
-    assert "4 of 4 candidates" in said("show", row[0], *server)
+    assert "4 of 4 settings" in said("show", row[0], *server)
     assert search_id in said("show", row[0], "--json", *server)
 
 
@@ -442,5 +498,5 @@ def test_the_other_shells_know_the_same_words(said, shell):
     script = said("completion", shell)
     for word in ("searches", "install-hook", "tracking-uri", "bash"):
         assert word in script
-    assert "the candidates of a search, best first" in script
+    assert "the settings of a search, best first" in script
     assert "tcsh" in said("completion", "tcsh", code=2)

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from tables import FAILURE, grid, searched, stage, value
+from trackmllib.view import report_table
+from trackmllib.view.figures.basis import Basis
+from trackmllib.view.ranks import ranks
 from trackmllib.view.results import Results
 from trackmllib.view.runs import Runs
 
@@ -197,3 +200,31 @@ def test_only_tables_figures_and_reports_need_more_packages():
         cwd=Path(__file__).parent.parent,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ranks_and_states_are_the_same_wherever_a_search_is_shown():
+    rows = [[0.7, 0.7], [0.9, 0.9], [0.9, 0.9], [None, None], [0.8, None]]
+    found = results(grid(x=range(5)), rows, end=None)
+    expected = {0: "3", 1: "1=", 2: "1="}
+    assert ranks(found.search) == expected
+    basis = Basis(found.search)
+    columns, table = report_table.table(basis, Runs())
+    x = [column.text for column in columns].index("x")
+    assert {int(row.fields[x].text): row.fields[0].text for row in table} == {
+        **expected,
+        3: "",
+        4: "",
+    }
+    # Sorting by the rank gives the order of the table back.
+    assert [row.fields[0].sort for row in table] == ["1", "2", "3", "4", "5"]
+    assert "not begun" in [field.text for field in table[-1].fields]
+    lines = [line.split() for line in repr(found).splitlines()]
+    shown = [line for line in lines if line and line[0] in ("1=", "3")]
+    assert [line[:2] for line in shown] == [["1=", "1"], ["1=", "2"], ["3", "0"]]
+    heads = re.findall(r'<th scope="row"[^>]*>([^<]*)</th>', found._repr_html_())
+    assert [head.split(" ")[0] for head in heads] == ["1=", "1=", "3", ""]
+
+
+def test_nan_has_no_rank_unless_spark_took_it():
+    found = results(grid(x=range(3)), [[0.5, 0.6], [NAN, 0.8], [NAN, 0.9]])
+    assert ranks(found.search) == {1: "1", 0: "2"}

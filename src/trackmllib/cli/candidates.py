@@ -1,22 +1,34 @@
-"""The candidates of a search as the columns of a table: ranks, params, scores, bars and states."""
+"""The candidates of a search as the columns of a table: params, scores, bars and states."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 from trackmllib.cli import terminal, words
 from trackmllib.cli.table import Column
 from trackmllib.search_result import SearchResult
+from trackmllib.view import words as shared
 from trackmllib.view.results import Results
 
 BAR = 12
+# Cannot be told apart from the best.
+ALIKE = "≈"
 
 
 def columns(
-    results: Results, rows: list[dict[str, Any]], marks: list[str], top: int
+    results: Results,
+    rows: list[dict[str, Any]],
+    marks: list[str],
+    top: int,
+    alike: Collection[int] = (),
 ) -> list[Column]:
-    """The columns of the table, cut to its first rows; bars and digits are those of all of it."""
+    """The columns of the table, cut to its first rows; bars and digits are those of all of it.
+
+    ``marks`` are the ranks of the rows; ``alike`` the candidates that cannot be told apart from the
+    best.
+    """
     search = results.search
     averages = [row["average"] for row in rows]
     digits = words.digits_for(averages)
@@ -46,6 +58,9 @@ def columns(
     made.append(Column(title=search.description.metric, cells=texts("average", digits), right=True))
     if any(row["deviation"] is not None for row in shown):
         made.append(Column(title="±", cells=texts("deviation", digits), right=True, left_out=3))
+    if any(row["candidate"] in alike for row in shown):
+        cells = [ALIKE if row["candidate"] in alike else "" for row in shown]
+        made.append(Column(title=ALIKE, cells=cells, left_out=3))
     if any(marks):
         made.append(Column(title="", cells=bars(averages, search)[:top], left_out=2))
     for fold in range(search.folds if search.description.averaged else 0):
@@ -54,36 +69,12 @@ def columns(
         )
     seconds = ["" if row["seconds"] is None else f"{row['seconds']:.1f}" for row in shown]
     made.append(Column(title="seconds", cells=seconds, right=True, left_out=5))
-    states = [words.state(row["status"]) for row in shown]
+    states = [shared.state(row["status"]) for row in shown]
     settled = all(row["status"] == "FINISHED" for row in rows)
     made.append(Column(title="state", cells=states, left_out=9 if settled else 1))
     ids = [(row["run_id"] or "")[: words.SHORT] for row in shown]
     made.append(Column(title="run", cells=ids, left_out=7))
     return made
-
-
-def ranks(search: SearchResult) -> dict[int, str]:
-    """The rank of each candidate that has one, by index; ``2=`` where others have the same average.
-
-    One whose average is NaN has none, unless Spark took it for the best.
-    """
-    if search.description.larger_is_better is None:
-        return {}
-    best = search.best_so_far()
-    averages = {index: search.candidates[index].average for index in search.ranked()}
-    having = [
-        index
-        for index, average in averages.items()
-        if index == best or (average is not None and not math.isnan(average))
-    ]
-    first: dict[str, int] = {}
-    for number, index in enumerate(having, 1):
-        first.setdefault(repr(averages[index]), number)
-    count = [repr(averages[index]) for index in having]
-    return {
-        index: f"{first[said]}{'=' if count.count(said) > 1 else ''}"
-        for index, said in zip(having, count, strict=True)
-    }
 
 
 def bars(averages: list[float | None], search: SearchResult) -> list[str]:

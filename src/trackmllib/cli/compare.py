@@ -47,7 +47,7 @@ def run(given: argparse.Namespace, home: Home) -> int:
     from trackmllib.view import comparison
 
     server = reading.reader(given)
-    loaded = [load_all(server, name, costs=False)[-1] for name in given.run_names]
+    loaded = [load_all(server, name, costs=())[-1] for name in given.run_names]
     check(loaded)
     found = [each.results for each in loaded]
     if given.output is not None:
@@ -57,7 +57,7 @@ def run(given: argparse.Namespace, home: Home) -> int:
         if given.open:
             open_in_browser(file)
         return 0
-    rows = best_first(comparison.rows(found), found)
+    rows = comparison.best_first(found, comparison.rows(found))
     if given.json:
         print(words.as_json({"searches": [_data(each) for each in loaded], "rows": rows}))
         return 0
@@ -86,56 +86,37 @@ def check(loaded: Sequence[Loaded]) -> None:
             )
 
 
-def best_first(rows: list[dict[str, Any]], found: Sequence[Results]) -> list[dict[str, Any]]:
-    """The best setting, then by the best average of each; last those that have none, or NaN."""
-    larger = found[0].search.description.larger_is_better is not False
-
-    def place(row: dict[str, Any]) -> tuple[bool, float]:
-        averages = [row[f"average_{number}"] for number in range(1, len(found) + 1)]
-        known = [each for each in averages if each is not None and not math.isnan(each)]
-        if not known:
-            return not row["best"], math.inf
-        return not row["best"], -max(known) if larger else min(known)
-
-    return sorted(rows, key=place)
-
-
 def columns(rows: list[dict[str, Any]], found: Sequence[Results]) -> list[Column]:
-    """The params, and for each search the average and its deviation."""
+    """The params, as they read, and for each search the average and its deviation."""
     keys = [key for key in rows[0] if key.startswith(_PARAM)]
-    texts = _texts(found)
     made = [
         Column(
             title=key.removeprefix(_PARAM),
-            cells=[_value(row[key], key, texts) for row in rows],
+            cells=[row["texts"].get(key, "") for row in rows],
             gives_way=True,
         )
         for key in keys
     ]
-    for number in range(1, len(found) + 1):
+    numbers = range(1, len(found) + 1)
+    larger = found[0].search.description.larger_is_better is not False
+    every = {row[f"average_{number}"] for row in rows for number in numbers} - {None}
+    finite = filter(math.isfinite, every)
+    # Best first, so that the best two can be told from each other.
+    digits = words.digits_for(sorted(finite, reverse=larger))
+    for number in numbers:
         averages = [row[f"average_{number}"] for row in rows]
         deviations = [row[f"deviation_{number}"] for row in rows]
         made.append(
-            Column(title=f"search {number}", cells=[words.number(a) for a in averages], right=True)
+            Column(
+                title=f"search {number}",
+                cells=[words.number(a, digits) for a in averages],
+                right=True,
+            )
         )
         if any(each is not None for each in deviations):
-            cells = [words.number(each) for each in deviations]
+            cells = [words.number(each, digits) for each in deviations]
             made.append(Column(title="±", cells=cells, right=True, left_out=1))
     return made
-
-
-def _texts(found: Sequence[Results]) -> dict[str, str]:
-    """How values read, of those that do not read as their data does: stages."""
-    return {
-        repr((_PARAM + results.grid.key(setting), setting.value.data)): setting.value.text
-        for results in found
-        for candidate in results.search.description.candidates
-        for setting in candidate.settings
-    }
-
-
-def _value(value: Any, key: str, texts: dict[str, str]) -> str:
-    return texts.get(repr((key, value)), "" if value is None else str(value))
 
 
 def _data(loaded: Loaded) -> dict[str, Any]:

@@ -32,6 +32,9 @@ _VERBS = (
     completion,
 )
 
+# The verbs that deal with what is on this disk only.
+_DELIVER = ("status", "sync", "drop")
+
 # As a shell has it for a command whose reader went away, like head.
 NOBODY_READS = 141
 
@@ -69,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"trackmllib: {error}", file=sys.stderr)
         return 2
     except (TrackmllibError, OSError, sqlite3.Error) as error:
-        print(f"trackmllib: {error}. Nothing is lost by that.", file=sys.stderr)
+        # Of a record that is still on disk; what was only to be read is where it was anyway.
+        rest = ". Nothing is lost by that." if given.verb in _DELIVER else ""
+        print(f"trackmllib: {error}{rest}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ntrackmllib: stopped; nothing is lost.", file=sys.stderr)

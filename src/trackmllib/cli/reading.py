@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,21 @@ RUN_HELP = (
     "id of a run or the beginning of one, name of a run, or id of a search; a child run leads to "
     "its main run"
 )
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Takes whole numbers from ``least`` on, and says so of what is none."""
+
+    def taken(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
+        return number
+
+    return taken
 
 
 def add_server(parser: Any) -> None:
@@ -38,8 +54,8 @@ def reader(given: argparse.Namespace) -> Reader:
     return Reader(given.tracking_uri)
 
 
-def loaded(given: argparse.Namespace, *, costs: bool = True) -> list[Loaded]:
-    """The searches of the run that is given, oldest first."""
+def loaded(given: argparse.Namespace, *, costs: Collection[str]) -> list[Loaded]:
+    """The searches of the run that is given, oldest first, with these costs of those that run."""
     from trackmllib.loading import load_all
 
     return load_all(reader(given), given.run_name, given.search, costs=costs)

@@ -28,7 +28,9 @@ def add_to(verbs: Any) -> None:
 
 def run(given: argparse.Namespace, home: Home) -> int:
     """0 when the file is there."""
-    found = reading.loaded(given)
+    from trackmllib.loading import OF_THE_REPORT
+
+    found = reading.loaded(given, costs=OF_THE_REPORT)
     results = found[-1].results
     if len(found) > 1:
         print(

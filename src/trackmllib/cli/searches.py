@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trackmllib.cli import reading, table, terminal, words
 from trackmllib.cli.table import Column
 from trackmllib.outbox.home import Home
+from trackmllib.view import words as shared
 
 if TYPE_CHECKING:
     from trackmllib.listing import Summary
@@ -22,7 +23,7 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("--experiment", metavar="E", help="only those of this one: name or id")
     parser.add_argument(
         "--limit",
-        type=_at_least_1,
+        type=reading.whole_number(1),
         default=LIMIT,
         metavar="N",
         help=f"at most so many; default: {LIMIT}",
@@ -56,11 +57,11 @@ def run(given: argparse.Namespace, home: Home) -> int:
 
 
 def _columns(found: list[Summary]) -> list[Column]:
-    shared = len({summary.run_id for summary in found}) < len(found)
+    has_several = len({summary.run_id for summary in found}) < len(found)
     columns = [
         Column(title="run", cells=[summary.run_id[: words.SHORT] for summary in found]),
         Column(title="name", cells=[summary.name for summary in found], gives_way=True),
-        Column(title="state", cells=[words.state(summary.state) for summary in found]),
+        Column(title="state", cells=[shared.state(summary.state) for summary in found]),
         Column(title="done", cells=[_done(summary) for summary in found], right=True),
         Column(title="best", cells=[words.number(summary.best) for summary in found], right=True),
         Column(
@@ -77,7 +78,7 @@ def _columns(found: list[Summary]) -> list[Column]:
             gives_way=True,
         ),
     ]
-    if shared:
+    if has_several:
         ids = [summary.search_id[:8] for summary in found]
         columns.insert(1, Column(title="search", cells=ids, left_out=1))
     return columns
@@ -85,10 +86,3 @@ def _columns(found: list[Summary]) -> list[Column]:
 
 def _done(summary: Summary) -> str:
     return f"{summary.done}/{'?' if summary.candidates is None else summary.candidates}"
-
-
-def _at_least_1(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number from 1 on")
-    return number

@@ -1,4 +1,4 @@
-"""``trackmllib show``: the candidates of a search as a table, best first."""
+"""``trackmllib show``: the settings of a search as a table, best first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from trackmllib.errors import UnknownSearch
 from trackmllib.outbox.home import Home
 from trackmllib.recorder import files
 from trackmllib.redaction import redacted
+from trackmllib.view import ranks
 from trackmllib.view import table as rows_of
+from trackmllib.view import words as shared
+from trackmllib.view.figures.basis import Basis
 
 if TYPE_CHECKING:
     from trackmllib.loading import Loaded
@@ -25,28 +28,30 @@ ON_A_TERMINAL = 50
 def add_to(verbs: Any) -> None:
     parser = verbs.add_parser(
         "show",
-        help="the candidates of a search, best first",
-        description="The candidates of a search, best first; of several searches in one run one "
+        help="the settings of a search, best first",
+        description="The settings of a search, best first; of several searches in one run one "
         "table after the other.",
     )
     parser.add_argument("run_name", metavar="RUN", help=reading.RUN_HELP)
     reading.add_search(parser)
     parser.add_argument(
         "--top",
-        type=_from_0,
+        type=reading.whole_number(0),
         metavar="N",
         help=f"only the N best, 0 for all; default: {ON_A_TERMINAL} on a terminal, else all",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as JSON, for programs")
-    form.add_argument("--csv", action="store_true", help="as CSV, a row for each candidate")
+    form.add_argument("--csv", action="store_true", help="as CSV, a row for each setting")
     reading.add_server(parser)
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace, home: Home) -> int:
     """0 when it is shown."""
-    found = reading.loaded(given, costs=given.json)
+    from trackmllib.loading import COSTS
+
+    found = reading.loaded(given, costs=COSTS if given.json else ())
     if given.csv:
         if len(found) > 1:
             ids = ", ".join(each.results.search.search_id for each in found)
@@ -55,7 +60,9 @@ def run(given: argparse.Namespace, home: Home) -> int:
                 f"table; say which by --search: {ids}"
             )
         results = found[0].results
-        sys.stdout.write(files.results_csv(results.search, results.grid))
+        text = files.results_csv(results.search, results.grid)
+        # A program gets values as they are; a terminal would obey them.
+        sys.stdout.write(terminal.clean_lines(text) if sys.stdout.isatty() else text)
         return 0
     if given.json:
         print(words.as_json({"searches": [as_data(each) for each in found]}))
@@ -92,12 +99,17 @@ def in_words(loaded: Loaded, top: int) -> list[str]:
     """Name, facts and answer of a search, and its table, each as a line."""
     results = loaded.results
     rows = ordered(results)
-    marks = candidates.ranks(results.search)
+    marks = ranks.ranks(results.search)
     shown = rows[:top]
-    best = results.search.best_so_far()
+    basis = Basis(results.search, results.grid)
+    alike = basis.comparison.indistinct if basis.best == basis.comparison.best else frozenset()
+    # Of the one that the answer speaks of, also where Spark took one whose average is NaN.
+    best = basis.best
     styles = [_style(row, best) for row in shown]
     lines, left_out = table.lines(
-        candidates.columns(results, rows, [marks.get(row["candidate"], "") for row in rows], top),
+        candidates.columns(
+            results, rows, [marks.get(row["candidate"], "") for row in rows], top, alike
+        ),
         terminal.width(),
         styles,
     )
@@ -106,6 +118,8 @@ def in_words(loaded: Loaded, top: int) -> list[str]:
         made += terminal.paragraph(text)
     made += ["", *lines]
     notes = []
+    if any(row["candidate"] in alike for row in shown) and candidates.ALIKE not in left_out:
+        notes.append("≈ cannot be told apart from the best")
     if len(rows) > len(shown):
         notes.append(f"{len(rows) - len(shown)} more: --top 0")
     if left_out:
@@ -120,13 +134,6 @@ def ordered(results: Results) -> list[dict[str, Any]]:
     rows = rows_of.rows(results.search, results.grid, results.runs)
     place = {index: number for number, index in enumerate(results.search.ranked())}
     return sorted(rows, key=lambda row: place.get(row["candidate"], len(rows)))
-
-
-def _from_0(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is no number from 0 on")
-    return number
 
 
 def _style(row: dict[str, Any], best: int | None) -> tuple[str, ...]:
@@ -150,12 +157,13 @@ def _where(loaded: Loaded) -> str:
 def _facts(loaded: Loaded) -> str:
     search = loaded.results.search
     description = search.description
-    facts = [words.state(search.status)]
+    facts = [shared.state(search.status)]
     if search.failure is not None:
         facts = [f"{facts[0]}: {search.failure.summary}"]
-    facts.append(f"{search.candidates_finished} of {len(description.candidates)} candidates")
+    settings = shared.count(len(description.candidates), "setting")
+    facts.append(f"{search.candidates_finished} of {settings}")
     if description.averaged:
-        facts.append(f"{search.folds} folds")
+        facts.append(shared.count(search.folds, "fold"))
     better = {True: ", larger is better", False: ", smaller is better", None: ""}
     facts.append(description.metric + better[description.larger_is_better])
     return " · ".join(facts)

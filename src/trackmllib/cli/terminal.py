@@ -48,6 +48,11 @@ def clean(text: str) -> str:
     return "".join(map(_clean, text))
 
 
+def clean_lines(text: str) -> str:
+    """A text of several lines, each of them clean."""
+    return "".join(clean(line.rstrip("\r\n")) + "\n" for line in text.split("\n")[:-1])
+
+
 def _clean(character: str) -> str:
     if character < " ":
         return chr(0x2400 + ord(character))

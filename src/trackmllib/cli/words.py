@@ -1,4 +1,4 @@
-"""Numbers, times and states as they read on the command line, and as they stand in its JSON."""
+"""Numbers and times as they read on the command line, and as they stand in its JSON."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import math
 import time
 from collections.abc import Sequence
 from typing import Any
-
-from trackmllib.view.table import SCHEDULED
 
 # As much of a run id as tells it from others.
 SHORT = 12
@@ -21,10 +19,6 @@ def ago(since_ms: int) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def state(status: str) -> str:
-    return "not begun" if status == SCHEDULED else status.lower()
 
 
 def number(value: float | None, digits: int = 4) -> str:

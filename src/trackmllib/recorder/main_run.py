@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timezone
 
 from trackmllib import limits, names
 from trackmllib.events import SearchCosted
@@ -118,6 +119,8 @@ def _params(result: SearchResult) -> dict[str, str]:
 def _tags(result: SearchResult) -> Iterator[tuple[str, str]]:
     description = result.description
     yield "trackmllib.search_id", result.search_id
+    # The run of a user may be far older than the search.
+    yield "trackmllib.started", _utc(result.start_ms)
     for name, version in description.versions:
         yield f"trackmllib.{name}", version
     if description.application_id is not None:
@@ -132,6 +135,11 @@ def _tags(result: SearchResult) -> Iterator[tuple[str, str]]:
         yield "trackmllib.parent_search_id", result.parent.search_id
         if result.parent.fold is not None:
             yield "trackmllib.fold", str(result.parent.fold)
+
+
+def _utc(time_ms: int) -> str:
+    moment = datetime.fromtimestamp(time_ms / 1000, tz=timezone.utc)
+    return moment.isoformat(timespec="milliseconds")
 
 
 def _best(result: SearchResult, grid: GridNames, time_ms: int) -> Iterator[Operation]:

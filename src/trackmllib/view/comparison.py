@@ -19,9 +19,9 @@ from trackmllib.view.results import Results
 
 def rows(searches: Sequence[Results]) -> list[dict[str, Any]]:
     """A row for each setting that one of the searches has, all with the same keys: ``params.<key>``
-    with the value itself (None where it is not set), ``average_<n>`` and ``deviation_<n>`` for the
-    n-th search from 1 (None where it has not tried the setting), and ``best``, True for the setting
-    with the best average of all.
+    with the value itself (None where it is not set), ``texts`` with how those that are set read,
+    by the same keys, ``average_<n>`` and ``deviation_<n>`` for the n-th search from 1 (None where
+    it has not tried the setting), and ``best``, True for the setting with the best average of all.
 
     In the order of the grids. ValueError where the searches are not on one metric, in one
     direction, or where there is none.
@@ -32,8 +32,9 @@ def rows(searches: Sequence[Results]) -> list[dict[str, Any]]:
     for number, results in enumerate(searches, 1):
         for candidate in results.search.description.candidates:
             values = {results.grid.key(each): each.value.data for each in candidate.settings}
+            texts = {results.grid.key(each): each.value.text for each in candidate.settings}
             identity = json.dumps(_comparable(values), sort_keys=True, default=str)
-            row = made.setdefault(identity, _empty(keys, values, len(searches)))
+            row = made.setdefault(identity, _empty(keys, values, texts, len(searches)))
             found = results.search.candidates.get(candidate.index)
             # A grid may have the same setting twice; its first score stands.
             if found is not None and row[f"average_{number}"] is None:
@@ -116,17 +117,20 @@ def _comparable(value: Any) -> Any:
     return value
 
 
-def _empty(keys: list[str], values: dict[str, Any], searches: int) -> dict[str, Any]:
+def _empty(
+    keys: list[str], values: dict[str, Any], texts: dict[str, str], searches: int
+) -> dict[str, Any]:
     row: dict[str, Any] = {f"params.{key}": values.get(key) for key in keys}
+    row["texts"] = {f"params.{key}": texts[key] for key in keys if key in texts}
     for number in range(1, searches + 1):
         row[f"average_{number}"] = row[f"deviation_{number}"] = None
     return row
 
 
 def _averages(row: dict[str, Any], searches: int) -> list[tuple[float, int]]:
-    """The averages of a row that are numbers, each with the number of its search."""
+    """The averages of a row that are numbers, infinity too, each with the number of its search."""
     found = ((row[f"average_{number}"], number) for number in range(1, searches + 1))
-    return [(each, number) for each, number in found if each is not None and math.isfinite(each)]
+    return [(each, number) for each, number in found if each is not None and not math.isnan(each)]
 
 
 def _best(made: list[dict[str, Any]], searches: Sequence[Results]) -> dict[str, Any] | None:
@@ -138,8 +142,8 @@ def _best(made: list[dict[str, Any]], searches: Sequence[Results]) -> dict[str, 
     return pick(scored, key=lambda row: pick(_averages(row, len(searches)))[0])
 
 
-def _ranked(searches: Sequence[Results], made: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The settings by their best average in any search, those without one last."""
+def best_first(searches: Sequence[Results], made: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These rows by their best average in any search, those that have none or only NaN last."""
     larger = searches[0].search.description.larger_is_better is not False
     pick, sign = (max, -1) if larger else (min, 1)
 
@@ -172,33 +176,40 @@ def _sentence(searches: Sequence[Results], made: list[dict[str, Any]]) -> str:
         return f"None of the {words.count(len(searches), 'search', 'searches')} is best. {shared}"
     pick = max if description.larger_is_better else min
     average, number = pick(_averages(best, len(searches)), key=lambda each: each[0])
-    tied = [n for row in made for each, n in _averages(row, len(searches)) if each == average]
+    # Where others have the same average: this one in other searches, or other settings.
+    among = [n for each, n in _averages(best, len(searches)) if each == average]
+    tied = sum(any(each == average for each, _ in _averages(row, len(searches))) for row in made)
     score = words.score(average, best[f"deviation_{number}"])
     metric = words.visible(description.metric, 60)
-    where = f"search {number}" if set(tied) == {number} else "more than one search"
-    return f"{name(best)} in {where} is best: {metric} {score}. {shared}"
+    where = f"search {number}" if len(among) == 1 else "more than one search"
+    tie = f", as one of {tied:,}" if tied > 1 else ""
+    return f"{name(best)} in {where} is best{tie}: {metric} {score}. {shared}"
+
+
+def _sorted_as(average: float | None) -> str:
+    """The text that JavaScript makes a number of; nothing for what stays last."""
+    if average is None or math.isnan(average):
+        return ""
+    return repr(average).replace("inf", "Infinity")
 
 
 def name(row: dict[str, Any], limit: int = 120) -> str:
     """A row by its params: ``maxDepth=4, maxBins=8``."""
     parts = [
-        f"{key.removeprefix('params.')}={words.visible(_text(value), 40)}"
-        for key, value in row.items()
-        if key.startswith("params.") and value is not None
+        f"{key.removeprefix('params.')}={words.visible(text, 40)}"
+        for key, text in row["texts"].items()
     ]
     return words.visible(", ".join(parts) or "default params", limit)
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, dict) and "class" in value:
-        return str(value["class"]).rpartition(".")[2]
-    return str(value)
+def _drawable(row: dict[str, Any], searches: int) -> bool:
+    return any(math.isfinite(average) for average, _ in _averages(row, searches))
 
 
 def _figure(searches: Sequence[Results], made: list[dict[str, Any]], finding: str) -> str | None:
     from trackmllib.view.drawing import comparison, files, look
 
-    scored = [row for row in _ranked(searches, made) if _averages(row, len(searches))]
+    scored = [row for row in best_first(searches, made) if _drawable(row, len(searches))]
     if not scored:
         return None
     lines = [
@@ -229,10 +240,10 @@ def _table(
         Column(text=f"Search {number}", full=label(each)) for number, each in enumerate(searches, 1)
     ]
     table = []
-    for number, row in enumerate(_ranked(searches, made), 1):
+    for number, row in enumerate(best_first(searches, made), 1):
         fields = [Field(text=str(number))]
         for key in keys:
-            text = "" if row[key] is None else _text(row[key])
+            text = row["texts"].get(key, "")
             short = words.visible(text, 40)
             full = words.visible(text, 1000) if short != text else None
             fields.append(Field(text=short, full=full, is_number=False))
@@ -241,7 +252,7 @@ def _table(
             fields.append(
                 Field(
                     text="" if average is None else words.score(average, deviation),
-                    sort="" if average is None or not math.isfinite(average) else repr(average),
+                    sort=_sorted_as(average),
                 )
             )
         table.append(Row(fields=tuple(fields), mark="best" if row["best"] else ""))

@@ -9,6 +9,7 @@ from html import escape
 
 from trackmllib.view import table, words
 from trackmllib.view.figures.basis import Basis
+from trackmllib.view.ranks import ranks
 from trackmllib.view.runs import Runs
 
 MOST = 10
@@ -65,15 +66,18 @@ def _table(basis: Basis, runs: Runs, ranked: list[int]) -> list[str]:
     parts = ["<table><thead><tr>"]
     parts += [f'<th scope="col" style="{_CELL}">{escape(head)}</th>' for head in heads]
     parts.append("</tr></thead><tbody>")
-    for place, index in enumerate(ranked):
+    marks = ranks(basis.search)
+    for index in ranked:
         found = basis.search.candidates[index]
         mark = " ≈" if index in basis.comparison.indistinct else ""
         weight = ";font-weight:bold" if index == basis.best else ""
         score = words.score(found.average, found.deviation)
         if found.average is None:
-            score = found.status.lower()
+            score = words.state(found.status)
         cells = [words.visible(param.levels[param.of[index]].text, 40) for param in basis.params]
-        parts.append(f'<tr><th scope="row" style="{_CELL}{weight}">{place + 1}{mark}</th>')
+        parts.append(
+            f'<tr><th scope="row" style="{_CELL}{weight}">{marks.get(index, "")}{mark}</th>'
+        )
         parts += [f'<td style="{_CELL}{weight}">{escape(cell)}</td>' for cell in [*cells, score]]
         if has_folds:
             line = sparkline(scores[index], min(finite), max(finite))

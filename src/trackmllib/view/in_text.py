@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from trackmllib.view import words
 from trackmllib.view.figures.basis import Basis
+from trackmllib.view.ranks import ranks
 
 MOST = 5
 _MOST_PARAMS = 6
@@ -23,14 +24,15 @@ def summary(basis: Basis, most: int = MOST) -> str:
     params = basis.params[:_MOST_PARAMS]
     head = ["", *(words.visible(param.key, 20) for param in params), basis.metric]
     body = []
-    for place, index in enumerate(rows):
+    marks = ranks(basis.search)
+    for index in rows:
         found = basis.search.candidates[index]
         values = [words.visible(param.levels[param.of[index]].text, 20) for param in params]
         score = words.score(found.average, found.deviation)
         if found.average is None:
-            score = found.status.lower()
+            score = words.state(found.status)
         mark = " *" if index in basis.comparison.indistinct else ""
-        body.append([str(place + 1), *values, score + mark])
+        body.append([marks.get(index, ""), *values, score + mark])
     lines += ["", *(line[:width].rstrip() for line in _columns([head, *body]))]
     more = len(basis.search.description.candidates) - len(rows)
     if more:

@@ -10,6 +10,7 @@ from trackmllib.events import Candidate
 from trackmllib.search_result import CandidateResult
 from trackmllib.view import words
 from trackmllib.view.figures.basis import Basis
+from trackmllib.view.ranks import ranks
 from trackmllib.view.runs import Runs
 from trackmllib.view.table import SCHEDULED, score
 
@@ -74,11 +75,13 @@ def table(basis: Basis, runs: Runs) -> tuple[list[Column], list[Row]]:
     if runs.children:
         columns.append(Column(text="Run", is_number=False, on_paper=False))
     room = _room(basis)
+    marks = ranks(search)
     rows = []
     for place, index in enumerate(order):
         candidate = search.description.candidates[index]
         found = search.candidates.get(index, CandidateResult())
-        fields = [Field(text=str(place + 1))]
+        # The order of the table comes back by sorting this column, also where there are no ranks.
+        fields = [Field(text=marks.get(index, ""), sort=str(place + 1))]
         fields += _values(candidate, [where for _, where in keys], room)
         fields.append(_number(found.average, basis.places))
         if search.description.averaged:
@@ -91,7 +94,7 @@ def table(basis: Basis, runs: Runs) -> tuple[list[Column], list[Row]]:
             run = None if found.cost is None else found.cost.executor_run_time / 1000
             fields.append(_number(run, 2))
         status = found.status if index in begun else SCHEDULED
-        fields.append(Field(text=status.lower(), is_number=False))
+        fields.append(Field(text=words.state(status), is_number=False))
         if runs.children:
             fields.append(_run(runs, index))
         alike = "alike" if index in basis.comparison.indistinct else ""

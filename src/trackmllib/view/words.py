@@ -1,4 +1,4 @@
-"""How numbers, durations and counts read in sentences, tables and figures."""
+"""How numbers, durations, counts and states read in sentences, tables and figures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import unicodedata
 
 from trackmllib import limits
+from trackmllib.view.table import SCHEDULED
 
 
 def decimals(average: float, deviation: float | None) -> int:
@@ -61,6 +62,11 @@ def seconds(value: float | None) -> str:
 def count(amount: int, one: str, many: str | None = None) -> str:
     """``1 setting``, ``4 settings``, ``1,000 settings``."""
     return f"{amount:,} {one if amount == 1 else many or one + 's'}"
+
+
+def state(status: str) -> str:
+    """What a candidate or a search is doing, or how it ended: ``finished``, ``not begun``."""
+    return "not begun" if status == SCHEDULED else status.lower()
 
 
 def percent(share: float) -> str:

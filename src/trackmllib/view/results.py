@@ -36,8 +36,7 @@ class Best:
 
 
 class Results:
-    """The results of one search, as they are now: of a search that still runs, each look at them
-    shows more.
+    """The results of one search, as they were when they were asked for.
 
     ``runs`` is asked for the ids of its runs whenever these are needed: they come from the server,
     later than the scores.

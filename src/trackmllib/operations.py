@@ -62,11 +62,15 @@ class Operation:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenMainRun(Operation):
-    """Make the main run, or find the one that ``destination`` names. Always the first."""
+    """Make the main run, or find the one that ``destination`` names. Always the first.
+
+    ``description`` is what a run that is made is described by from its beginning.
+    """
 
     destination: Destination
     name: str
     start_ms: int
+    description: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

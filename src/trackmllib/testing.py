@@ -123,6 +123,8 @@ class InMemoryStore:
                 run = RecordedRun(*key, name=operation.name, start_ms=operation.start_ms)
                 if isinstance(operation, CreateChildRun):
                     run.tags.update(operation.tags)
+                else:
+                    run.description = operation.description
                 self._runs.setdefault(key, run)
                 return
             if key not in self._runs:

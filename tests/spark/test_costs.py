@@ -152,12 +152,17 @@ def test_what_the_user_has_set_is_kept_and_put_back(spark, recorded, points, job
     context.setJobGroup("mine", "nightly")
     context.addJobTag("team")
     context.setLocalProperty("spark.scheduler.pool", "slow")
+    evaluator = StubEvaluator(call=lambda _: points.count())
     try:
-        tree_search(parallelism=2).fit(points)
+        stub_search(eva=evaluator, numFolds=2, parallelism=2).fit(points)
         jobs = jobs_since()
         assert {job.group for job in jobs} == {"mine"}
         assert all("team" in job.tags for job in jobs)
-        assert all(job.description.startswith("nightly · max") for job in jobs)
+        assert {job.description for job in jobs if "fold" in job.description} == {
+            f"nightly · x={x} · fold {fold}/2 · evaluate"
+            for x in ("1.0", "2.0", "3.0")
+            for fold in (1, 2)
+        }
         assert set(context.getJobTags()) == {"team"}
         assert context.getLocalProperty("spark.job.description") == "nightly"
         assert context.getLocalProperty("spark.jobGroup.id") == "mine"
@@ -221,7 +226,7 @@ def test_jobs_of_other_threads_are_on_the_main_run(recorded, points, jobs_since,
 def test_a_search_in_a_cell_counts_for_itself_and_for_the_cell(
     recorded, points, jobs_since, totals
 ):
-    inner = tree_search(numFolds=2)
+    inner = stub_search(eva=StubEvaluator(call=lambda _: points.count()), numFolds=2)
     estimator = SearchingEstimator(inner)
     evaluator = StubEvaluator(call=lambda _: points.count())
     stub_search(est=estimator, xs=[1.0], eva=evaluator, numFolds=2).fit(points)
@@ -270,13 +275,13 @@ def test_costs_that_cannot_be_read_are_said_once(recorded, points, lenient, capl
     monkeypatch.setattr(StatusStore, "ended", forgotten)
     for _ in range(2):
         with mlflow.start_run():
-            tree_search(numFolds=2).fit(points)
+            stub_search(eva=StubEvaluator(call=lambda _: points.count()), numFolds=2).fit(points)
     (said,) = [r.getMessage() for r in caplog.records if "cost" in r.getMessage()]
     assert "spark.ui.retainedJobs" in said
     assert trackmllib.flush(30)
     for main in recorded.main_runs():
         assert costs(main) == {}
-        assert len(recorded.children(main)) == 4
+        assert len(recorded.children(main)) == 3
 
 
 def test_the_main_run_says_where_spark_shows_the_application(spark, recorded, points, monkeypatch):
@@ -313,7 +318,7 @@ def test_ctrl_c_while_costs_are_read_ends_the_search(recorded, points, monkeypat
     with monkeypatch.context() as patched:
         patched.setattr(StatusStore, "wait", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            tree_search(numFolds=2).fit(points)
+            stub_search(numFolds=2).fit(points)
     assert trackmllib.flush(30)
     main = recorded.only_main_run()
     assert main.info.status == "KILLED"

@@ -54,7 +54,7 @@ def test_an_inner_search_is_nested_under_its_cell(points, recorded, parallelism)
             assert search.data.tags["trackmllib.fold"] == str(fold)
             outer_id = main.data.tags["trackmllib.search_id"]
             assert search.data.tags["trackmllib.parent_search_id"] == outer_id
-            parent = {"search_id": outer_id, "candidate": candidate, "fold": fold}
+            parent = {"search_id": outer_id, "candidate": candidate, "fold": fold, "refit": False}
             assert recorded.json(search, "trackmllib/search.json")["inside_of"] == parent
             assert child.info.start_time <= search.info.start_time
             assert search.info.end_time <= child.info.end_time

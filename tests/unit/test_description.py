@@ -157,17 +157,24 @@ def test_it_is_no_longer_than_it_may_be(char):
 # When it is written.
 
 
-def described(events, result=None) -> list[tuple[int, str]]:
-    """How many cells were done, and the first word, of each description."""
+def described(events, run_id: str | None = None) -> list[tuple[int, str]]:
+    """How many cells were done, and the first word, of each description.
+
+    A run that is made is made with the first one; on one that is there it is written.
+    """
     state = SearchResult(events[0])
-    recorder = Recorder(Destination(tracking_uri="memory:"), state)
+    recorder = Recorder(Destination(tracking_uri="memory:", run_id=run_id), state)
     found = []
     for number, event in enumerate(events):
         if number:
             state.apply(event)
         for operation in recorder.operations(event, state):
-            if isinstance(operation, Describe):
-                found.append((state.cells_finished, operation.text.split("**")[1]))
+            if isinstance(operation, OpenMainRun):
+                assert bool(operation.description) == (run_id is None)
+            text = operation.text if isinstance(operation, Describe) else ""
+            text = getattr(operation, "description", text)
+            if text:
+                found.append((state.cells_finished, text.split("**")[1]))
     return found
 
 
@@ -183,6 +190,7 @@ def test_it_is_written_at_the_start_at_four_crossings_at_the_refit_and_at_the_en
 def test_a_search_that_is_over_at_once_is_written_twice():
     search = Search(plan(2)).all_cells([0.5, 0.75], at=1.0).refit(1, at=1).finish(1, at=2)
     assert described(search.events) == [(0, "Running"), (6, "Finished")]
+    assert described(search.events, "of the user") == [(0, "Running"), (6, "Finished")]
 
 
 def test_a_crossing_is_one_write_where_a_cell_crosses_several():

@@ -173,7 +173,12 @@ DESTINATIONS = st.builds(
 )
 OPERATIONS = {
     OpenMainRun: st.builds(
-        OpenMainRun, **OF_RUN, destination=DESTINATIONS, name=TEXTS, start_ms=TIMES
+        OpenMainRun,
+        **OF_RUN,
+        destination=DESTINATIONS,
+        name=TEXTS,
+        start_ms=TIMES,
+        description=TEXTS,
     ),
     CreateChildRun: st.builds(CreateChildRun, **OF_RUN, name=TEXTS, start_ms=TIMES, tags=PAIRS),
     LogBatch: st.builds(LogBatch, **OF_RUN, params=PAIRS, metrics=tuples(METRICS), tags=PAIRS),

@@ -9,6 +9,7 @@ from trackmllib import limits, names
 from trackmllib.events import SearchCosted
 from trackmllib.names import GridNames
 from trackmllib.operations import (
+    Describe,
     Destination,
     EndRun,
     LogArtifact,
@@ -24,14 +25,20 @@ from trackmllib.recorder.description import describe
 from trackmllib.search_result import SearchResult
 
 
-def opened(result: SearchResult, grid: GridNames, destination: Destination) -> Iterator[Operation]:
+def opened(
+    result: SearchResult, grid: GridNames, destination: Destination, described: Describe
+) -> Iterator[Operation]:
     """The run itself, and the description of the search."""
+    is_new = destination.run_id is None
     yield OpenMainRun(
         search_id=result.search_id,
         destination=destination,
         name=names.main_run(result.description, result.parent),
         start_ms=result.start_ms,
+        description=described.text if is_new else "",
     )
+    if not is_new:
+        yield described
     yield LogBatch(
         search_id=result.search_id, params=tuple(_params(result).items()), tags=tuple(_tags(result))
     )

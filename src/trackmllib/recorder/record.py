@@ -47,8 +47,8 @@ class Recorder:
         grid = self._grid
         match event:
             case SearchStarted():
-                yield from main_run.opened(result, grid, self._destination)
-                yield description.describe(result, grid, event.time_ms)
+                described = description.describe(result, grid, event.time_ms)
+                yield from main_run.opened(result, grid, self._destination, described)
             case CellStarted():
                 if len(result.candidates[event.candidate].cells) == 1:
                     yield from child_runs.create(result, grid, event.candidate)

@@ -138,11 +138,12 @@ class CellJobs:
         """Say what the next jobs are for, unless somebody else has said so meanwhile."""
         if self._properties is None:
             return
-        now = None if self._description is None else self._properties.getProperty(DESCRIPTION)
-        if now != self._description:
+        said, text = self._description, _described(self._before, *words)
+        if said is None:
+            self._properties.setProperty(DESCRIPTION, text)
+        elif not self._properties.replace(DESCRIPTION, said, text):
             return
-        self._description = _described(self._before, *words)
-        self._properties.setProperty(DESCRIPTION, self._description)
+        self._description = text
 
     def stop(self) -> None:
         """Put back what was there, where the thread goes on with something else."""

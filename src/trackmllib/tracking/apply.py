@@ -45,6 +45,7 @@ from trackmllib.tracking.known import (
     run,
 )
 from trackmllib.tracking.main_run import FOLDER, MainRun
+from trackmllib.tracking.notes import NOTE, with_part
 from trackmllib.tracking.points import StandingPoints
 
 
@@ -139,6 +140,8 @@ class MlflowTracking:
         if destination.run_id is None:
             experiment_id, parent = self._place(client, destination)
             tags = {calls.SEARCH_ID: operation.search_id, **parent}
+            if operation.description:
+                tags[NOTE] = with_part("", operation.search_id, operation.description)
             made = self._create(client, experiment_id, operation, tags, known, again)
         else:
             made = client.get_run(destination.run_id)

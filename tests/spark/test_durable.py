@@ -57,7 +57,7 @@ def test_the_outbox_is_emptied_and_its_files_go_with_the_process(points, recorde
     stub_search(numFolds=2).fit(points)
     assert trackmllib.flush(10)
     assert [path.suffix for path in home.glob("*.lock")] == [".lock"]
-    session._leave()
+    session._at_exit()
     assert list(home.iterdir()) == []
 
 

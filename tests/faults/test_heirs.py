@@ -72,7 +72,7 @@ def test_flush_and_exit_do_not_wait_for_what_others_left(scene, server_uri):
         assert session.flush(20) is True
     finally:
         session.stop()
-        session._leave()
+        session._at_exit()
     assert len(runs_of(server_uri, "mine")) == 4
     (left,) = scene.status()["searches"]
     assert left["server"] == "http://127.0.0.1:1"

@@ -217,9 +217,10 @@ class SearchWatch:
             try:
                 with self.guard("reading what Spark's jobs cost"):
                     self.spending.say_all(self._start_ms, now)
-            except BaseException as interrupt:
-                # A Ctrl-C in these moments goes on to the user, and the search ends with it.
-                self._emit_end(now, interrupt)
+            except BaseException as raised:
+                # A Ctrl-C in these moments goes on to the user, and the search ends with it; an
+                # error of ours, which strict mode raises, is no end of the search.
+                self._emit_end(now, error if isinstance(raised, Exception) else raised)
                 raise
         self._emit_end(now, error)
 

@@ -3,7 +3,8 @@
 #   make demo         run the notebooks of examples/, and print what they recorded
 #   make ui           open MLflow's page on the demo's runs
 #   make test         run the tests; make test ARGS="-k folds" runs some
-#   make test-all     make test, make test-heavy (what takes longer) and make test-stores (others)
+#   make test-all     make test, test-heavy (what takes longer), test-stores (others), test-timed
+#   make test-timed   the tests that measure time, for which nothing else may run meanwhile
 #   make test-oldest  the same with the oldest versions of pyspark and mlflow (Python 3.10 or 3.11)
 #   make matrix       some of them with each pair of pyspark and MLflow, for docs/compatibility.md
 #   make soak         the fault tests, with twenty rounds of the random ones
@@ -21,7 +22,7 @@ ARGS =
 ON_FILES = $(addprefix tests/spark/,test_child_runs.py test_several_searches.py test_values.py)
 ON_POSTGRES = $(ON_FILES) $(addprefix tests/spark/,test_main_run.py test_nested.py)
 
-.PHONY: help venv java demo ui test test-all test-heavy test-stores test-oldest matrix soak lint docs screenshots lock clean
+.PHONY: help venv java demo ui test test-all test-heavy test-stores test-timed test-oldest matrix soak lint docs screenshots lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -49,10 +50,13 @@ ui: venv
 test: java venv
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-all: test test-heavy test-stores
+test-all: test-timed test test-heavy test-stores
 
 test-heavy: java venv $(VENV)-client/.done
 	@CLIENT_VENV=$(abspath $(VENV)-client) $(BIN)/python -m pytest -m heavy $(ARGS)
+
+test-timed: java venv
+	@$(BIN)/python -m pytest -m timed $(ARGS)
 
 # MLflow's file store does not bear threads of users that take up one run at the same time.
 test-stores: java venv

@@ -136,6 +136,7 @@ def test_fit_waits_no_longer_than_the_flush_timeout(points, recorded, session, c
     assert recorded.only_main_run().info.status == "FINISHED"
 
 
+@pytest.mark.timed
 def test_fit_returns_soon_on_an_idle_store(points, any_store):
     """Within its own time + 0.3 s, where the store keeps up: the shortest of three each."""
 

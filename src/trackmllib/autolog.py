@@ -33,6 +33,11 @@ def autolog(
     progress: bool = default(True),
     report: bool = default(True),
     history_server: str | None = default(None),
+    children: str = default("all"),
+    record: bool = default(True),
+    reuse_stages: bool = default(False),
+    parallel_folds: bool = default(False),
+    max_cached_folds: int = default(2),
 ) -> None:
     """Record every search of Spark MLlib's tuners in MLflow, from now on in this process.
 
@@ -69,6 +74,15 @@ def autolog(
     :param report: When a search ends, make its report, and put it among the files of its main run.
     :param history_server: The address of Spark's history server, for a link on the main run; on
         YARN it is known without.
+    :param children: Which candidates get child runs: ``"all"``, while the search runs, or
+        ``"best:20"``: the 20 best, when it ends. ``results.csv`` has all of them.
+    :param record: With False nothing goes to MLflow, and what else was asked for holds.
+    :param reuse_stages: Fit the stages of a ``Pipeline`` that several candidates have in common
+        once a fold, and keep their output (``MEMORY_AND_DISK``) until the last of these is done.
+        The results stay the same; ``trackmllib.explain(tuner)`` says which stages these are.
+    :param parallel_folds: Compute the cells of all folds in one pool of ``parallelism`` threads,
+        instead of one fold after another. The results stay the same.
+    :param max_cached_folds: Of how many folds ``parallel_folds`` keeps the data at a time.
     :raises trackmllib.DependencyError: pyspark or mlflow is missing or too old.
     :raises TypeError, ValueError: An argument is not what it must be; the sentence says what that
         is. A bad variable or conf value is one warning, and has no effect.
@@ -102,6 +116,11 @@ def autolog(
             progress=progress,
             report=report,
             history_server=history_server,
+            children=children,
+            record=record,
+            reuse_stages=reuse_stages,
+            parallel_folds=parallel_folds,
+            max_cached_folds=max_cached_folds,
         )
         if _session is not None and _session.process != os.getpid():
             _session.stop()

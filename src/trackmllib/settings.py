@@ -34,6 +34,11 @@ class Settings:
     progress: bool = True
     report: bool = True
     history_server: str | None = None
+    children: str = "all"
+    record: bool = True
+    reuse_stages: bool = False
+    parallel_folds: bool = False
+    max_cached_folds: int = 2
     strict: bool = False
     given: frozenset[str] = frozenset()
 

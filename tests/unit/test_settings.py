@@ -31,6 +31,11 @@ VALUES = {
     "progress": (False, "true", "false", (False, True, False)),
     "report": (False, "true", "false", (False, True, False)),
     "history_server": ("http://a", "b ", "c", ("http://a", "b", "c")),
+    "children": ("best:3", "Best:20 ", "all", ("best:3", "best:20", "all")),
+    "record": (False, "true", "false", (False, True, False)),
+    "reuse_stages": (True, "false", "true", (True, False, True)),
+    "parallel_folds": (True, "false", "true", (True, False, True)),
+    "max_cached_folds": (4, "3", " 1 ", (4, 3, 1)),
 }
 BY_ARGUMENT = {option.argument: option for option in OPTIONS}
 

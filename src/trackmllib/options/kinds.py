@@ -138,6 +138,48 @@ class OneOf(Kind):
         return nearest(word, {known: repr(known) for known in self.words})
 
 
+class Children(Kind):
+    """``all``, or ``best:<number>``: which candidates get runs of their own."""
+
+    _ALLOWED = "'all' or 'best:<number>', such as 'best:20'"
+    _BEST = re.compile(r"best:([1-9][0-9]*)", re.ASCII)
+
+    def of_argument(self, name: str, value: Any) -> Any:
+        if not isinstance(value, str):
+            raise TypeError(f"{name} is {value!r}, but must be {self._ALLOWED}")
+        if not self._is_good(value):
+            raise ValueError(f"{name} is {value!r}, but must be {self._ALLOWED}")
+        return value
+
+    def of_text(self, name: str, text: str, instead: Any) -> Any:
+        word = text.strip().lower()
+        if not self._is_good(word):
+            raise self._bad(name, text, self._ALLOWED, None, instead)
+        return word
+
+    def _is_good(self, word: str) -> bool:
+        return word == "all" or self._BEST.fullmatch(word) is not None
+
+
+class Count(Kind):
+    """A whole number from 1 on."""
+
+    _ALLOWED = "a whole number from 1 on"
+
+    def of_argument(self, name: str, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} is {value!r}, but must be {self._ALLOWED}")
+        if value < 1:
+            raise ValueError(f"{name} is {value!r}, but must be {self._ALLOWED}")
+        return value
+
+    def of_text(self, name: str, text: str, instead: Any) -> Any:
+        word = text.strip()
+        if not (word.isascii() and word.isdigit() and int(word) >= 1):
+            raise self._bad(name, text, self._ALLOWED, None, instead)
+        return int(word)
+
+
 class Text(Kind):
     """A text that is not empty, or None."""
 

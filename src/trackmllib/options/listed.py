@@ -8,7 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from trackmllib.options.kinds import Kind, OneOf, Opposite, Patterns, Seconds, Text, TrueOrFalse
+from trackmllib.options.kinds import (
+    Children,
+    Count,
+    Kind,
+    OneOf,
+    Opposite,
+    Patterns,
+    Seconds,
+    Text,
+    TrueOrFalse,
+)
 
 VARIABLES = "TRACKMLLIB_"
 KEYS = "spark.trackmllib."
@@ -132,5 +142,38 @@ OPTIONS = (
         default=None,
         meaning="the address of Spark's history server, for a link on the main run; on YARN it is "
         "known without",
+    ),
+    Option(
+        argument="children",
+        kind=Children(),
+        default="all",
+        meaning="which candidates get child runs: `all`, or `best:20` for the 20 best, when the "
+        "search ends; `results.csv` has all of them",
+    ),
+    Option(
+        argument="record",
+        kind=TrueOrFalse(),
+        default=True,
+        meaning="`False`: nothing goes to MLflow, and what else was asked for holds",
+    ),
+    Option(
+        argument="reuse_stages",
+        kind=TrueOrFalse(),
+        default=False,
+        meaning="fit the stages of a `Pipeline` that several candidates have in common once a "
+        "fold, and keep their output until the last of these is done",
+    ),
+    Option(
+        argument="parallel_folds",
+        kind=TrueOrFalse(),
+        default=False,
+        meaning="compute the cells of all folds in one pool of `parallelism` threads, instead of "
+        "one fold after another",
+    ),
+    Option(
+        argument="max_cached_folds",
+        kind=Count(),
+        default=2,
+        meaning="of how many folds `parallel_folds` keeps the data at a time",
     ),
 )

@@ -105,6 +105,16 @@ class Dataset:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SharedStages:
+    """Stages of a pipeline, by their class names, that these candidates have in common, behind
+    those of a group of candidates that these are part of.
+    """
+
+    stages: tuple[str, ...]
+    candidates: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SearchDescription:
     """What is searched, known before the first fit.
 
@@ -112,7 +122,9 @@ class SearchDescription:
     of folds that Spark's own loop makes, ``averaged`` whether scores are averaged over folds (a
     CrossValidator) or stand as they are (a TrainValidationSplit), ``schema`` the names and types of
     the data's columns, ``dataset`` more about the data where that was asked for. ``page`` and
-    ``page_in_history`` are the addresses at which Spark shows the application.
+    ``page_in_history`` are the addresses at which Spark shows the application. ``asked_for`` names
+    the options that change how Spark computes the search, ``shared`` the stages that are computed
+    once a fold by that.
     """
 
     tuner: Component
@@ -129,6 +141,8 @@ class SearchDescription:
     dataset: Dataset | None = None
     page: str | None = None
     page_in_history: str | None = None
+    asked_for: tuple[str, ...] = ()
+    shared: tuple[SharedStages, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +268,17 @@ class CellCosted(Event):
     candidate: int
     fold: int
     cost: Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagesComputed(Event):
+    """Stages were computed for several candidates of a fold at once, in so many seconds, which are
+    those of no cell.
+    """
+
+    fold: int
+    shared: SharedStages
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from trackmllib.events import (
     SearchFailed,
     SearchFinished,
     SearchStarted,
+    StagesComputed,
 )
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
@@ -115,6 +116,7 @@ class SearchResult:
         self.failure: Failure | None = None
         self.refit_seconds: float | None = None
         self.cost: Cost | None = None
+        self.computed: list[StagesComputed] = []
 
     def apply(self, event: Event) -> None:
         """Take one more fact into the table."""
@@ -142,6 +144,8 @@ class SearchResult:
                 self._candidate(event.candidate).cells[event.fold].cost = event.cost
             case SearchCosted():
                 self.cost = event.cost
+            case StagesComputed():
+                self.computed.append(event)
             case CandidateScored():
                 candidate = self._candidate(event.candidate)
                 candidate.average = event.average
@@ -160,6 +164,7 @@ class SearchResult:
     def snapshot(self) -> SearchResult:
         """This table as it is now, whatever else is applied to it."""
         taken = copy.copy(self)
+        taken.computed = list(self.computed)
         taken.candidates = {
             index: replace(
                 candidate, cells={fold: replace(cell) for fold, cell in candidate.cells.items()}
@@ -197,6 +202,11 @@ class SearchResult:
             return (2, 0.0, index) if math.isnan(average) else (1, sign * average, index)
 
         return sorted(self.candidates, key=place)
+
+    @property
+    def shared_seconds(self) -> float:
+        """Seconds spent on stages that several candidates have in common; in none of theirs."""
+        return math.fsum(computed.seconds for computed in self.computed)
 
     @property
     def folds(self) -> int:

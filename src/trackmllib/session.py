@@ -30,7 +30,10 @@ from trackmllib.redaction import redacted
 from trackmllib.running import RunningSearch, RunningSearches
 from trackmllib.settings import Settings
 from trackmllib.signals import TerminationHandler
+from trackmllib.spark.interventions import those_asked_for
+from trackmllib.spark.parallel_folds import parallel_folds
 from trackmllib.spark.seam import Seam
+from trackmllib.spark.sharing.reuse import reuse_stages
 from trackmllib.takeover import take_over
 from trackmllib.tracking.active import current_destination
 from trackmllib.tracking.apply import MlflowTracking
@@ -89,7 +92,7 @@ class Session:
         self._runs = MadeRuns(self._searches, self._tracking, self._delivery)
         self.afterwards = Afterwards(self._tracking, self._outbox, self._delivery, self.voice)
         self._progress = Progress(self.clock)
-        self._seam = Seam(self, new_id)
+        self._seam = Seam(self, new_id, those_asked_for(parallel_folds, reuse_stages))
         self._mute = MlflowMute(self._seam.inside_search)
         self._calls = CallsOfUsers()
         self._termination = TerminationHandler(

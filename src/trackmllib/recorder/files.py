@@ -63,6 +63,11 @@ def search_json(result: SearchResult, grid: GridNames) -> str:
             "versions": dict(description.versions),
             "application_id": description.application_id,
             "inside_of": _place(result.parent),
+            "asked_for": list(description.asked_for),
+            "shared_stages": [
+                {"stages": list(shared.stages), "candidates": list(shared.candidates)}
+                for shared in description.shared
+            ],
         }
     )
 

@@ -63,6 +63,13 @@ def progress(result: SearchResult, time_ms: int, *, key: str, count: int) -> Ope
     return LogBatch(search_id=result.search_id, metrics=(point,))
 
 
+def shared(result: SearchResult, time_ms: int) -> Operation:
+    """The seconds spent so far on stages that candidates share; a step for each time."""
+    step = len(result.computed)
+    point = Metric("shared_seconds", result.shared_seconds, time_ms, step, series=True)
+    return LogBatch(search_id=result.search_id, metrics=(point,))
+
+
 def costed(event: SearchCosted) -> Operation:
     """What all of Spark's jobs for the search cost."""
     return LogBatch(
@@ -138,6 +145,8 @@ def _tags(result: SearchResult) -> Iterator[tuple[str, str]]:
         yield "trackmllib.spark_history", description.page_in_history
     if description.larger_is_better is not None:
         yield "trackmllib.larger_is_better", str(description.larger_is_better).lower()
+    for option in description.asked_for:
+        yield f"trackmllib.{option}", "true"
     if result.parent is not None:
         yield "trackmllib.parent_search_id", result.parent.search_id
         if result.parent.fold is not None:

@@ -18,6 +18,7 @@ from trackmllib.events import (
     SearchFailed,
     SearchFinished,
     SearchStarted,
+    StagesComputed,
 )
 from trackmllib.names import GridNames
 from trackmllib.operations import (
@@ -65,6 +66,8 @@ class Recorder:
                 yield child_runs.costed(event)
             case SearchCosted():
                 yield main_run.costed(event)
+            case StagesComputed():
+                yield main_run.shared(result, event.time_ms)
             case CandidateScored():
                 if result.description.averaged:
                     yield child_runs.summary(result, event.candidate, event.time_ms)

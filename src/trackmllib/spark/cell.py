@@ -30,9 +30,7 @@ class CellWatch:
     def __enter__(self) -> CellWatch:
         with self._search.guard("labelling Spark's jobs"):
             self.jobs.start()
-        clock = self._search.clock
-        self._start_ms = clock.now_ms()
-        self._start = clock.monotonic()
+        self.begins()
         return self
 
     def __exit__(
@@ -61,6 +59,12 @@ class CellWatch:
     def is_over(self) -> bool:
         """Whether the search of this cell has ended, with an error that another cell raised."""
         return self._search.has_ended
+
+    def begins(self) -> None:
+        """From now on, time is this cell's own."""
+        clock = self._search.clock
+        self._start_ms = clock.now_ms()
+        self._start = clock.monotonic()
 
     def started(self, candidate: int) -> None:
         """The candidate of this cell is known."""

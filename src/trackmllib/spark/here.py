@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from trackmllib.settings import Settings
     from trackmllib.spark.cell import CellWatch
+    from trackmllib.spark.interventions import Interventions
     from trackmllib.spark.watch import SearchWatch
 
 
@@ -21,12 +22,13 @@ class State(NamedTuple):
 
     ``search`` is the search whose ``fit()`` it runs; ``cell`` the cell it computes, where a search
     that begins is nested under that cell's; ``muted`` says that it is inside of a search that is
-    not recorded, or no more.
+    not recorded, or no more. ``interventions`` are those of the search.
     """
 
     search: SearchWatch | None = None
     cell: CellWatch | None = None
     muted: bool = False
+    interventions: Interventions | None = None
 
 
 class Here(threading.local):

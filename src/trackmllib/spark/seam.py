@@ -36,6 +36,13 @@ from trackmllib.spark.costs import Costs
 from trackmllib.spark.describe import describe_search
 from trackmllib.spark.here import Bound, Here, State
 from trackmllib.spark.host import Host
+from trackmllib.spark.interventions import (
+    FoldCall,
+    Interventions,
+    MakeInterventions,
+    Task,
+    no_interventions,
+)
 from trackmllib.spark.scores import winner_of_model
 from trackmllib.spark.standins import ConnectStandIn, EstimatorStandIn, EvaluatorStandIn
 from trackmllib.spark.status import Forgotten
@@ -49,8 +56,14 @@ _CONNECT = "pyspark.ml.connect.tuning"
 class Seam:
     """Everything that is put into pyspark, installed and removed together."""
 
-    def __init__(self, host: Host, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        new_id: Callable[[], str],
+        interventions: MakeInterventions = no_interventions,
+    ) -> None:
         self._host = host
+        self._interventions = interventions
         self._new_id = new_id
         self._here = Here()
         self._conf = SessionConf()
@@ -65,6 +78,8 @@ class Seam:
             self._patches.append(
                 Patch(tuning, "_parallelFitTasks", partial(self._around_fold, EstimatorStandIn))
             )
+            if hasattr(CrossValidator, "_kFold"):
+                self._patches.append(Patch(CrossValidator, "_kFold", self._around_folds))
         self._patches.extend(
             Patch(module, "inheritable_thread_target", self._around_thread_target)
             for module in ((classification, tuning) if different else (classification,))
@@ -136,7 +151,11 @@ class Seam:
             here.search.superseded = True
             place = here.search.place
         search = self._search(tuner, args, kwargs, settings, place)
-        with search, self._at(State(search=search)):
+        with (
+            search,
+            self._intervening(search) as interventions,
+            self._at(State(search=search, interventions=interventions)),
+        ):
             if type(tuner)._fit in self._own_fits:
                 search.begin()
             model = original(tuner, *args, **kwargs)
@@ -177,28 +196,62 @@ class Seam:
         """``_parallelFitTasks``, called once for each fold in the thread of ``_fit``: lays out the
         fold's cells.
         """
-        here = self._here
-        new_watch = None
-        if here.search is not None and not here.search.superseded:
-            # Two frames up: past the wrapper of the patch stands the loop over the folds.
-            spark_loops = sys._getframe(2).f_code in self._spark_loops
-            new_watch = here.search.next_fold(epm, spark_loops=spark_loops)
-        if new_watch is None:
-            tasks = original(est, train, eva, validation, epm, *rest, **named)
-            muted = State(muted=True)
-            return [self._carried(task, muted) for task in tasks] if here.inside else tasks
-        tasks = original(
-            stand_in(est, here),
-            train,
-            EvaluatorStandIn(eva, here),
-            validation,
-            epm,
-            *rest,
-            **named,
+        state = self._here.state
+        if state.search is None or state.search.superseded:
+            return self._muted(original(est, train, eva, validation, epm, *rest, **named))
+        # Two frames up: past the wrapper of the patch stands the loop over the folds.
+        spark_loops = sys._getframe(2).f_code in self._spark_loops
+        lay_out = partial(self._lay_out, state.search, spark_loops, stand_in, original, rest, named)
+        call = FoldCall(
+            estimator=est,
+            train=train,
+            evaluator=eva,
+            validation=validation,
+            maps=epm,
+            collects_models=bool(rest[0] if rest else named.get("collectSubModel", False)),
         )
+        if state.interventions is None or not spark_loops:
+            return lay_out(call)
+        return state.interventions.lay_out(call, lay_out)
+
+    def _around_folds(self, original: Any, tuner: Any, *args: Any, **kwargs: Any) -> Any:
+        """``_kFold``, which makes the data of all folds, before Spark's loop over them."""
+        folds = original(tuner, *args, **kwargs)
+        interventions = self._here.state.interventions
+        if interventions is None or sys._getframe(2).f_code not in self._spark_loops:
+            return folds
+        return interventions.folds(tuner, folds)
+
+    def _lay_out(
+        self,
+        search: SearchWatch,
+        spark_loops: bool,
+        stand_in: type[EstimatorStandIn] | type[ConnectStandIn],
+        original: Any,
+        rest: tuple[Any, ...],
+        named: dict[str, Any],
+        call: FoldCall,
+    ) -> list[Task]:
+        """The tasks of one fold, made by Spark and watched."""
+        here = self._here
+        new_watch = search.next_fold(call.maps, spark_loops=spark_loops)
+        estimator, evaluator = call.estimator, call.evaluator
+        if new_watch is not None:
+            estimator = stand_in(estimator, here, call.order)
+            evaluator = EvaluatorStandIn(evaluator, here)
+        tasks = original(
+            estimator, call.train, evaluator, call.validation, call.maps, *rest, **named
+        )
+        if new_watch is None:
+            return self._muted(tasks)
         if stand_in.tasks_in_order:
             tasks = [self._of_candidate(index, task) for index, task in enumerate(tasks)]
         return [self._cell(new_watch, task) for task in tasks]
+
+    def _muted(self, tasks: list[Task]) -> list[Task]:
+        """Tasks of a fold that is no part of what is recorded."""
+        muted = State(muted=True)
+        return [self._carried(task, muted) for task in tasks] if self._here.inside else tasks
 
     def _of_candidate(self, index: int, task: Callable[[], Any]) -> Callable[[], Any]:
         """A task whose candidate is known before it runs."""
@@ -234,6 +287,18 @@ class Seam:
                 return task()
 
         return cell
+
+    @contextmanager
+    def _intervening(self, search: SearchWatch) -> Iterator[Interventions | None]:
+        """What the user has asked for that changes how Spark computes this search."""
+        interventions = None
+        with search.guard("preparing what was asked for"):
+            interventions = self._interventions(search.settings, search)
+        try:
+            yield interventions
+        finally:
+            if interventions is not None:
+                interventions.close()
 
     def _carried(self, task: Callable[..., Any], state: State) -> Callable[..., Any]:
         def carried(*args: Any, **kwargs: Any) -> Any:

@@ -8,7 +8,8 @@ user's run unmodified.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 # Its iterator is looked up when it is needed: a later pyspark may not have it.
@@ -23,14 +24,19 @@ class EstimatorStandIn:
     # Spark hands out tasks that are all the same, and the candidate is known in the fit.
     tasks_in_order = False
 
-    def __init__(self, estimator: Any, here: Here) -> None:
+    def __init__(
+        self, estimator: Any, here: Here, order: Callable[[], Sequence[int]] | None = None
+    ) -> None:
         self._estimator = estimator
         self._here = here
+        self._order = order
 
     def fitMultiple(self, dataset: Any, params: Any) -> Iterator[tuple[int, Any]]:
         models = self._estimator.fitMultiple(dataset, params)
         if type(models) is base._FitMultipleIterator:
             watched = _watch_single(models.fitSingleModel, self._here, dataset)
+            if self._order is not None:
+                return _InOrder(watched, self._order)
             single: Iterator[tuple[int, Any]] = base._FitMultipleIterator(watched, models.numModel)
             return single
         return _Models(models, self._here, dataset)
@@ -45,7 +51,7 @@ class ConnectStandIn:
     # There is a task for each candidate.
     tasks_in_order = True
 
-    def __init__(self, estimator: Any, here: Here) -> None:
+    def __init__(self, estimator: Any, here: Here, order: Any = None) -> None:
         self._estimator = estimator
         self._here = here
 
@@ -78,10 +84,18 @@ class EvaluatorStandIn:
 
 
 def _watch_single(fit: Callable[[int], Any], here: Here, data: Any) -> Callable[[int], Any]:
-    """``fitSingleModel`` of Spark's own iterator: it knows the candidate before the fit."""
+    """``fitSingleModel`` of Spark's own iterator: it knows the candidate before the fit.
+
+    Where it has a ``prepare``, that is work for several candidates, and no part of the cell.
+    """
+    prepare = getattr(fit, "prepare", None)
 
     def fit_single_model(index: int) -> Any:
         cell = here.cell
+        if prepare is not None:
+            prepare(index)
+            if cell is not None:
+                cell.begins()
         if cell is not None:
             cell.started(index)
         model = fit(index)
@@ -90,6 +104,26 @@ def _watch_single(fit: Callable[[int], Any], here: Here, data: Any) -> Callable[
         return model
 
     return fit_single_model
+
+
+class _InOrder:
+    """Models of Spark's own iterator, in an order that is asked for when the first one is."""
+
+    def __init__(self, fit: Callable[[int], Any], order: Callable[[], Sequence[int]]) -> None:
+        self._fit = fit
+        self._order = order
+        self._left: Iterator[int] | None = None
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        return self
+
+    def __next__(self) -> tuple[int, Any]:
+        with self._lock:
+            if self._left is None:
+                self._left = iter(self._order())
+            index = next(self._left)
+        return index, self._fit(index)
 
 
 class _Models:

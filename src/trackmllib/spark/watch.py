@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -27,6 +27,8 @@ from trackmllib.events import (
     SearchFailed,
     SearchFinished,
     SearchStarted,
+    SharedStages,
+    StagesComputed,
 )
 from trackmllib.guard import Guard, attempt
 from trackmllib.names import GridNames, child_run
@@ -147,6 +149,24 @@ class SearchWatch:
         self._folds += 1
         planned = 0 if self._description is None else self._description.folds
         return partial(CellWatch, self, fold, spark_loops and fold < planned)
+
+    def shared(
+        self, fold: int, stages: Sequence[str], candidates: Sequence[int], seconds: float
+    ) -> None:
+        """Stages were computed for several candidates at once."""
+        with self.guard("recording stages that are shared"):
+            self._emit(
+                StagesComputed(
+                    search_id=self.search_id,
+                    time_ms=self.clock.now_ms(),
+                    fold=fold,
+                    shared=SharedStages(stages=tuple(stages), candidates=tuple(candidates)),
+                    seconds=seconds,
+                )
+            )
+
+    def say(self, sentence: str) -> None:
+        self._host.say_once(sentence)
 
     def guard(self, doing: str) -> Guard:
         return self._host.guard(self.search_id, doing)

@@ -1,0 +1,112 @@
+"""What users may ask for that changes how Spark computes a search: the shape of it.
+
+An intervention stands around the function that lays out the cells of a fold, in a file of its own.
+With none asked for, Spark's own code runs untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from trackmllib.settings import Settings
+
+Task = Callable[[], Any]
+LayOut = Callable[["FoldCall"], list[Task]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldCall:
+    """One call of Spark's ``_parallelFitTasks``: a fold, whose cells are to be laid out.
+
+    ``order`` says in which order the candidates are taken, when the first one is; None leaves it
+    to Spark.
+    """
+
+    estimator: Any
+    train: Any
+    evaluator: Any
+    validation: Any
+    maps: Sequence[Any]
+    collects_models: bool
+    order: Callable[[], Sequence[int]] | None = None
+
+
+class SearchIsOver(Exception):
+    """Ends a cell of a search that is over; nobody sees it."""
+
+
+class Intervention(Protocol):
+    """One of them, for one search."""
+
+    def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+        """The pairs of training and validation data that Spark has made, or what stands for them.
+
+        Called in the thread of ``fit()``, before the first fold is laid out, with the tuner as it
+        is fitted.
+        """
+        ...
+
+    def lay_out(self, call: FoldCall, lay_out: LayOut) -> list[Task]:
+        """The tasks of a fold, made by ``lay_out``; called in the thread of ``fit()``."""
+        ...
+
+    def close(self) -> None:
+        """The search is over, in whatever way: keep nothing. Cells may still run."""
+        ...
+
+
+class SearchAt(Protocol):
+    """What an intervention needs of the search that it is for."""
+
+    def shared(
+        self, fold: int, stages: Sequence[str], candidates: Sequence[int], seconds: float
+    ) -> None:
+        """Stages were computed for several candidates at once."""
+        ...
+
+    def say(self, sentence: str) -> None:
+        """Tell the user something, in one line."""
+        ...
+
+
+class Interventions:
+    """Those of one search, the outermost first."""
+
+    def __init__(self, interventions: Sequence[Intervention]) -> None:
+        self._interventions = tuple(interventions)
+
+    def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+        for intervention in reversed(self._interventions):
+            folds = intervention.folds(tuner, folds)
+        return folds
+
+    def lay_out(self, call: FoldCall, lay_out: LayOut) -> list[Task]:
+        for intervention in reversed(self._interventions):
+            lay_out = partial(intervention.lay_out, lay_out=lay_out)
+        return lay_out(call)
+
+    def close(self) -> None:
+        for intervention in self._interventions:
+            intervention.close()
+
+
+Make = Callable[[Settings, SearchAt], Intervention | None]
+MakeInterventions = Callable[[Settings, SearchAt], Interventions | None]
+
+
+def no_interventions(settings: Settings, search: SearchAt) -> None:
+    """None at all."""
+    return None
+
+
+def those_asked_for(*makes: Make) -> MakeInterventions:
+    """What makes the interventions that the settings of a search ask for, the outermost first."""
+
+    def make(settings: Settings, search: SearchAt) -> Interventions | None:
+        made = [one for one in (make(settings, search) for make in makes) if one is not None]
+        return Interventions(made) if made else None
+
+    return make

@@ -1,0 +1,156 @@
+"""What is computed for several candidates of a fold: the models of their segments, and their data.
+
+A segment is fitted when the first of its candidates needs it, in the thread of that one; the others
+wait. Its output is kept until the last of its candidates is done.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pyspark import StorageLevel
+from pyspark.ml import Estimator
+
+from trackmllib.spark.sharing.plan import Plan, Segment
+
+# What Spark's own cache() takes for data frames.
+_LEVEL = StorageLevel.MEMORY_AND_DISK_DESER
+
+
+class KeptFold:
+    """The segments of one fold. ``told`` is called with each one that was computed, and how many
+    seconds that took.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        maps: Sequence[Any],
+        train: Any,
+        validation: Any,
+        monotonic: Callable[[], float],
+        told: Callable[[Segment, float], None],
+    ) -> None:
+        self.maps = maps
+        self.train = train
+        self.validation = validation
+        self.monotonic = monotonic
+        self.told = told
+        self._lock = threading.Lock()
+        self._segments: dict[Segment, KeptSegment] = {}
+        for segment in plan.segments:
+            parent = None if segment.parent is None else self._segments[segment.parent]
+            self._segments[segment] = KeptSegment(segment, parent, self)
+        self._left = {segment: len(segment.candidates) for segment in plan.segments}
+        self._in_use = dict.fromkeys(plan.segments, 0)
+        self._at_work: set[int] = set()
+        self._last = plan.last_segment
+        self.closed = False
+
+    def take(self, candidate: int) -> KeptSegment | None:
+        """What a candidate begins with, computed now if it is not there; None if it has nothing in
+        common with others, or that could not be computed. Followed by ``done``.
+        """
+        segment = self._last.get(candidate)
+        with self._lock:
+            if segment is None or self.closed:
+                return None
+            self._at_work.add(candidate)
+            for one in _path(segment):
+                self._in_use[one] += 1
+        kept = self._segments[segment]
+        return kept if kept.is_there() else None
+
+    def done(self, candidate: int) -> None:
+        """The cell of a candidate is over."""
+        with self._lock:
+            over = []
+            if candidate not in self._at_work:
+                return
+            self._at_work.remove(candidate)
+            for segment in _path(self._last[candidate]):
+                self._left[segment] -= 1
+                self._in_use[segment] -= 1
+                if self._left[segment] == 0 or (self.closed and not self._in_use[segment]):
+                    over.append(self._segments[segment])
+        for kept in over:
+            kept.release()
+
+    def close(self) -> None:
+        """Keep nothing that no cell is using, and let the others go as their cells end."""
+        with self._lock:
+            self.closed = True
+            over = [self._segments[one] for one, cells in self._in_use.items() if not cells]
+        for kept in over:
+            kept.release()
+
+
+class KeptSegment:
+    """The models of a segment in one fold, and its output."""
+
+    def __init__(self, segment: Segment, parent: KeptSegment | None, fold: KeptFold) -> None:
+        self.segment = segment
+        self.models: list[Any] = []
+        self.train: Any = None
+        self.validation: Any = None
+        self._parent = parent
+        self._fold = fold
+        self._lock = threading.Lock()
+        # None while it is not computed; False if it cannot be, and each candidate goes its own way.
+        self._there: bool | None = None
+
+    def is_there(self) -> bool:
+        """Whether it is computed; now, if it was not."""
+        if self._parent is not None and not self._parent.is_there():
+            return False
+        with self._lock:
+            if self._there is None:
+                self._there = False
+                try:
+                    self._compute()
+                    self._there = True
+                except Exception:  # noqa: BLE001 - the candidate raises it again, as Spark would
+                    self._let_go()
+            return self._there
+
+    def release(self) -> None:
+        """Keep it no longer."""
+        with self._lock:
+            self._there = False
+            self._let_go()
+
+    def _compute(self) -> None:
+        fold, parent = self._fold, self._parent
+        began = fold.monotonic()
+        if parent is None:
+            train, validation, self.models = fold.train, fold.validation, []
+        else:
+            train, validation, self.models = parent.train, parent.validation, [*parent.models]
+        extra = fold.maps[self.segment.candidates[0]]
+        for stage in self.segment.stages:
+            # As Pipeline.fit(data, extra) does it, and transform(data, extra) of its model.
+            own = stage.copy(extra)
+            model = own.fit(train) if isinstance(own, Estimator) else own
+            train = model.transform(train)
+            validation = model.transform(validation, extra)
+            self.models.append(model)
+        self.train = train.persist(_LEVEL)
+        self.validation = validation.persist(_LEVEL)
+        fold.told(self.segment, fold.monotonic() - began)
+
+    def _let_go(self) -> None:
+        for data in (self.train, self.validation):
+            if data is not None:
+                data.unpersist()
+        self.train = self.validation = None
+        self.models = []
+
+
+def _path(segment: Segment | None) -> list[Segment]:
+    path = []
+    while segment is not None:
+        path.append(segment)
+        segment = segment.parent
+    return path

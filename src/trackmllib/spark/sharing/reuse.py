@@ -1,0 +1,152 @@
+"""The intervention ``reuse_stages``: candidates begin where the stages they share end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from pyspark.ml import Pipeline, PipelineModel, base
+
+from trackmllib.settings import Settings
+from trackmllib.spark.interventions import (
+    FoldCall,
+    Intervention,
+    LayOut,
+    SearchAt,
+    SearchIsOver,
+    Task,
+)
+from trackmllib.spark.sharing.kept import KeptFold, KeptSegment
+from trackmllib.spark.sharing.plan import Plan, Segment, is_plain_pipeline, plan_for
+
+
+def reuse_stages(settings: Settings, search: SearchAt) -> Intervention | None:
+    """The intervention, where it is asked for."""
+    return ReuseStages(search) if settings.reuse_stages else None
+
+
+class ReuseStages:
+    """Stages of a Pipeline that candidates have in common are computed once a fold."""
+
+    def __init__(self, search: SearchAt) -> None:
+        self._search = search
+        self._folds: list[SharingPipeline] = []
+        self._plan: tuple[Any, Plan] | None = None
+
+    def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+        return folds
+
+    def lay_out(self, call: FoldCall, lay_out: LayOut) -> list[Task]:
+        if not is_plain_pipeline(call.estimator):
+            self._search.say(
+                f"reuse_stages has no effect on a tuner of {type(call.estimator).__name__}: only "
+                "the stages of a Pipeline can be shared. The search goes Spark's way."
+            )
+            return lay_out(call)
+        plan = self._plan_for(call)
+        if not plan.segments:
+            return lay_out(call)
+        pipeline = SharingPipeline(call, plan, self._search, fold=len(self._folds))
+        self._folds.append(pipeline)
+        return [pipeline.freeing(task) for task in lay_out(replace(call, estimator=pipeline))]
+
+    def close(self) -> None:
+        for fold in self._folds:
+            fold.kept.close()
+
+    def _plan_for(self, call: FoldCall) -> Plan:
+        if self._plan is None or self._plan[0] is not call.maps:
+            self._plan = call.maps, plan_for(call.estimator, call.maps)
+        return self._plan[1]
+
+
+class SharingPipeline:
+    """Stands for the user's Pipeline in one fold."""
+
+    def __init__(self, call: FoldCall, plan: Plan, search: SearchAt, *, fold: int) -> None:
+        self._call = call
+        self._plan = plan
+        self._search = search
+        self._fold = fold
+        self._here = threading.local()
+        self.kept = KeptFold(
+            plan, call.maps, call.train, call.validation, time.monotonic, self._told
+        )
+
+    def fitMultiple(self, dataset: Any, maps: Any) -> Iterator[tuple[int, Any]]:
+        alone = self._call.estimator.fitMultiple(dataset, maps)
+        iterator: Iterator[tuple[int, Any]] = base._FitMultipleIterator(
+            SharedFit(self, alone.fitSingleModel), len(maps)
+        )
+        return iterator
+
+    def freeing(self, task: Task) -> Task:
+        """The task of a cell, after which nothing is kept on its behalf."""
+
+        def freeing() -> Any:
+            if self.kept.closed:
+                # Spark's pool goes on after an error, and nobody waits for it.
+                raise SearchIsOver
+            self._here.candidate = None
+            try:
+                return task()
+            finally:
+                if self._here.candidate is not None:
+                    self.kept.done(self._here.candidate)
+
+        return freeing
+
+    def prepare(self, candidate: int) -> KeptSegment | None:
+        """What this candidate begins with."""
+        self._here.candidate = candidate
+        return self.kept.take(candidate)
+
+    def fit(self, candidate: int, begun: KeptSegment) -> Any:
+        """The model of a candidate's Pipeline: fitted from there on, and evaluated from there."""
+        extra = self._call.maps[candidate]
+        rest = Pipeline(stages=list(self._plan.stages[candidate][begun.segment.end :]))
+        fitted = rest.fit(begun.train, extra)
+        models = begun.models
+        if self._call.collects_models:
+            # Each of Spark's sub-models has models of its own.
+            models = [model.copy() for model in models]
+        whole = PipelineModel([*models, *fitted.stages])
+        validation = begun.validation
+
+        def transform(dataset: Any, params: Any = None) -> Any:
+            # Spark evaluates the model once, on the validation data.
+            del whole.transform
+            if dataset is self._call.validation:
+                return fitted.transform(validation, params)
+            return whole.transform(dataset, params)
+
+        whole.transform = transform
+        return whole
+
+    def _told(self, segment: Segment, seconds: float) -> None:
+        names = [type(stage).__name__ for stage in segment.stages]
+        self._search.shared(self._fold, names, segment.candidates, seconds)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call.estimator, name)
+
+
+class SharedFit:
+    """``fitSingleModel`` of a fold. ``prepare`` is called before it, and is no part of a cell."""
+
+    def __init__(self, pipeline: SharingPipeline, alone: Any) -> None:
+        self._pipeline = pipeline
+        self._alone = alone
+        self._begun: dict[int, KeptSegment | None] = {}
+
+    def prepare(self, candidate: int) -> None:
+        self._begun[candidate] = self._pipeline.prepare(candidate)
+
+    def __call__(self, candidate: int) -> Any:
+        begun = self._begun.pop(candidate, None)
+        if begun is None:
+            return self._alone(candidate)
+        return self._pipeline.fit(candidate, begun)

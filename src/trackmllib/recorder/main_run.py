@@ -138,6 +138,8 @@ def _tags(result: SearchResult) -> Iterator[tuple[str, str]]:
         yield "trackmllib.spark_history", description.page_in_history
     if description.larger_is_better is not None:
         yield "trackmllib.larger_is_better", str(description.larger_is_better).lower()
+    if result.children != "all":
+        yield "trackmllib.children", result.children
     if result.parent is not None:
         yield "trackmllib.parent_search_id", result.parent.search_id
         if result.parent.fold is not None:

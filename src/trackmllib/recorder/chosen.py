@@ -1,8 +1,8 @@
 """Which candidates have child runs where only the best are to, and how these are made at the end.
 
 With ``children="best:20"`` nobody knows before the end who is among them. So a child run is told
-nothing on the way, and is made from the table of the search: with the times, scores and costs that it
-would have been told. Costs stand at the end of their cell there, and not when they became known. A
+nothing on the way, and is made from the table of the search: with the times, scores and costs that
+it would have been told. Costs stand at the end of their cell there, not when they became known. A
 candidate whose run is needed before has it from then on, as all have otherwise.
 """
 
@@ -110,8 +110,8 @@ def _failures(result: SearchResult, index: int) -> list[Cell]:
 
 
 def _ranked(result: SearchResult) -> Iterable[int]:
-    """The candidates that have a score, best first: the winner and the complete ones, and then, of a
-    search that was cut short, the others by the folds that they have in common.
+    """The candidates that have a score, best first: the winner and the complete ones, and then, of
+    a search that was cut short, the others by the folds that they have in common.
     """
     complete = (
         index

@@ -69,6 +69,10 @@ class Recorded:
                 self.result = SearchResult(event)
                 destination = Destination(tracking_uri="memory:", owned=owned)
                 self.recorder = Recorder(destination, self.result)
+            if isinstance(event, CandidateScored):
+                # As Spark's loop says it, in the moment of the last score.
+                end_ms = self.result.candidates[event.candidate].end_ms
+                event = dataclasses.replace(event, time_ms=end_ms)
             self.on_the_way = len(self.store.children())
             self.result.apply(event)
             self.take(self.recorder.operations(event, self.result))

@@ -1,7 +1,7 @@
 """Searches that nobody ran: their events, as Spark's own loop would have made them, without Spark.
 
-made.py FOLDER URI CANDIDATES SEARCH_ID EVENTS leaves such a search behind, as a process does that
-was killed after so many events; the end counts as one.
+made.py FOLDER URI CANDIDATES SEARCH_ID EVENTS CHILDREN leaves such a search behind, as a process
+does that was killed after so many events; the end counts as one.
 """
 
 from __future__ import annotations
@@ -110,11 +110,16 @@ class Away:
 
 
 def new_session(
-    home: Path, uri: str, target: Away | None = None, *, experiment_id: str = "0"
+    home: Path,
+    uri: str,
+    target: Away | None = None,
+    *,
+    experiment_id: str = "0",
+    children: str = "all",
 ) -> Session:
     """A session that waits for nothing, with its outbox in ``home``; searches go to ``uri``."""
     return Session(
-        Settings(wait=False, silent=True, flush_timeout=0.0, report=False),
+        Settings(wait=False, silent=True, flush_timeout=0.0, report=False, children=children),
         home=Home(home / "outbox"),
         target=target,
         destination=lambda: Destination(tracking_uri=uri, experiment_id=experiment_id),
@@ -122,17 +127,23 @@ def new_session(
 
 
 def leave_behind(
-    home: Path, uri: str, candidates: int, *, search_id: str = "", after: int = sys.maxsize
+    home: Path,
+    uri: str,
+    candidates: int,
+    *,
+    search_id: str = "",
+    after: int = sys.maxsize,
+    children: str = "all",
 ) -> str:
     """Let a process die in ``home`` whose server never answered; the id of its search."""
     search_id = search_id or str(uuid.uuid4())
-    arguments = [str(home), uri, str(candidates), search_id, str(after)]
+    arguments = [str(home), uri, str(candidates), search_id, str(after), children]
     subprocess.run([sys.executable, __file__, *arguments], check=True, timeout=120)
     return search_id
 
 
-def _main(home: str, uri: str, candidates: str, search_id: str, after: str) -> None:
-    session = new_session(Path(home), uri, Away())
+def _main(home: str, uri: str, candidates: str, search_id: str, after: str, children: str) -> None:
+    session = new_session(Path(home), uri, Away(), children=children)
     for event in itertools.islice(events(search_id, int(candidates)), int(after)):
         session.emit(event)
     os._exit(0)

@@ -45,14 +45,14 @@ COST = Cost(executor_run_time=12, executor_cpu_time=3_000_000, num_jobs=2, num_c
 class Player:
     """A session whose searches go to ``uri``; ``tables`` has each search as it is live."""
 
-    def __init__(self, folder: Path, uri: str, experiment_id: str = "0") -> None:
+    def __init__(self, folder: Path, uri: str, experiment_id: str = "0", **settings: Any) -> None:
         self.uri = uri
         self.experiment_id = experiment_id
         self.tables: dict[str, SearchResult] = {}
         # The run of the user that is active; None for a new run for each search.
         self.active: str | None = None
-        self._session = Session(
-            Settings(wait=False, silent=True, flush_timeout=0.0, strict=False),
+        self.session = Session(
+            Settings(wait=False, silent=True, flush_timeout=0.0, strict=False, **settings),
             home=Home(folder / "outbox"),
             destination=self._destination,
         )
@@ -67,8 +67,8 @@ class Player:
             if isinstance(event, SearchStarted):
                 self.tables[event.search_id] = SearchResult(event)
             self.tables[event.search_id].apply(event)
-            self._session.emit(event)
-        assert self._session.flush(60)
+            self.session.emit(event)
+        assert self.session.flush(60)
         return first
 
     def _destination(self) -> Destination:

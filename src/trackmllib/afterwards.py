@@ -90,7 +90,8 @@ class Afterwards:
         """Have the report of a search made. The search of a cell has none: it would be drawn while
         the one around it is running.
         """
-        if not search.settings.report or search.result.parent is not None:
+        settings = search.settings
+        if not (settings.report and settings.record) or search.result.parent is not None:
             return
         search_id = search.result.search_id
 

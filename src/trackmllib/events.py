@@ -222,10 +222,14 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchStarted(Event):
-    """``fit()`` of a tuner was called, by a user or (``parent``) inside of another search."""
+    """``fit()`` of a tuner was called, by a user or (``parent``) inside of another search.
+
+    ``children`` says which candidates get child runs: ``all``, or ``best:20``.
+    """
 
     description: SearchDescription
     parent: Place | None = None
+    children: str = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,6 +290,15 @@ class SearchCosted(Event):
     """What all of Spark's jobs for the search cost, also those that belong to no cell of it."""
 
     cost: Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildRunNeeded(Event):
+    """A candidate that would have had its child run at the end of the search, or never, needs it
+    now: for a call of MLflow's in a cell of it, a search inside of that cell, or its model.
+    """
+
+    candidate: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,6 +91,7 @@ def search_result(
     children = reader.children(main, search_id)
     if outcome is None:
         _fill(result, main, children, reader.histories(_wanted(result, children, costs)))
+        _count(result, main)
     return result, children
 
 
@@ -140,6 +141,17 @@ def _fill(
     result.cells_finished = sum(candidate.scored for candidate in found)
     result.candidates_finished = sum(candidate.status == "FINISHED" for candidate in found)
     _end(result, main)
+
+
+def _count(result: SearchResult, main: StoredRun) -> None:
+    """How much is done, as the main run says it, where not all candidates have runs."""
+
+    def said(key: str) -> int:
+        return int(main.metrics.get(f"{key}_{result.search_id}", main.metrics.get(key, 0.0)))
+
+    if result.children != "all":
+        result.cells_finished = said("cells_finished")
+        result.candidates_finished = said("candidates_finished")
 
 
 def _candidate(result: SearchResult, run: StoredRun, points: Points) -> CandidateResult:

@@ -1,23 +1,51 @@
-"""The ids of the runs of a search that the server has made, for who needs one before it is over."""
+"""The runs of a search for who needs one before it is over, with the ids that the server gives."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from trackmllib.clock import Clock
 from trackmllib.delivery.worker import Delivery
 from trackmllib.errors import Refused
-from trackmllib.running import RunningSearches
+from trackmllib.events import ChildRunNeeded
+from trackmllib.recorder import chosen
+from trackmllib.running import RunningSearch, RunningSearches
 from trackmllib.tracking.apply import MlflowTracking
 from trackmllib.tracking.lazy_run import Found
 
 
 class MadeRuns:
-    """Waits for runs, on the threads of those who ask; for a server that is away once a search."""
+    """Waits for runs, on the threads of those who ask; for a server that is away once a search.
+
+    Where only the best candidates get runs, who asks for one has it made: ``emit`` takes that fact.
+    """
 
     def __init__(
-        self, searches: RunningSearches, tracking: MlflowTracking, delivery: Delivery
+        self,
+        searches: RunningSearches,
+        tracking: MlflowTracking,
+        delivery: Delivery,
+        emit: Callable[[ChildRunNeeded], None],
+        clock: Clock,
     ) -> None:
         self._searches = searches
         self._tracking = tracking
         self._delivery = delivery
+        self._emit = emit
+        self._clock = clock
+
+    def need(self, search_id: str, candidate: int | None) -> None:
+        """Have the run of a candidate made now, if it is not made anyway and its search runs."""
+        search = self._searches.get(search_id)
+        if search is None or candidate is None or search.result.children == chosen.ALL:
+            return
+        with search.recording:
+            # Who finds it made already, finds its operations in the outbox too.
+            result = search.result
+            is_new = candidate in result.candidates and not self._will_be(search, candidate)
+        if is_new:
+            now = self._clock.now_ms()
+            self._emit(ChildRunNeeded(search_id=search_id, time_ms=now, candidate=candidate))
 
     def find(self, search_id: str, candidate: int | None, fold: int | None) -> Found:
         """The run of a cell; of one that begins when its search is over, the main run."""
@@ -34,9 +62,17 @@ class MadeRuns:
         search = self._searches.get(search_id)
         if search is None:
             return None
+        self.need(search_id, candidate)
+        if candidate is not None and not self._will_be(search, candidate):
+            return None
         patience = 0.0 if search.gave_up else search.settings.flush_timeout
         try:
             search.gave_up = not self._delivery.wait_for(is_there, search_id, patience)
             return self._tracking.run_id(search_id, candidate)
         except Refused:
             return None
+
+    def _will_be(self, search: RunningSearch, candidate: int) -> bool:
+        """Whether a candidate has a run, or gets one for all that is known."""
+        result = search.result
+        return result.children == chosen.ALL or candidate in chosen.with_runs(result)

@@ -16,6 +16,9 @@ from trackmllib.search_result import SearchResult
 from trackmllib.settings import Settings
 from trackmllib.view.runs import Runs
 
+# Of a search that is not recorded.
+NOWHERE = Destination(tracking_uri="")
+
 
 class RunningSearch:
     """A search while it runs, and until all of it is delivered."""
@@ -56,10 +59,10 @@ class RunningSearch:
             ]
         if not reasons:
             return ""
-        return (
-            f"The record of search {self.result.search_id} in MLflow is not complete. The training "
-            f"is not affected. {'; '.join(reasons)}."
-        )
+        what = f"The record of search {self.result.search_id} in MLflow is"
+        if not self.settings.record:
+            what = f"The results of search {self.result.search_id} are"
+        return f"{what} not complete. The training is not affected. {'; '.join(reasons)}."
 
     def won_with_nan(self) -> str:
         """What to say where NaN is the best score; or nothing."""
@@ -79,9 +82,12 @@ class RunningSearches:
     def __init__(self, destination: Callable[[], Destination]) -> None:
         self._destination = destination
         self._searches: dict[str, RunningSearch] = {}
+        # Threads of a search that failed may run on for long.
+        self._failed_and_not_recorded: set[str] = set()
 
     def begin(self, started: SearchStarted, settings: Settings) -> None:
-        search = RunningSearch(self._destination_of(started), started, settings)
+        destination = self._destination_of(started) if settings.record else NOWHERE
+        search = RunningSearch(destination, started, settings)
         self._searches[started.search_id] = search
 
     def get(self, search_id: str) -> RunningSearch | None:
@@ -90,8 +96,17 @@ class RunningSearches:
     def all(self) -> list[RunningSearch]:
         return list(self._searches.values())
 
+    def is_recorded(self, search_id: str) -> bool:
+        """Whether a search is recorded in MLflow, or was as long as it ran."""
+        search = self.get(search_id)
+        if search is None:
+            return search_id not in self._failed_and_not_recorded
+        return search.settings.record
+
     def forget(self, search_id: str) -> None:
-        self._searches.pop(search_id, None)
+        search = self._searches.pop(search_id, None)
+        if search is not None and search.result.failure is not None and not search.settings.record:
+            self._failed_and_not_recorded.add(search_id)
 
     def whole(self, search: RunningSearch) -> Iterator[RunningSearch]:
         """The searches inside of a search that are not forgotten yet, and the search itself."""

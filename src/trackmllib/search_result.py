@@ -13,6 +13,7 @@ from trackmllib.events import (
     CellFailed,
     CellScored,
     CellStarted,
+    ChildRunNeeded,
     Cost,
     Event,
     Failure,
@@ -97,13 +98,16 @@ class SearchResult:
     ``candidates`` holds those that have begun, by index. ``best`` is the winner's index as soon as
     it is known (``best_at_refit`` before the model confirms it). The last event settles what was
     open: ``closed_at_end`` are the candidates whose status it decided, and ``changed_at_end`` those
-    whose average or deviation it brought or corrected.
+    whose average or deviation it brought or corrected. ``children`` says which candidates get
+    child runs; where that is not all of them, ``needed`` are those that got theirs on the way.
     """
 
     def __init__(self, started: SearchStarted) -> None:
         self.search_id = started.search_id
         self.description: SearchDescription = started.description
         self.parent = started.parent
+        self.children = started.children
+        self.needed: set[int] = set()
         self.start_ms = started.time_ms
         self.end_ms: int | None = None
         self.candidates: dict[int, CandidateResult] = {}
@@ -146,6 +150,8 @@ class SearchResult:
                 self.cost = event.cost
             case StagesComputed():
                 self.computed.append(event)
+            case ChildRunNeeded():
+                self.needed.add(event.candidate)
             case CandidateScored():
                 candidate = self._candidate(event.candidate)
                 candidate.average = event.average
@@ -165,6 +171,7 @@ class SearchResult:
         """This table as it is now, whatever else is applied to it."""
         taken = copy.copy(self)
         taken.computed = list(self.computed)
+        taken.needed = set(self.needed)
         taken.candidates = {
             index: replace(
                 candidate, cells={fold: replace(cell) for fold, cell in candidate.cells.items()}

@@ -16,8 +16,15 @@ from typing import Any
 from trackmllib.afterwards import Afterwards
 from trackmllib.clock import Clock, SystemClock
 from trackmllib.delivery.worker import Delivery, Target
-from trackmllib.errors import IncompleteRecord, Unauthorized
-from trackmllib.events import Event, Failure, SearchFailed, SearchFinished, SearchStarted
+from trackmllib.errors import IncompleteRecord
+from trackmllib.events import (
+    ChildRunNeeded,
+    Event,
+    Failure,
+    SearchFailed,
+    SearchFinished,
+    SearchStarted,
+)
 from trackmllib.guard import Guard, attempt
 from trackmllib.made_runs import MadeRuns
 from trackmllib.models import Models
@@ -42,11 +49,9 @@ from trackmllib.tracking.credentials import Credentials
 from trackmllib.tracking.mute import MlflowMute
 from trackmllib.view.progress import Progress
 from trackmllib.voice import Voice
+from trackmllib.waiting import Waiting
 
 logger = logging.getLogger("trackmllib")
-
-# fit() says that it waits when it has waited so long.
-QUIET_SECONDS = 2.0
 
 Listener = Callable[[Event], None]
 
@@ -89,7 +94,10 @@ class Session:
         self._estate = Estate(self._say)
         heir = MlflowTracking(self._problem, self._estate, credentials)
         self._inheritance = Delivery(self._estate, heir, self._refused)
-        self._runs = MadeRuns(self._searches, self._tracking, self._delivery)
+        self._runs = MadeRuns(self._searches, self._tracking, self._delivery, self.emit, self.clock)
+        self._waiting = Waiting(
+            self._searches, self._delivery, self._outbox, self.clock, self.voice
+        )
         self.afterwards = Afterwards(self._tracking, self._outbox, self._delivery, self.voice)
         self._progress = Progress(self.clock)
         self._seam = Seam(self, new_id, those_asked_for(parallel_folds, reuse_stages))
@@ -112,7 +120,7 @@ class Session:
         self._termination.install()
         atexit.unregister(self._at_exit)
         atexit.register(self._at_exit)
-        if not self.settings.enabled or self._home is None:
+        if self._home is None or not (self.settings.enabled and self.settings.record):
             return
         if not attempt(self._home.is_empty, True):
             threading.Thread(
@@ -167,7 +175,7 @@ class Session:
         self, search_id: str, candidate: int | None, fold: int | None, model: Any, data: Any
     ) -> None:
         search = self._searches.get(search_id)
-        if search is None or self._target is not self._tracking:
+        if search is None or not search.settings.record or self._target is not self._tracking:
             return
         with search.recording:
             models = search.models = search.models or Models(
@@ -187,7 +195,7 @@ class Session:
     def active_run(
         self, search_id: str, candidate: Callable[[], int | None], fold: int | None
     ) -> AbstractContextManager[None]:
-        if self._target is not self._tracking:
+        if not self._searches.is_recorded(search_id) or self._target is not self._tracking:
             return nullcontext()
         return active(
             lambda: self._runs.find(search_id, candidate(), fold),
@@ -203,34 +211,46 @@ class Session:
     def _take_up(self, event: Event, settings: Settings) -> RunningSearch | None:
         """Record an event; the search that it is about, None if that one has ended."""
         if isinstance(event, SearchStarted):
+            event = replace(event, children=settings.children)
             if event.parent is not None and self._searches.get(event.parent.search_id) is None:
                 # The outer one is not recorded.
                 event = replace(event, parent=None)
+            if event.parent is not None:
+                # It is nested under that run.
+                self._runs.need(event.parent.search_id, event.parent.candidate)
             self._searches.begin(event, settings)
-            self._delivery.try_again()
-            self._inheritance.try_again()
+            if settings.record:
+                self._delivery.try_again()
+                self._inheritance.try_again()
         search = self._searches.get(event.search_id)
         if search is None:
             return None
         with search.recording:
             if search.result.end_ms is not None or search.closed:
                 return None
+            if isinstance(event, ChildRunNeeded) and event.candidate in search.result.needed:
+                # Another cell of this candidate was faster.
+                return search
             recorded = False
             try:
                 with self.guard(event.search_id, f"recording {type(event).__name__}"):
                     search.result.apply(event)
-                    self._put(search.recorder.operations(event, search.result), event)
+                    self._put(search, search.recorder.operations(event, search.result), event)
                     recorded = True
                 for listener in self._listeners:
                     with self.guard(event.search_id, "telling a listener"):
                         listener(event)
             finally:
                 if not recorded and isinstance(event, (SearchFinished, SearchFailed)):
-                    self._put(search.recorder.abandon(event, search.result), event)
+                    self._put(search, search.recorder.abandon(event, search.result), event)
         return search
 
-    def _put(self, operations: Iterable[Operation], event: Event) -> None:
-        """Put operations into the outbox; where making one of them raises, those before it."""
+    def _put(self, search: RunningSearch, operations: Iterable[Operation], event: Event) -> None:
+        """Put operations into the outbox; where making one of them raises, those before it. Nothing
+        of a search that is not recorded.
+        """
+        if not search.settings.record:
+            return
         made: list[Operation] = []
         try:
             made.extend(operations)
@@ -261,8 +281,9 @@ class Session:
             if not (isinstance(end, SearchFailed) and end.failure.interrupted):
                 if text := search.won_with_nan():
                     self.voice.warn(text, search.settings)
-                if search.settings.wait and search.result.parent is None:
-                    self._flush(search_id, search)
+                waits = search.settings.wait and search.settings.record
+                if waits and search.result.parent is None:
+                    self._waiting.wait_for(search)
             text = search.missing()
             if text and self.settings.strict:
                 raise IncompleteRecord(text)
@@ -273,46 +294,6 @@ class Session:
             with self.guard(search_id, "having the report made"):
                 self.afterwards.report(search, end)
             self._forget_delivered()
-
-    def _flush(self, search_id: str, search: RunningSearch) -> None:
-        """Wait for the delivery of one search, with one line if that takes long."""
-        timeout = search.settings.flush_timeout
-        server = redacted(search.destination.tracking_uri)
-        waiting = self._deliver(search, min(timeout, QUIET_SECONDS))
-        if waiting and timeout > QUIET_SECONDS and self._may_be_delivered(search_id):
-            self.voice.warn(
-                f"Waiting for {server}: {waiting} operations of the search are still to be sent. "
-                f"fit() returns in {timeout - QUIET_SECONDS:g} s at the latest, with what is left "
-                "sent later",
-                search.settings,
-            )
-            waiting = self._deliver(search, timeout - QUIET_SECONDS)
-        if waiting:
-            trouble = self._delivery.trouble(search_id)
-            search.add_problem(
-                f"{waiting} operations are not delivered after {timeout:g} s "
-                f"({server if trouble is None else trouble}); {self._where_they_are(search_id)}"
-            )
-
-    def _deliver(self, search: RunningSearch, timeout: float) -> int:
-        """Wait for a search and those inside of it; how many operations are left."""
-        deadline = self.clock.monotonic() + timeout
-        left = 0
-        for one in self._searches.whole(search):
-            rest = max(0.0, deadline - self.clock.monotonic())
-            left += self._delivery.flush(one.result.search_id, rest)
-        return left
-
-    def _may_be_delivered(self, search_id: str) -> bool:
-        return not isinstance(self._delivery.trouble(search_id), Unauthorized)
-
-    def _where_they_are(self, search_id: str | None) -> str:
-        if isinstance(self._outbox, ProcessOutbox) and self._outbox.is_on_disk(search_id):
-            return (
-                "they are safe on disk, and are sent in the background while this process runs, "
-                "and by the next search or the command `trackmllib sync`"
-            )
-        return "they are sent in the background for as long as this process runs, and no longer"
 
     def _forget_delivered(self) -> None:
         for search in self._searches.all():
@@ -352,7 +333,8 @@ class Session:
             with self.guard(search_id, "ending the search"), search.recording:
                 if search.result.end_ms is None:
                     search.result.apply(event)
-                    self._put(search.recorder.process_ended(event, search.result), event)
+                    ended = search.recorder.process_ended(event, search.result)
+                    self._put(search, ended, event)
 
     def _leave(self, message: str, *, killed: bool) -> None:
         """Send what waits of this process's searches, and say where the rest is."""
@@ -369,7 +351,7 @@ class Session:
             self.voice.warn(
                 f"{waiting} operations did not reach the tracking server before the process ended "
                 f"({self._delivery.trouble() or 'there was no time for more'}). "
-                f"{self._what_remains()}"
+                f"{self._waiting.what_remains()}"
             )
         if stopped and isinstance(self._outbox, ProcessOutbox):
             self._outbox.release()
@@ -380,11 +362,6 @@ class Session:
         """That of all searches, or a longer one of a search that is not delivered."""
         of_searches = [search.settings.flush_timeout for search in self._searches.all()]
         return max([self.settings.flush_timeout, *of_searches])
-
-    def _what_remains(self) -> str:
-        if isinstance(self._outbox, ProcessOutbox) and not self._outbox.is_on_disk():
-            return "Those that the disk did not take are lost; the next search sends the others."
-        return "They are safe on disk: the next search sends them, or `trackmllib sync` does."
 
     # Warnings.
 

@@ -8,6 +8,7 @@ effect late it behaves like MLflow's SQL store, which drops an equal point.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import math
 import re
@@ -41,6 +42,7 @@ from trackmllib.events import (
     CellFailed,
     CellScored,
     CellStarted,
+    ChildRunNeeded,
     Component,
     Failure,
     GridSetting,
@@ -781,6 +783,47 @@ def test_the_process_may_die_between_any_two_events():
             assert found == undisturbed(events[:number])
             main = found["search0", None]
             assert (main["status"], main["end"]) == ("KILLED", events[number - 1].time_ms)
+
+
+@pytest.mark.parametrize("needed", [False, True])
+def test_of_a_process_that_dies_the_best_have_their_runs_once(needed):
+    """Candidate 0 is the worst of three; its run is needed in its first cell, or never."""
+    begin, *others = plain_search(candidates=3)
+    first, *others = others
+    events = [dataclasses.replace(begin, children="best:1"), first]
+    if needed:
+        at = {"search_id": first.search_id, "time_ms": first.time_ms}
+        events.append(ChildRunNeeded(**at, candidate=0))
+    events += others
+    for number in range(1, len(events) + 1):
+        server = FakeServer()
+        with process(server) as running:
+            for event in events[:number]:
+                running.emit(own_destination(event.search_id), event)
+                assert running.deliver()
+            settle(running)
+        found = record(server)
+        assert found == undisturbed(events[:number])
+        assert all(run["status"] != "RUNNING" for run in found.values())
+        candidates = {candidate for _, candidate in found} - {None}
+        assert len(candidates - ({"0"} if needed else set())) <= 1
+        if number == len(events):
+            assert candidates == ({"0", "2"} if needed else {"2"})
+
+
+@pytest.mark.parametrize("moment", ["before", "halfway", "after"])
+def test_at_every_request_of_the_end_it_may_happen_where_the_best_have_runs(moment):
+    events = list(plain_search(candidates=3))
+    events[0] = dataclasses.replace(events[0], children="best:2")
+    wanted = undisturbed(events)
+    for number in range(calls_of(events)):
+        server = FakeServer("file")
+        with process(server) as running:
+            for event in events:
+                running.emit(own_destination(event.search_id), event)
+            running.deliver(Fault(number, "die", moment))
+            settle(running)
+        assert record(server) == wanted, f"request {number}"
 
 
 def test_a_process_that_dies_while_it_ends_dead_searches_is_taken_over_in_its_turn():

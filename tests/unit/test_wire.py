@@ -143,6 +143,7 @@ FIELDS = {
     "time_ms": TIMES,
     "description": DESCRIPTIONS,
     "parent": st.none() | PLACES,
+    "children": TEXTS,
     "candidate": st.integers(0, 10**6),
     "fold": st.integers(0, 100),
     "thread": st.integers(0, 100),
@@ -233,7 +234,7 @@ def bits(item):
 
 def test_every_class_has_a_test():
     assert set(OPERATIONS) == set(subclasses_in(operations, Operation))
-    assert len(EVENTS) == 10
+    assert len(EVENTS) == 11
 
 
 @MODERATE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trackmllib import limits, names
-from trackmllib.events import CellCosted, CellFailed, CellScored
+from trackmllib.events import CellCosted, CellFailed, CellScored, Failure
 from trackmllib.names import GridNames
 from trackmllib.operations import (
     CreateChildRun,
@@ -101,19 +101,24 @@ def end(result: SearchResult, index: int) -> Operation:
 
 
 def failed(result: SearchResult, event: CellFailed) -> Iterator[Operation]:
-    """The error of a cell: type and first line in a tag, its traceback in a file."""
+    """The error of a cell, which is the end of its candidate."""
+    yield from error(result, event.candidate, event.failure)
+    yield end(result, event.candidate)
+
+
+def error(result: SearchResult, index: int, failure: Failure) -> Iterator[Operation]:
+    """Type and first line of an error in a tag, its traceback in a file."""
     yield LogBatch(
-        search_id=event.search_id,
-        candidate=event.candidate,
-        tags=(("trackmllib.error", limits.tag_value(event.failure.summary)),),
+        search_id=result.search_id,
+        candidate=index,
+        tags=(("trackmllib.error", limits.tag_value(failure.summary)),),
     )
     yield LogArtifact(
-        search_id=event.search_id,
-        candidate=event.candidate,
+        search_id=result.search_id,
+        candidate=index,
         file_name=files.TRACEBACK,
-        text=event.failure.traceback,
+        text=failure.traceback,
     )
-    yield end(result, event.candidate)
 
 
 def mark_best(result: SearchResult, index: int, *, best: bool = True) -> Operation:

@@ -62,6 +62,7 @@ def search_json(result: SearchResult, grid: GridNames) -> str:
             "schema": [{"name": name, "type": kind} for name, kind in description.schema],
             "versions": dict(description.versions),
             "application_id": description.application_id,
+            "children": result.children,
             "inside_of": _place(result.parent),
             "asked_for": list(description.asked_for),
             "shared_stages": [

@@ -147,6 +147,8 @@ def _tags(result: SearchResult) -> Iterator[tuple[str, str]]:
         yield "trackmllib.larger_is_better", str(description.larger_is_better).lower()
     for option in description.asked_for:
         yield f"trackmllib.{option}", "true"
+    if result.children != "all":
+        yield "trackmllib.children", result.children
     if result.parent is not None:
         yield "trackmllib.parent_search_id", result.parent.search_id
         if result.parent.fold is not None:

@@ -45,6 +45,8 @@ def _started(data: Mapping[str, Any]) -> SearchStarted:
         search_id=data["search_id"],
         time_ms=round(datetime.fromisoformat(data["started"]).timestamp() * 1000),
         parent=None if place is None else Place(**place),
+        # Not there before there was a choice.
+        children=data.get("children", "all"),
         description=SearchDescription(
             tuner=_component(data["tuner"]),
             estimator=None if data["estimator"] is None else _component(data["estimator"]),

@@ -12,6 +12,7 @@ from trackmllib.events import (
     CellFailed,
     CellScored,
     CellStarted,
+    ChildRunNeeded,
     Event,
     RefitStarted,
     SearchCosted,
@@ -30,7 +31,7 @@ from trackmllib.operations import (
     RunStatus,
     TakeOver,
 )
-from trackmllib.recorder import child_runs, description, main_run
+from trackmllib.recorder import child_runs, chosen, description, main_run
 from trackmllib.search_result import SearchResult
 
 LAST_SIGN_OF_LIFE = "trackmllib.last_sign_of_life"
@@ -45,6 +46,19 @@ class Recorder:
 
     def operations(self, event: Event, result: SearchResult) -> Iterator[Operation]:
         """What follows from an event, given the state of the search with this event in it."""
+        match event:
+            case ChildRunNeeded():
+                yield from chosen.made(result, self._grid, event.candidate)
+            case SearchFinished():
+                yield from self._finished(event, result)
+            case SearchFailed():
+                yield from self._failed(result)
+                yield CloseSearch(search_id=event.search_id)
+            case _:
+                yield from chosen.told(self._on_the_way(event, result), result)
+
+    def _on_the_way(self, event: Event, result: SearchResult) -> Iterator[Operation]:
+        """What follows from an event before the end, where all candidates have child runs."""
         grid = self._grid
         match event:
             case SearchStarted():
@@ -82,17 +96,20 @@ class Recorder:
                 yield child_runs.mark_best(result, event.best)
                 if description.is_long(event, result):
                     yield description.describe(result, grid, event.time_ms)
-            case SearchFinished():
-                yield from self._finished(event, result)
-            case SearchFailed():
-                yield from self._failed(result)
-                yield CloseSearch(search_id=event.search_id)
 
     def _finished(self, event: SearchFinished, result: SearchResult) -> Iterator[Operation]:
         grid = self._grid
+        yield from chosen.told(self._children_finished(event, result), result)
+        yield from chosen.made_at_end(result, grid)
+        yield from main_run.finished(result, grid, self._destination)
+        yield CloseSearch(search_id=event.search_id)
+
+    def _children_finished(
+        self, event: SearchFinished, result: SearchResult
+    ) -> Iterator[Operation]:
         for index in result.changed_at_end:
             if not result.candidates[index].measured:
-                yield from child_runs.create(result, grid, index)
+                yield from child_runs.create(result, self._grid, index)
             yield child_runs.summary(result, index, event.time_ms)
         for index in result.closed_at_end:
             yield child_runs.end(result, index)
@@ -101,12 +118,11 @@ class Recorder:
                 yield child_runs.mark_best(result, result.best_at_refit, best=False)
             if result.best is not None:
                 yield child_runs.mark_best(result, result.best)
-        yield from main_run.finished(result, grid, self._destination)
-        yield CloseSearch(search_id=event.search_id)
 
     def _failed(self, result: SearchResult) -> Iterator[Operation]:
-        for index in result.closed_at_end:
-            yield child_runs.end(result, index)
+        closed = (child_runs.end(result, index) for index in result.closed_at_end)
+        yield from chosen.told(closed, result)
+        yield from chosen.made_at_end(result, self._grid)
         yield from main_run.failed(result, self._grid, self._destination)
 
     def process_ended(self, event: SearchFailed, result: SearchResult) -> Iterator[Operation]:
@@ -130,10 +146,11 @@ class Recorder:
         yield TakeOver(search_id=event.search_id)
         # On a run that several searches share, each has a tag, of another name if need be.
         yield LogBatch(search_id=event.search_id, tags=tags)
+        was_open = set(result.closed_at_end)
         for operation in self.process_ended(event, result):
             if isinstance(operation, EndRun):
-                of_child = operation.candidate is not None
-                yield replace(operation, if_running=True, tags=tags if of_child else ())
+                of_open = operation.candidate in was_open
+                yield replace(operation, if_running=True, tags=tags if of_open else ())
             else:
                 yield operation
 
@@ -146,7 +163,8 @@ class Recorder:
         status: RunStatus = "FINISHED"
         if failure is not None:
             status = "KILLED" if failure.interrupted else "FAILED"
-        for index, candidate in result.candidates.items():
+        for index in chosen.with_runs(result):
+            candidate = result.candidates[index]
             # Said twice of a child run that has ended: the same once more.
             end_ms = candidate.end_ms or event.time_ms
             of_child = candidate.status if candidate.status != "RUNNING" else "KILLED"

@@ -105,8 +105,9 @@ class Seam:
             patch.uninstall()
 
     def inside_search(self) -> bool:
-        """Whether the current thread runs code on behalf of a search."""
-        return self._here.inside
+        """Whether the current thread runs code on behalf of a search, if that is recorded."""
+        settings = self._here.settings
+        return self._here.inside and (settings is None or settings.record)
 
     def _not_read(self, error: Exception) -> None:
         """What Spark's jobs cost cannot be read."""

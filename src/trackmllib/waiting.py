@@ -1,0 +1,80 @@
+"""Waits for the delivery of a search, and says where the rest of it is."""
+
+from __future__ import annotations
+
+from trackmllib.clock import Clock
+from trackmllib.delivery.worker import Delivery
+from trackmllib.errors import Unauthorized
+from trackmllib.outbox.base import Outbox
+from trackmllib.outbox.process import ProcessOutbox
+from trackmllib.redaction import redacted
+from trackmllib.running import RunningSearch, RunningSearches
+from trackmllib.voice import Voice
+
+# fit() says that it waits when it has waited so long.
+QUIET_SECONDS = 2.0
+
+
+class Waiting:
+    """For the thread of ``fit()``, at its end: with one line if it takes long, and an end to it."""
+
+    def __init__(
+        self,
+        searches: RunningSearches,
+        delivery: Delivery,
+        outbox: Outbox,
+        clock: Clock,
+        voice: Voice,
+    ) -> None:
+        self._searches = searches
+        self._delivery = delivery
+        self._outbox = outbox
+        self._clock = clock
+        self._voice = voice
+
+    def wait_for(self, search: RunningSearch) -> None:
+        """Wait for all of a search; what is left by then is a problem of its record."""
+        search_id = search.result.search_id
+        timeout = search.settings.flush_timeout
+        server = redacted(search.destination.tracking_uri)
+        waiting = self._deliver(search, min(timeout, QUIET_SECONDS))
+        if waiting and timeout > QUIET_SECONDS and self._may_be_delivered(search_id):
+            self._voice.warn(
+                f"Waiting for {server}: {waiting} operations of the search are still to be sent. "
+                f"fit() returns in {timeout - QUIET_SECONDS:g} s at the latest, with what is left "
+                "sent later",
+                search.settings,
+            )
+            waiting = self._deliver(search, timeout - QUIET_SECONDS)
+        if waiting:
+            trouble = self._delivery.trouble(search_id)
+            search.add_problem(
+                f"{waiting} operations are not delivered after {timeout:g} s "
+                f"({server if trouble is None else trouble}); {self._where_they_are(search_id)}"
+            )
+
+    def what_remains(self) -> str:
+        """Where that is which is not delivered when the process ends."""
+        if isinstance(self._outbox, ProcessOutbox) and not self._outbox.is_on_disk():
+            return "Those that the disk did not take are lost; the next search sends the others."
+        return "They are safe on disk: the next search sends them, or `trackmllib sync` does."
+
+    def _deliver(self, search: RunningSearch, timeout: float) -> int:
+        """Wait for a search and those inside of it; how many operations are left."""
+        deadline = self._clock.monotonic() + timeout
+        left = 0
+        for one in self._searches.whole(search):
+            rest = max(0.0, deadline - self._clock.monotonic())
+            left += self._delivery.flush(one.result.search_id, rest)
+        return left
+
+    def _may_be_delivered(self, search_id: str) -> bool:
+        return not isinstance(self._delivery.trouble(search_id), Unauthorized)
+
+    def _where_they_are(self, search_id: str) -> str:
+        if isinstance(self._outbox, ProcessOutbox) and self._outbox.is_on_disk(search_id):
+            return (
+                "they are safe on disk, and are sent in the background while this process runs, "
+                "and by the next search or the command `trackmllib sync`"
+            )
+        return "they are sent in the background for as long as this process runs, and no longer"

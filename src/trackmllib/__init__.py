@@ -1,6 +1,6 @@
 """Hyperparameter searches of Spark MLlib, recorded in MLflow by themselves."""
 
-from trackmllib.answers import load_results, results
+from trackmllib.answers import explain, load_results, results
 from trackmllib.autolog import autolog, flush
 from trackmllib.errors import (
     DependencyError,
@@ -22,6 +22,7 @@ __all__ = [
     "Unreachable",
     "__version__",
     "autolog",
+    "explain",
     "flush",
     "load_ipython_extension",
     "load_results",

@@ -8,6 +8,7 @@ from trackmllib.autolog import results_of
 from trackmllib.errors import UnknownSearch
 
 if TYPE_CHECKING:
+    from trackmllib.spark.sharing.explain import Explanation
     from trackmllib.view.results import Results
 
 
@@ -52,3 +53,19 @@ def load_results(
     from trackmllib.loading import load
 
     return load(run_id, tracking_uri, search_id)
+
+
+def explain(tuner: Any) -> Explanation:
+    """What ``autolog(reuse_stages=True)`` shares in a search of this tuner; nothing is run.
+
+    For each stage of its ``Pipeline``: how many times each fold computes it, instead of once for
+    each candidate, and why not less. Print it for a table.
+
+    :param tuner: A ``CrossValidator`` or a ``TrainValidationSplit``, with its estimator and grid.
+    :returns: ``stages`` with an entry for each stage of the pipeline, or a ``reason`` why nothing
+        can be shared.
+    :raises TypeError: It is no tuner of ``pyspark.ml.tuning``.
+    """
+    from trackmllib.spark.sharing.explain import explain
+
+    return explain(tuner)

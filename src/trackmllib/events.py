@@ -122,9 +122,8 @@ class SearchDescription:
     of folds that Spark's own loop makes, ``averaged`` whether scores are averaged over folds (a
     CrossValidator) or stand as they are (a TrainValidationSplit), ``schema`` the names and types of
     the data's columns, ``dataset`` more about the data where that was asked for. ``page`` and
-    ``page_in_history`` are the addresses at which Spark shows the application. ``asked_for`` names
-    the options that change how Spark computes the search, ``shared`` the stages that are computed
-    once a fold by that.
+    ``page_in_history`` are the addresses at which Spark shows the application. ``shared`` are the
+    stages that are computed once for several candidates, where that was asked for.
     """
 
     tuner: Component
@@ -141,7 +140,6 @@ class SearchDescription:
     dataset: Dataset | None = None
     page: str | None = None
     page_in_history: str | None = None
-    asked_for: tuple[str, ...] = ()
     shared: tuple[SharedStages, ...] = ()
 
 

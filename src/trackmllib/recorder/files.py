@@ -64,7 +64,6 @@ def search_json(result: SearchResult, grid: GridNames) -> str:
             "application_id": description.application_id,
             "children": result.children,
             "inside_of": _place(result.parent),
-            "asked_for": list(description.asked_for),
             "shared_stages": [
                 {"stages": list(shared.stages), "candidates": list(shared.candidates)}
                 for shared in description.shared

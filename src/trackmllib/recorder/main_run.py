@@ -145,8 +145,6 @@ def _tags(result: SearchResult) -> Iterator[tuple[str, str]]:
         yield "trackmllib.spark_history", description.page_in_history
     if description.larger_is_better is not None:
         yield "trackmllib.larger_is_better", str(description.larger_is_better).lower()
-    for option in description.asked_for:
-        yield f"trackmllib.{option}", "true"
     if result.children != "all":
         yield "trackmllib.children", result.children
     if result.parent is not None:

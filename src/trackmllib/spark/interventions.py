@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from trackmllib.events import SharedStages
 from trackmllib.settings import Settings
 
 Task = Callable[[], Any]
@@ -61,9 +62,7 @@ class Intervention(Protocol):
 class SearchAt(Protocol):
     """What an intervention needs of the search that it is for."""
 
-    def shared(
-        self, fold: int, stages: Sequence[str], candidates: Sequence[int], seconds: float
-    ) -> None:
+    def shared(self, fold: int, shared: SharedStages, seconds: float) -> None:
         """Stages were computed for several candidates at once."""
         ...
 
@@ -77,6 +76,8 @@ class Interventions:
 
     def __init__(self, interventions: Sequence[Intervention]) -> None:
         self._interventions = tuple(interventions)
+        # Whether Spark's own loop has come by.
+        self.used = False
 
     def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         for intervention in reversed(self._interventions):
@@ -84,6 +85,7 @@ class Interventions:
         return folds
 
     def lay_out(self, call: FoldCall, lay_out: LayOut) -> list[Task]:
+        self.used = True
         for intervention in reversed(self._interventions):
             lay_out = partial(intervention.lay_out, lay_out=lay_out)
         return lay_out(call)

@@ -40,12 +40,15 @@ class ParallelFolds:
     def __init__(self, most_cached: int, search: SearchAt) -> None:
         self._most_cached = most_cached
         self._search = search
+        self._seen = False
+        self._laid_out = 0
         self._threads = 0
         self._data: list[tuple[FoldData, FoldData]] = []
         self._folds: list[_Fold] = []
         self._pool: _Pool | None = None
 
     def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+        self._seen = True
         parallelism = tuner.getParallelism()
         if parallelism < 2 or len(folds) < 2:
             return folds
@@ -56,6 +59,12 @@ class ParallelFolds:
     def lay_out(self, call: FoldCall, lay_out: LayOut) -> list[Task]:
         at = next((at for at, (train, _) in enumerate(self._data) if train is call.train), None)
         if at is None:
+            self._laid_out += 1
+            if self._laid_out == 2 and not self._seen:
+                self._search.say(
+                    "parallel_folds has no effect on a tuner whose _kFold is not Spark's own: its "
+                    "folds are computed one after another."
+                )
             return lay_out(call)
         if self._pool is None:
             self._begin(call, lay_out)

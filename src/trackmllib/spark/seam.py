@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -30,21 +30,20 @@ from trackmllib.imports import when_imported
 from trackmllib.patching import Patch
 from trackmllib.settings import Settings
 from trackmllib.spark.assumptions import differences, doubts, hands_to_threads
-from trackmllib.spark.cell import CellWatch
 from trackmllib.spark.conf import SessionConf
 from trackmllib.spark.costs import Costs
 from trackmllib.spark.describe import describe_search
+from trackmllib.spark.folds import Folds
 from trackmllib.spark.here import Bound, Here, State
 from trackmllib.spark.host import Host
 from trackmllib.spark.interventions import (
-    FoldCall,
     Interventions,
     MakeInterventions,
-    Task,
     no_interventions,
 )
 from trackmllib.spark.scores import winner_of_model
-from trackmllib.spark.standins import ConnectStandIn, EstimatorStandIn, EvaluatorStandIn
+from trackmllib.spark.sharing.reuse import shared_stages
+from trackmllib.spark.standins import ConnectStandIn, EstimatorStandIn
 from trackmllib.spark.status import Forgotten
 from trackmllib.spark.subclasses import SubclassPatches
 from trackmllib.spark.watch import SearchWatch
@@ -72,14 +71,17 @@ class Seam:
         self._own_fits = {tuner._fit for tuner in _TUNERS}
         different = differences()
         self.doubts = doubts(different)
-        self._spark_loops = {_code(fit) for fit in self._own_fits}
+        self._folds = Folds(self._here, self._at)
+        self._folds.loops.update(_code(fit) for fit in self._own_fits)
         self._patches = [Patch(tuner, "fit", self._around_fit) for tuner in _TUNERS]
         if not different:
             self._patches.append(
-                Patch(tuning, "_parallelFitTasks", partial(self._around_fold, EstimatorStandIn))
+                Patch(
+                    tuning, "_parallelFitTasks", partial(self._folds.around_fold, EstimatorStandIn)
+                )
             )
             if hasattr(CrossValidator, "_kFold"):
-                self._patches.append(Patch(CrossValidator, "_kFold", self._around_folds))
+                self._patches.append(Patch(CrossValidator, "_kFold", self._folds.around_folds))
         self._patches.extend(
             Patch(module, "inheritable_thread_target", self._around_thread_target)
             for module in ((classification, tuning) if different else (classification,))
@@ -124,10 +126,12 @@ class Seam:
         with self._host.guard("", f"watching {_CONNECT}"):
             tuner = module.CrossValidator
             self._own_fits.add(tuner._fit)
-            self._spark_loops.add(_code(tuner._fit))
+            self._folds.loops.add(_code(tuner._fit))
             self._patches += [
                 Patch(tuner, "fit", self._around_fit),
-                Patch(module, "_parallelFitTasks", partial(self._around_fold, ConnectStandIn)),
+                Patch(
+                    module, "_parallelFitTasks", partial(self._folds.around_fold, ConnectStandIn)
+                ),
             ]
             self._subclasses.append(SubclassPatches((tuner,), "fit", self._around_fit_of_subclass))
             if self._installed:
@@ -182,88 +186,6 @@ class Seam:
             search.returned(model, _arguments(args, kwargs)[0])
         return model
 
-    def _around_fold(
-        self,
-        stand_in: type[EstimatorStandIn] | type[ConnectStandIn],
-        original: Any,
-        est: Any,
-        train: Any,
-        eva: Any,
-        validation: Any,
-        epm: Any,
-        *rest: Any,
-        **named: Any,
-    ) -> Any:
-        """``_parallelFitTasks``, called once for each fold in the thread of ``_fit``: lays out the
-        fold's cells.
-        """
-        state = self._here.state
-        if state.search is None or state.search.superseded:
-            return self._muted(original(est, train, eva, validation, epm, *rest, **named))
-        # Two frames up: past the wrapper of the patch stands the loop over the folds.
-        spark_loops = sys._getframe(2).f_code in self._spark_loops
-        lay_out = partial(self._lay_out, state.search, spark_loops, stand_in, original, rest, named)
-        call = FoldCall(
-            estimator=est,
-            train=train,
-            evaluator=eva,
-            validation=validation,
-            maps=epm,
-            collects_models=bool(rest[0] if rest else named.get("collectSubModel", False)),
-        )
-        if state.interventions is None or not spark_loops:
-            return lay_out(call)
-        return state.interventions.lay_out(call, lay_out)
-
-    def _around_folds(self, original: Any, tuner: Any, *args: Any, **kwargs: Any) -> Any:
-        """``_kFold``, which makes the data of all folds, before Spark's loop over them."""
-        folds = original(tuner, *args, **kwargs)
-        interventions = self._here.state.interventions
-        if interventions is None or sys._getframe(2).f_code not in self._spark_loops:
-            return folds
-        return interventions.folds(tuner, folds)
-
-    def _lay_out(
-        self,
-        search: SearchWatch,
-        spark_loops: bool,
-        stand_in: type[EstimatorStandIn] | type[ConnectStandIn],
-        original: Any,
-        rest: tuple[Any, ...],
-        named: dict[str, Any],
-        call: FoldCall,
-    ) -> list[Task]:
-        """The tasks of one fold, made by Spark and watched."""
-        here = self._here
-        new_watch = search.next_fold(call.maps, spark_loops=spark_loops)
-        estimator, evaluator = call.estimator, call.evaluator
-        if new_watch is not None:
-            estimator = stand_in(estimator, here, call.order)
-            evaluator = EvaluatorStandIn(evaluator, here)
-        tasks = original(
-            estimator, call.train, evaluator, call.validation, call.maps, *rest, **named
-        )
-        if new_watch is None:
-            return self._muted(tasks)
-        if stand_in.tasks_in_order:
-            tasks = [self._of_candidate(index, task) for index, task in enumerate(tasks)]
-        return [self._cell(new_watch, task) for task in tasks]
-
-    def _muted(self, tasks: list[Task]) -> list[Task]:
-        """Tasks of a fold that is no part of what is recorded."""
-        muted = State(muted=True)
-        return [self._carried(task, muted) for task in tasks] if self._here.inside else tasks
-
-    def _of_candidate(self, index: int, task: Callable[[], Any]) -> Callable[[], Any]:
-        """A task whose candidate is known before it runs."""
-
-        def of_candidate() -> Any:
-            if self._here.cell is not None:
-                self._here.cell.started(index)
-            return task()
-
-        return of_candidate
-
     def _around_thread_target(self, original: Any, target: Any) -> Any:
         """What OneVsRest wraps its fits in before it hands them to threads of its own.
 
@@ -275,38 +197,25 @@ class Seam:
         if not self._here.inside:
             return wrapped
         if callable(target):
-            return self._carried(wrapped, state)
-        return lambda function: self._carried(wrapped(function), state)
-
-    def _cell(
-        self, new_watch: Callable[[], CellWatch], task: Callable[[], Any]
-    ) -> Callable[[], Any]:
-        """The one function that every cell goes through."""
-
-        def cell() -> Any:
-            with new_watch() as watch, self._at(State(cell=watch)):
-                return task()
-
-        return cell
+            return self._folds.carried(wrapped, state)
+        return lambda function: self._folds.carried(wrapped(function), state)
 
     @contextmanager
     def _intervening(self, search: SearchWatch) -> Iterator[Interventions | None]:
         """What the user has asked for that changes how Spark computes this search."""
-        interventions = None
-        with search.guard("preparing what was asked for"):
-            interventions = self._interventions(search.settings, search)
+        interventions = self._interventions(search.settings, search)
+        if interventions is None:
+            yield None
+            return
         try:
             yield interventions
+            if not interventions.used and not search.superseded:
+                search.say(
+                    "reuse_stages and parallel_folds have no effect on a "
+                    f"{type(search.tuner).__name__}, which goes over its folds in its own way."
+                )
         finally:
-            if interventions is not None:
-                interventions.close()
-
-    def _carried(self, task: Callable[..., Any], state: State) -> Callable[..., Any]:
-        def carried(*args: Any, **kwargs: Any) -> Any:
-            with self._at(state):
-                return task(*args, **kwargs)
-
-        return carried
+            interventions.close()
 
     @contextmanager
     def _at(self, state: State) -> Iterator[None]:
@@ -376,7 +285,7 @@ class Seam:
             # As Spark does it: params given to fit() count, on a copy.
             effective = tuner.copy(params) if isinstance(params, dict) and params else tuner
             seen = dataset if self._conf.answers(dataset) else None
-            return describe_search(
+            described = describe_search(
                 effective,
                 seen,
                 maps,
@@ -384,6 +293,9 @@ class Seam:
                 with_dataset=settings.log_datasets,
                 history_server=settings.history_server,
             )
+            if settings.reuse_stages and type(tuner)._fit in self._own_fits:
+                return replace(described, shared=shared_stages(effective, maps))
+            return described
 
         def choose(model: Any, maps: Any, expected: int) -> int | None:
             if type(tuner)._fit in self._own_fits and not self.doubts:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -150,9 +150,7 @@ class SearchWatch:
         planned = 0 if self._description is None else self._description.folds
         return partial(CellWatch, self, fold, spark_loops and fold < planned)
 
-    def shared(
-        self, fold: int, stages: Sequence[str], candidates: Sequence[int], seconds: float
-    ) -> None:
+    def shared(self, fold: int, shared: SharedStages, seconds: float) -> None:
         """Stages were computed for several candidates at once."""
         with self.guard("recording stages that are shared"):
             self._emit(
@@ -160,7 +158,7 @@ class SearchWatch:
                     search_id=self.search_id,
                     time_ms=self.clock.now_ms(),
                     fold=fold,
-                    shared=SharedStages(stages=tuple(stages), candidates=tuple(candidates)),
+                    shared=shared,
                     seconds=seconds,
                 )
             )

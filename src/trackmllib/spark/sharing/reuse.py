@@ -10,6 +10,7 @@ from typing import Any
 
 from pyspark.ml import Pipeline, PipelineModel, base
 
+from trackmllib.events import SharedStages
 from trackmllib.settings import Settings
 from trackmllib.spark.interventions import (
     FoldCall,
@@ -28,6 +29,15 @@ def reuse_stages(settings: Settings, search: SearchAt) -> Intervention | None:
     return ReuseStages(search) if settings.reuse_stages else None
 
 
+def shared_stages(tuner: Any, maps: Any = None) -> tuple[SharedStages, ...]:
+    """What candidates of a tuner have in common, on this grid or its own."""
+    pipeline = tuner.getEstimator()
+    if not is_plain_pipeline(pipeline):
+        return ()
+    plan = plan_for(pipeline, tuner.getEstimatorParamMaps() if maps is None else maps)
+    return tuple(map(_shared, plan.segments))
+
+
 class ReuseStages:
     """Stages of a Pipeline that candidates have in common are computed once a fold."""
 
@@ -42,8 +52,8 @@ class ReuseStages:
     def lay_out(self, call: FoldCall, lay_out: LayOut) -> list[Task]:
         if not is_plain_pipeline(call.estimator):
             self._search.say(
-                f"reuse_stages has no effect on a tuner of {type(call.estimator).__name__}: only "
-                "the stages of a Pipeline can be shared. The search goes Spark's way."
+                f"reuse_stages has no effect on a search of {_name(call.estimator)}: only stages "
+                "of a pyspark.ml.Pipeline can be shared. The search goes Spark's way."
             )
             return lay_out(call)
         plan = self._plan_for(call)
@@ -127,11 +137,19 @@ class SharingPipeline:
         return whole
 
     def _told(self, segment: Segment, seconds: float) -> None:
-        names = [type(stage).__name__ for stage in segment.stages]
-        self._search.shared(self._fold, names, segment.candidates, seconds)
+        self._search.shared(self._fold, _shared(segment), seconds)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._call.estimator, name)
+
+
+def _name(thing: Any) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+
+
+def _shared(segment: Segment) -> SharedStages:
+    names = tuple(type(stage).__name__ for stage in segment.stages)
+    return SharedStages(stages=names, candidates=segment.candidates)
 
 
 class SharedFit:

@@ -1,0 +1,127 @@
+"""Lays out the cells of a fold: made by Spark, watched, and changed only where users ask for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
+
+from trackmllib.spark.cell import CellWatch
+from trackmllib.spark.here import Here, State
+from trackmllib.spark.interventions import FoldCall, Task
+from trackmllib.spark.standins import ConnectStandIn, EstimatorStandIn, EvaluatorStandIn
+from trackmllib.spark.watch import SearchWatch
+
+
+class Folds:
+    """Stands around ``_parallelFitTasks`` and ``_kFold``. ``at`` puts a thread where its work is.
+
+    ``loops`` holds the code of Spark's own loops over the folds, whose rules we know.
+    """
+
+    def __init__(self, here: Here, at: Callable[[State], AbstractContextManager[None]]) -> None:
+        self.loops: set[Any] = set()
+        self._here = here
+        self._at = at
+
+    def around_fold(
+        self,
+        stand_in: type[EstimatorStandIn] | type[ConnectStandIn],
+        original: Any,
+        est: Any,
+        train: Any,
+        eva: Any,
+        validation: Any,
+        epm: Any,
+        *rest: Any,
+        **named: Any,
+    ) -> Any:
+        """``_parallelFitTasks``, called once for each fold in the thread of ``_fit``: lays out the
+        fold's cells.
+        """
+        state = self._here.state
+        if state.search is None or state.search.superseded:
+            return self._muted(original(est, train, eva, validation, epm, *rest, **named))
+        # Two frames up: past the wrapper of the patch stands the loop over the folds.
+        spark_loops = sys._getframe(2).f_code in self.loops
+        lay_out = partial(self._lay_out, state.search, spark_loops, stand_in, original, rest, named)
+        call = FoldCall(
+            estimator=est,
+            train=train,
+            evaluator=eva,
+            validation=validation,
+            maps=epm,
+            collects_models=bool(rest[0] if rest else named.get("collectSubModel", False)),
+        )
+        if state.interventions is None or not spark_loops:
+            return lay_out(call)
+        return state.interventions.lay_out(call, lay_out)
+
+    def around_folds(self, original: Any, tuner: Any, *args: Any, **kwargs: Any) -> Any:
+        """``_kFold``, which makes the data of all folds, before Spark's loop over them."""
+        folds = original(tuner, *args, **kwargs)
+        interventions = self._here.state.interventions
+        if interventions is None or sys._getframe(2).f_code not in self.loops:
+            return folds
+        return interventions.folds(tuner, folds)
+
+    def _lay_out(
+        self,
+        search: SearchWatch,
+        spark_loops: bool,
+        stand_in: type[EstimatorStandIn] | type[ConnectStandIn],
+        original: Any,
+        rest: tuple[Any, ...],
+        named: dict[str, Any],
+        call: FoldCall,
+    ) -> list[Task]:
+        """The tasks of one fold, made by Spark and watched."""
+        here = self._here
+        new_watch = search.next_fold(call.maps, spark_loops=spark_loops)
+        estimator, evaluator = call.estimator, call.evaluator
+        if new_watch is not None:
+            estimator = stand_in(estimator, here, call.order)
+            evaluator = EvaluatorStandIn(evaluator, here)
+        tasks = original(
+            estimator, call.train, evaluator, call.validation, call.maps, *rest, **named
+        )
+        if new_watch is None:
+            return self._muted(tasks)
+        if stand_in.tasks_in_order:
+            tasks = [self._of_candidate(index, task) for index, task in enumerate(tasks)]
+        return [self._cell(new_watch, task) for task in tasks]
+
+    def _muted(self, tasks: list[Task]) -> list[Task]:
+        """Tasks of a fold that is no part of what is recorded."""
+        muted = State(muted=True)
+        return [self.carried(task, muted) for task in tasks] if self._here.inside else tasks
+
+    def _of_candidate(self, index: int, task: Callable[[], Any]) -> Callable[[], Any]:
+        """A task whose candidate is known before it runs."""
+
+        def of_candidate() -> Any:
+            if self._here.cell is not None:
+                self._here.cell.started(index)
+            return task()
+
+        return of_candidate
+
+    def _cell(
+        self, new_watch: Callable[[], CellWatch], task: Callable[[], Any]
+    ) -> Callable[[], Any]:
+        """The one function that every cell goes through."""
+
+        def cell() -> Any:
+            with new_watch() as watch, self._at(State(cell=watch)):
+                return task()
+
+        return cell
+
+    def carried(self, task: Callable[..., Any], state: State) -> Callable[..., Any]:
+        def carried(*args: Any, **kwargs: Any) -> Any:
+            with self._at(state):
+                return task(*args, **kwargs)
+
+        return carried

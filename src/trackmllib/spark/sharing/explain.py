@@ -1,0 +1,179 @@
+"""What ``reuse_stages`` would share in a search, and why not more; without running anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
+
+from trackmllib.spark.sharing.plan import (
+    Plan,
+    is_plain_pipeline,
+    last_estimator,
+    own_params,
+    plan_for,
+    why_not_for,
+)
+
+_TUNERS = (CrossValidator, TrainValidationSplit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageExplanation:
+    """One stage of the pipeline: its class and uid, and its position.
+
+    ``computed`` is how many times a fold computes it (fits it, if it is fitted, and transforms the
+    data) with ``reuse_stages``, ``instead_of`` how many times without: once for each candidate.
+    ``shared_by`` are the groups of candidates that share it, by index. ``reason`` says why it is
+    not shared by more, or is empty.
+    """
+
+    position: int
+    stage: str
+    uid: str
+    computed: int
+    instead_of: int
+    shared_by: tuple[tuple[int, ...], ...]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """What ``trackmllib.explain()`` found; ``print`` it for a table. ``reason`` says why nothing can
+    be shared at all, or is empty.
+    """
+
+    tuner: str
+    candidates: int
+    folds: int
+    stages: tuple[StageExplanation, ...] = ()
+    reason: str = ""
+
+    def __str__(self) -> str:
+        folds = f" and {self.folds} folds" if self.folds > 1 else ""
+        head = f"reuse_stages on a {self.tuner} of {self.candidates} candidates{folds}"
+        if self.reason:
+            return f"{head}: {self.reason}"
+        rows = [("", "stage", "computed in each fold", "why not less")]
+        rows += [
+            (str(stage.position), stage.stage, _times(stage), stage.reason) for stage in self.stages
+        ]
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        lines = [
+            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
+        computed = sum(stage.computed for stage in self.stages)
+        instead = sum(stage.instead_of for stage in self.stages)
+        saved = (
+            f"Each fold computes {computed} stages instead of {instead}."
+            if computed < instead
+            else "Nothing is shared."
+        )
+        return "\n".join([head, "", *lines, "", saved])
+
+    __repr__ = __str__
+
+
+def explain(tuner: Any) -> Explanation:
+    """What candidates of a tuner share; see ``trackmllib.explain``."""
+    if not isinstance(tuner, _TUNERS):
+        raise TypeError(
+            f"explain() takes a CrossValidator or a TrainValidationSplit of pyspark.ml.tuning, and "
+            f"not a {type(tuner).__name__}"
+        )
+    pipeline, maps = tuner.getEstimator(), tuner.getEstimatorParamMaps()
+    folds = tuner.getNumFolds() if isinstance(tuner, CrossValidator) else 1
+    reason = ""
+    stages: tuple[StageExplanation, ...] = ()
+    if not any(type(tuner)._fit is known._fit for known in _TUNERS):
+        reason = "nothing is shared, because it goes over its folds in a way of its own"
+    elif not is_plain_pipeline(pipeline):
+        reason = (
+            f"nothing is shared, because its estimator is a {type(pipeline).__name__} and no "
+            "Pipeline"
+        )
+    else:
+        stages = tuple(_Explainer(plan_for(pipeline, maps), maps).stages())
+    return Explanation(
+        tuner=type(tuner).__name__,
+        candidates=len(maps),
+        folds=folds,
+        stages=stages,
+        reason=reason,
+    )
+
+
+def _times(stage: StageExplanation) -> str:
+    if stage.computed == stage.instead_of:
+        return _counted(stage.computed)
+    return f"{_counted(stage.computed)} instead of {_counted(stage.instead_of)}"
+
+
+def _counted(times: int) -> str:
+    return "once" if times == 1 else f"{times} times"
+
+
+class _Explainer:
+    def __init__(self, plan: Plan, maps: Any) -> None:
+        self._plan = plan
+        self._maps = maps
+
+    def stages(self) -> list[StageExplanation]:
+        """Each stage at each position where a candidate has it, in the order of the first."""
+        having: dict[tuple[int, str], list[int]] = {}
+        for candidate, stages in enumerate(self._plan.stages):
+            for position, stage in enumerate(stages):
+                having.setdefault((position, stage.uid), []).append(candidate)
+        return [
+            self._stage(position, candidates)
+            for (position, _), candidates in sorted(having.items(), key=lambda one: one[0][0])
+        ]
+
+    def _stage(self, position: int, candidates: list[int]) -> StageExplanation:
+        stage = self._plan.stages[candidates[0]][position]
+        groups = tuple(
+            segment.candidates
+            for segment in self._plan.segments
+            if segment.start <= position < segment.end and segment.candidates[0] in candidates
+        )
+        computed = len(groups) + len(candidates) - sum(map(len, groups))
+        return StageExplanation(
+            position=position,
+            stage=type(stage).__name__,
+            uid=stage.uid,
+            computed=computed,
+            instead_of=len(candidates),
+            shared_by=groups,
+            reason="" if computed == 1 else self._why_not(position, candidates, bool(groups)),
+        )
+
+    def _why_not(self, position: int, candidates: list[int], some: bool) -> str:
+        """Why candidates compute a stage for themselves, or in several groups."""
+        stages = self._plan.stages[candidates[0]]
+        if position == last_estimator(stages):
+            return "the last stage that is fitted is each candidate's own"
+        if position > last_estimator(stages):
+            return "it stands behind the last stage that is fitted"
+        for before in range(position + 1):
+            reason = why_not_for(stages[before], self._maps[candidates[0]])
+            if reason is not None and before == position:
+                return reason
+            if reason is not None:
+                return f"its input is not shared: {type(stages[before]).__name__}, before it"
+        for before in range(position + 1):
+            if self._differ(before, candidates):
+                name = type(stages[before]).__name__
+                where = "it" if before == position else f"{name}, before it,"
+                return f"{where} differs between candidates"
+        return "the grid has one candidate" if len(candidates) == 1 else ""
+
+    def _differ(self, position: int, candidates: list[int]) -> bool:
+        """Whether candidates part at a stage: by another stage, or by its params."""
+        stages = {self._plan.stages[candidate][position].uid for candidate in candidates}
+        params = {
+            repr(own_params(self._plan.stages[candidate][position], self._maps[candidate]))
+            for candidate in candidates
+        }
+        return len(stages) > 1 or len(params) > 1

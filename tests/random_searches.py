@@ -1,0 +1,219 @@
+"""Tuners made at random from a seed, and what must be the same to the last bit of their models."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from pyspark.ml import Pipeline, Transformer, feature
+from pyspark.ml.classification import DecisionTreeClassifier, LogisticRegression
+from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+from pyspark.ml.linalg import Vectors
+from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
+
+WORDS = [
+    *[
+        "the",
+        "spark",
+        "of",
+        "a",
+        "fold",
+        "is",
+        "in",
+        "its",
+        "tree",
+        "and",
+        "so",
+        "on",
+        "until",
+        "all",
+        "are",
+        "read",
+        "again",
+    ]
+]
+
+
+class Unknown(Transformer):
+    """A transformer that nobody but its author knows."""
+
+    def _transform(self, dataset: Any) -> Any:
+        return dataset.withColumn("unknown", dataset["a"] + 1.0)
+
+
+def rows(spark: Any) -> Any:
+    """48 rows of two classes, in two partitions: no sum depends on the order of two parts."""
+    pick = random.Random(5)
+    made = [
+        (
+            Vectors.dense([pick.random(), pick.gauss(0, 3), float(pick.randrange(4)), i % 5 / 5]),
+            pick.uniform(-2, 2),
+            pick.choice(["red", "green", "blue"]),
+            " ".join(pick.choice(WORDS) for _ in range(6)),
+            float(i % 3 == 0),
+            i % 2,
+        )
+        for i in range(48)
+    ]
+    names = ["raw", "a", "colour", "text", "label", "fold"]
+    return spark.createDataFrame(made, names).coalesce(2)
+
+
+def random_search(seed: int) -> Any:
+    """A tuner of a Pipeline with a grid of two to four candidates."""
+    pick = random.Random(seed)
+    stages, choices = (_of_text if pick.random() < 0.4 else _of_numbers)(pick)
+    last, its_choices = _last(pick)
+    stages.append(last)
+    if pick.random() < 0.2:
+        stages.append(feature.Binarizer(inputCol="a", outputCol="behind", threshold=0.5))
+    pipeline = Pipeline(stages=stages)
+    maps: list[dict[Any, Any]] = [{}]
+    for param, values in pick.sample(choices, min(len(choices), pick.randrange(3))) + its_choices:
+        maps = [{**extra, param: value} for extra in maps for value in values]
+    maps = pick.sample(maps, min(len(maps), 4))
+    if pick.random() < 0.15:
+        # Stages as a param: two of the candidates have another last stage.
+        other, _ = _last(pick)
+        maps += [{pipeline.stages: [*stages[: stages.index(last)], other]}] * 2
+    evaluator = MulticlassClassificationEvaluator(
+        metricName=pick.choice(["f1", "logLoss", "weightedPrecision"])
+    )
+    tuner: Any
+    if pick.random() < 0.3:
+        tuner = TrainValidationSplit(trainRatio=0.6)
+    else:
+        tuner = CrossValidator(numFolds=2, foldCol=pick.choice(["", "", "fold"]))
+    return tuner._set(
+        estimator=pipeline,
+        estimatorParamMaps=maps,
+        evaluator=evaluator,
+        seed=seed,
+        parallelism=pick.choice([1, 2, 3]),
+        collectSubModels=pick.random() < 0.5,
+    )
+
+
+def outcome(model: Any) -> dict[str, Any]:
+    """All numbers of a tuner's model, and of all models in it."""
+    sub_models = model.subModels or []
+    if sub_models and not isinstance(sub_models[0], list):
+        sub_models = [sub_models]
+    return {
+        "averages": [value.hex() for value in getattr(model, "avgMetrics", [])],
+        "deviations": [value.hex() for value in getattr(model, "stdMetrics", [])],
+        "scores": [value.hex() for value in getattr(model, "validationMetrics", [])],
+        "best": described(model.bestModel),
+        "sub models": [[described(one) for one in fold] for fold in sub_models],
+    }
+
+
+def described(pipeline: Any) -> list[tuple[Any, ...]]:
+    """The stages of a pipeline's model: class, uid, params, and what was fitted."""
+    return [
+        (
+            type(stage).__name__,
+            stage.uid,
+            sorted((p.name, repr(value)) for p, value in stage.extractParamMap().items()),
+            [(name, repr(_value(stage, name))) for name in _FITTED if hasattr(stage, name)],
+        )
+        for stage in pipeline.stages
+    ]
+
+
+_FITTED = [
+    "toDebugString",
+    "coefficientMatrix",
+    "interceptVector",
+    "labels",
+    "mean",
+    "std",
+    "pc",
+    "idf",
+    "docFreq",
+    "numDocs",
+    "categorySizes",
+    "originalMin",
+    "originalMax",
+    "vocabulary",
+    "maxAbs",
+]
+
+
+def _value(stage: Any, name: str) -> Any:
+    try:
+        value = getattr(stage, name)
+    except Exception as error:  # noqa: BLE001 - some are not there for every model
+        return type(error).__name__
+    return value.toArray().tolist() if hasattr(value, "toArray") else value
+
+
+def _of_numbers(pick: random.Random) -> tuple[list[Any], list[Any]]:
+    stages: list[Any] = []
+    choices: list[Any] = []
+    parts = ["a"]
+    if pick.random() < 0.5:
+        index = feature.StringIndexer(inputCol="colour", outputCol="index")
+        coded = feature.OneHotEncoder(inputCols=["index"], outputCols=["coded"])
+        stages += [index, coded]
+        parts.append("coded")
+        choices += [
+            (index.stringOrderType, ["frequencyDesc", "alphabetAsc"]),
+            (coded.dropLast, [True, False]),
+        ]
+    if pick.random() < 0.2:
+        stages.append(Unknown())
+        parts.append("unknown")
+    if pick.random() < 0.3:
+        binary = feature.Binarizer(inputCol="a", outputCol="binary", threshold=0.0)
+        stages.append(binary)
+        parts.append("binary")
+        choices.append((binary.threshold, [0.0, 0.5]))
+    column = "raw"
+    for kind in pick.sample(["standard", "min and max", "pca", "normal"], pick.randrange(1, 3)):
+        made: Any
+        if kind == "standard":
+            made = feature.StandardScaler(withMean=True)
+            choices.append((made.withMean, [True, False]))
+        elif kind == "min and max":
+            made = feature.MinMaxScaler()
+            choices.append((made.max, [1.0, 2.0]))
+        elif kind == "pca":
+            made = feature.PCA(k=3)
+            choices.append((made.k, [2, 3]))
+        else:
+            made = feature.Normalizer()
+            choices.append((made.p, [1.0, 2.0]))
+        made._set(inputCol=column, outputCol=kind.replace(" ", "_"))
+        column = made.getOutputCol()
+        stages.append(made)
+    stages.append(feature.VectorAssembler(inputCols=[*parts, column], outputCol="features"))
+    return stages, choices
+
+
+def _of_text(pick: random.Random) -> tuple[list[Any], list[Any]]:
+    words = feature.RegexTokenizer(inputCol="text", outputCol="words", pattern=" ")
+    stages: list[Any] = [words]
+    choices: list[Any] = [(words.minTokenLength, [1, 3])]
+    column = "words"
+    if pick.random() < 0.5:
+        stops = feature.StopWordsRemover(inputCol=column, outputCol="kept")
+        stages.append(stops)
+        choices.append((stops.caseSensitive, [True, False]))
+        column = "kept"
+    if pick.random() < 0.75:
+        counted: Any = feature.HashingTF(inputCol=column, outputCol="counts", numFeatures=16)
+        choices.append((counted.binary, [True, False]))
+    else:
+        counted = feature.CountVectorizer(inputCol=column, outputCol="counts", minDF=2.0)
+    weighed = feature.IDF(inputCol="counts", outputCol="features")
+    choices.append((weighed.minDocFreq, [0, 3]))
+    return [*stages, counted, weighed], choices
+
+
+def _last(pick: random.Random) -> tuple[Any, list[Any]]:
+    if pick.random() < 0.5:
+        tree = DecisionTreeClassifier(maxDepth=2)
+        return tree, [(tree.maxDepth, [1, 3])]
+    regression = LogisticRegression(maxIter=2)
+    return regression, [(regression.regParam, [0.0, 0.1])]

@@ -1,0 +1,327 @@
+"""``reuse_stages``: what candidates have in common is computed once, and nothing else changes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from pyspark.ml import Estimator, Pipeline, feature
+from pyspark.ml.classification import DecisionTreeClassifier, LogisticRegression
+from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+from pyspark.ml.tuning import CrossValidator, ParamGridBuilder, TrainValidationSplit
+
+import random_searches
+import trackmllib
+from searches import regression_search, tree_search
+from stubs import StubEvaluator
+
+BOTH = {"reuse_stages": True, "parallel_folds": True}
+
+
+@pytest.fixture(scope="module")
+def data(spark):
+    return random_searches.rows(spark)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept(spark):
+    """Spark's storage holds nothing of ours after any of these tests, be it computed or not."""
+    cached = spark._jsparkSession.sharedState().cacheManager()
+    cached.clearCache()
+    yield
+    until(lambda: cached.isEmpty())
+    assert spark.sparkContext._jsc.getPersistentRDDs().size() == 0
+
+
+def until(holds, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def scaled_search(kind: type = CrossValidator, ks=(2, 3), depths=(1, 2), **params):
+    """A pipeline of three stages: an assembler, a PCA in the grid, and a tree in the grid."""
+    scaler = feature.StandardScaler(inputCol="raw", outputCol="scaled", withMean=True)
+    pca = feature.PCA(inputCol="scaled", outputCol="features", k=2)
+    tree = DecisionTreeClassifier()
+    grid = ParamGridBuilder().addGrid(pca.k, list(ks)).addGrid(tree.maxDepth, list(depths)).build()
+    if kind is CrossValidator:
+        params = {"numFolds": 2, **params}
+    return kind(
+        estimator=Pipeline(stages=[scaler, pca, tree]),
+        estimatorParamMaps=grid,
+        evaluator=MulticlassClassificationEvaluator(),
+        seed=3,
+        **params,
+    )
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """The classes that are fitted, one entry for each fit."""
+    fitted: list[str] = []
+    for kind in (feature.StandardScaler, feature.PCA, feature.IDF):
+        fit = kind._fit
+
+        def counting(self, dataset, fit=fit):
+            fitted.append(type(self).__name__)
+            return fit(self, dataset)
+
+        monkeypatch.setattr(kind, "_fit", counting)
+    return fitted
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_results_are_the_same_to_the_last_bit(data, seed):
+    tuner = random_searches.random_search(seed)
+    trackmllib.autolog(disable=True)
+    expected = random_searches.outcome(tuner.fit(data))
+    trackmllib.autolog(record=False, progress=False, **BOTH)
+    assert random_searches.outcome(tuner.fit(data)) == expected
+
+
+def test_many_of_the_random_searches_share_something():
+    """Else the test above would say nothing."""
+    shared = [
+        any(stage.shared_by for stage in trackmllib.explain(tuner).stages)
+        for tuner in map(random_searches.random_search, range(40))
+    ]
+    assert 20 <= sum(shared) < 40
+
+
+@pytest.mark.parametrize("parallelism", [1, 3])
+def test_each_prefix_is_computed_once_a_fold(data, fits, parallelism):
+    tuner = scaled_search(parallelism=parallelism)
+    trackmllib.autolog(record=False, reuse_stages=True)
+    tuner.fit(data)
+    # In each of two folds, and then in the refit.
+    assert fits.count("StandardScaler") == 2 + 1
+    assert fits.count("PCA") == 2 * 2 + 1
+    fits.clear()
+    trackmllib.autolog(record=False)
+    tuner.fit(data)
+    assert (fits.count("StandardScaler"), fits.count("PCA")) == (2 * 4 + 1, 2 * 4 + 1)
+
+
+def test_what_is_shared_is_on_the_record(data, recorded, session):
+    heard = []
+    session._listeners = (heard.append,)
+    trackmllib.autolog(reuse_stages=True)
+    scaled_search().fit(data)
+    main = recorded.only_main_run()
+    search = recorded.json(main, "trackmllib/search.json")
+    assert search["shared_stages"] == [
+        {"stages": ["StandardScaler"], "candidates": [0, 1, 2, 3]},
+        {"stages": ["PCA"], "candidates": [0, 1]},
+        {"stages": ["PCA"], "candidates": [2, 3]},
+    ]
+    computed = [event for event in heard if type(event).__name__ == "StagesComputed"]
+    assert [(event.fold, event.shared.stages) for event in computed] == [
+        (fold, stages) for fold in (0, 1) for stages in (("StandardScaler",), ("PCA",), ("PCA",))
+    ]
+    seconds = [event.seconds for event in computed]
+    assert main.data.metrics["shared_seconds"] == pytest.approx(sum(seconds))
+    # In one thread no two of these are at the same time: together they are no more than the clock.
+    cells = [event for event in heard if type(event).__name__ == "CellScored"]
+    spent = sum(cell.fit_seconds + cell.evaluate_seconds for cell in cells)
+    whole = (heard[-1].time_ms - heard[0].time_ms) / 1000
+    assert sum(seconds) + spent + main.data.metrics["refit_seconds"] <= whole + 0.1
+
+
+def test_seconds_of_a_prefix_are_in_no_cell(data, session, monkeypatch):
+    """The first cell begins when what it shares is there."""
+    heard = []
+    session._listeners = (heard.append,)
+    trackmllib.autolog(reuse_stages=True)
+    scaled_search(ks=(2,)).fit(data)
+    order = [
+        (type(event).__name__, event.fold)
+        for event in heard
+        if type(event).__name__ in ("StagesComputed", "CellStarted", "CellScored")
+    ]
+    fold = ["StagesComputed", "CellStarted", "CellScored", "CellStarted", "CellScored"]
+    assert order == [(name, number) for number in (0, 1) for name in fold]
+    computed = [event for event in heard if type(event).__name__ == "StagesComputed"]
+    started = [event for event in heard if type(event).__name__ == "CellStarted"]
+    assert started[0].time_ms >= computed[0].time_ms
+    assert started[2].time_ms >= computed[1].time_ms
+
+
+def failing(monkeypatch, kind, when=lambda stage: True):
+    fit = kind._fit
+
+    def fails(self, dataset):
+        if when(self):
+            raise ZeroDivisionError("of the user")
+        return fit(self, dataset)
+
+    monkeypatch.setattr(kind, "_fit", fails)
+
+
+@pytest.mark.parametrize("options", [{"reuse_stages": True}, BOTH])
+@pytest.mark.parametrize("kind", [feature.StandardScaler, DecisionTreeClassifier])
+def test_errors_are_the_users_own_and_all_is_let_go(data, recorded, monkeypatch, options, kind):
+    failing(monkeypatch, kind)
+    trackmllib.autolog(**options)
+    with pytest.raises(ZeroDivisionError, match="of the user"):
+        scaled_search(parallelism=2).fit(data)
+    main = recorded.only_main_run()
+    assert main.info.status == "FAILED"
+    assert "RUNNING" not in {child.info.status for child in recorded.children(main)}
+    assert "FAILED" in {child.info.status for child in recorded.children(main)}
+
+
+def test_a_prefix_that_cannot_be_computed_leaves_the_others_alone(data, recorded, monkeypatch):
+    """Its candidates go Spark's way, each by itself."""
+    failures = iter([True])
+    failing(monkeypatch, feature.PCA, lambda stage: next(failures, False))
+    trackmllib.autolog(reuse_stages=True)
+    model = scaled_search().fit(data)
+    trackmllib.autolog(disable=True)
+    assert model.avgMetrics == scaled_search().fit(data).avgMetrics
+    assert recorded.only_main_run().info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("options", [{"reuse_stages": True}, BOTH])
+def test_ctrl_c_ends_threads_and_lets_all_go(data, recorded, monkeypatch, options):
+    began = threading.Event()
+
+    def slow(stage):
+        began.set()
+        time.sleep(1.0)
+        return False
+
+    failing(monkeypatch, DecisionTreeClassifier, slow)
+    trackmllib.autolog(**options)
+
+    def press():
+        began.wait(60)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press).start()
+    with pytest.raises(KeyboardInterrupt):
+        scaled_search(parallelism=2).fit(data)
+    main = recorded.only_main_run()
+    assert main.info.status == "KILLED"
+    until(lambda: not [t for t in threading.enumerate() if t.name.startswith("trackmllib-folds")])
+
+
+def test_a_search_without_a_pipeline_goes_sparks_way_and_is_told_so_once(points, lenient, caplog):
+    trackmllib.autolog(record=False, reuse_stages=True)
+    regression_search().fit(points)
+    regression_search().fit(points)
+    (said,) = [r.getMessage() for r in caplog.records if r.name == "trackmllib"]
+    assert said.startswith("reuse_stages has no effect on a search of pyspark.ml.classification.")
+
+
+class OwnLoop(CrossValidator):
+    def _fit(self, dataset):
+        self.getEstimator().fit(dataset)
+        self.getEstimator().fit(dataset)
+        return CrossValidator._fit(self, dataset)
+
+
+class NoLoop(CrossValidator):
+    def _fit(self, dataset):
+        return self.getEstimator().fit(dataset)
+
+
+def test_a_subclass_with_its_own_loop_is_told_so_once(points, lenient, caplog):
+    trackmllib.autolog(record=False, **BOTH)
+    search = tree_search(kind=NoLoop)
+    search.fit(points)
+    (said,) = [r.getMessage() for r in caplog.records if r.name == "trackmllib"]
+    assert said.startswith("reuse_stages and parallel_folds have no effect on a NoLoop")
+    assert "in a way of its own" in str(trackmllib.explain(search))
+
+
+def test_a_tuner_inside_of_a_pipeline_and_of_a_tuner(data, recorded):
+    """The inner one shares its stages in each cell of the outer one."""
+    inner = scaled_search(ks=(2,), numFolds=2)
+    indexer = feature.StringIndexer(inputCol="colour", outputCol="index")
+    grid = ParamGridBuilder().addGrid(inner.numFolds, [2, 3]).build()
+    outer = TrainValidationSplit(
+        estimator=Pipeline(stages=[indexer, inner]),
+        estimatorParamMaps=grid,
+        evaluator=MulticlassClassificationEvaluator(),
+        seed=1,
+        parallelism=2,
+    )
+    trackmllib.autolog(disable=True)
+    expected = outer.fit(data).validationMetrics
+    trackmllib.autolog(**BOTH)
+    assert outer.fit(data).validationMetrics == expected
+    runs = recorded.runs()
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    shared = [run for run in runs if "shared_seconds" in run.data.metrics]
+    assert len(shared) == 1 + 2 + 1  # the outer one, two inside of its cells, and one in the refit
+
+
+def test_sub_models_do_not_share_models(data):
+    trackmllib.autolog(record=False, reuse_stages=True)
+    model = scaled_search(ks=(2,), collectSubModels=True).fit(data)
+    one, other = (fold_model.stages[0] for fold_model in model.subModels[0])
+    assert one is not other
+    one.setOutputCol("elsewhere")
+    assert other.getOutputCol() == "scaled"
+    assert model.subModels[0][0].transform(data).count() == 48
+
+
+def test_explain_runs_nothing_and_says_why(data, jobs_run):
+    words = feature.Tokenizer(inputCol="text", outputCol="words")
+    counts = feature.CountVectorizer(inputCol="words", outputCol="counts")
+    idf = feature.IDF(inputCol="counts", outputCol="features")
+    last = LogisticRegression()
+    grid = ParamGridBuilder().addGrid(last.regParam, [0.0, 0.1, 1.0]).build()
+    tuner = CrossValidator(
+        estimator=Pipeline(stages=[words, counts, idf, last]),
+        estimatorParamMaps=grid,
+        evaluator=StubEvaluator(),
+    )
+    found = trackmllib.explain(tuner)
+    assert [(s.stage, s.computed, s.instead_of) for s in found.stages] == [
+        ("Tokenizer", 1, 3),
+        ("CountVectorizer", 3, 3),
+        ("IDF", 3, 3),
+        ("LogisticRegression", 3, 3),
+    ]
+    assert found.stages[0].shared_by == ((0, 1, 2),)
+    assert str(found).splitlines() == [
+        "reuse_stages on a CrossValidator of 3 candidates and 3 folds",
+        "",
+        "   stage               computed in each fold  why not less",
+        "0  Tokenizer           once instead of 3 times",
+        "1  CountVectorizer     3 times                which of two equally frequent words comes "
+        "first depends on which of Spark's tasks ends first",
+        "2  IDF                 3 times                its input is not shared: CountVectorizer, "
+        "before it",
+        "3  LogisticRegression  3 times                the last stage that is fitted is each "
+        "candidate's own",
+        "",
+        "Each fold computes 10 stages instead of 12.",
+    ]
+    parted = trackmllib.explain(scaled_search())
+    assert [(s.stage, s.computed, s.reason) for s in parted.stages] == [
+        ("StandardScaler", 1, ""),
+        ("PCA", 2, "it differs between candidates"),
+        (
+            "DecisionTreeClassifier",
+            4,
+            "the last stage that is fitted is each candidate's own",
+        ),
+    ]
+    assert "no Pipeline" in str(trackmllib.explain(regression_search()))
+    with pytest.raises(TypeError, match="explain\\(\\) takes a CrossValidator"):
+        trackmllib.explain(Estimator)
+    assert jobs_run() == 0
+
+
+@pytest.fixture
+def jobs_run(spark):
+    scheduler = spark.sparkContext._jsc.sc().dagScheduler()
+    first = scheduler.numTotalJobs()
+    return lambda: scheduler.numTotalJobs() - first

@@ -11,27 +11,7 @@ from pyspark.ml.evaluation import MulticlassClassificationEvaluator
 from pyspark.ml.linalg import Vectors
 from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 
-WORDS = [
-    *[
-        "the",
-        "spark",
-        "of",
-        "a",
-        "fold",
-        "is",
-        "in",
-        "its",
-        "tree",
-        "and",
-        "so",
-        "on",
-        "until",
-        "all",
-        "are",
-        "read",
-        "again",
-    ]
-]
+SENTENCE = "the spark of a fold is in its tree and so on until all are read again"
 
 
 class Unknown(Transformer):
@@ -49,7 +29,7 @@ def rows(spark: Any) -> Any:
             Vectors.dense([pick.random(), pick.gauss(0, 3), float(pick.randrange(4)), i % 5 / 5]),
             pick.uniform(-2, 2),
             pick.choice(["red", "green", "blue"]),
-            " ".join(pick.choice(WORDS) for _ in range(6)),
+            " ".join(pick.choice(SENTENCE.split()) for _ in range(6)),
             float(i % 3 == 0),
             i % 2,
         )

@@ -205,8 +205,8 @@ def test_ctrl_c_ends_threads_and_lets_all_go(data, recorded, monkeypatch, option
     threading.Thread(target=press).start()
     with pytest.raises(KeyboardInterrupt):
         scaled_search(parallelism=2).fit(data)
-    main = recorded.only_main_run()
-    assert main.info.status == "KILLED"
+    assert trackmllib.flush(60)
+    assert recorded.only_main_run().info.status == "KILLED"
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("trackmllib-folds")])
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trackmllib.events import Place
 from trackmllib.settings import Settings
+from trackmllib.spark import before_calls
 
 if TYPE_CHECKING:
     from trackmllib.spark.watch import SearchWatch
@@ -26,10 +27,11 @@ class CellWatch:
         self.candidate: int | None = None
         self._search = search
         self.jobs = search.spending.jobs.cell(of_pool=spark_loops)
+        self._doing = ""
+        # What labels took of the fit or the evaluation, which is not the cell's.
+        self._seconds_of_labels = 0.0
 
     def __enter__(self) -> CellWatch:
-        with self._search.guard("labelling Spark's jobs"):
-            self.jobs.start()
         self.begins()
         return self
 
@@ -39,6 +41,7 @@ class CellWatch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        before_calls.drop()
         if error is not None and self.candidate is not None:
             with self._search.guard("recording the failure of a cell"):
                 self._search.cell_failed(self.candidate, self.fold, error)
@@ -66,31 +69,44 @@ class CellWatch:
         self._start_ms = clock.now_ms()
         self._start = clock.monotonic()
 
+    def fits_unknown(self) -> None:
+        """A fit begins whose candidate is known only from its model."""
+        self._label_jobs("")
+
     def started(self, candidate: int) -> None:
         """The candidate of this cell is known."""
         with self._search.guard("recording the start of a cell"):
             self.candidate = candidate
             self._search.cell_started(candidate, self.fold, self._start_ms)
-        self._label("fit")
+        self._label_jobs("fit")
 
     def fitted(self, model: Any, data: Any) -> None:
         """The model of this cell is there, fitted on this data."""
         clock = self._search.clock
-        self._fit_seconds = clock.monotonic() - self._start
+        self._fit_seconds = clock.monotonic() - self._start - self._seconds_of_labels
         self._search.fitted(self, model, data)
-        self._label("evaluate")
+        self._label_jobs("evaluate")
+        self._seconds_of_labels = 0.0
         self._evaluation = clock.monotonic()
 
     def scored(self, score: Any) -> None:
         """The evaluator returned this score."""
+        before_calls.drop()
         with self._search.guard("recording a score"):
             if self.candidate is None:
                 return
-            now = self._search.clock.monotonic()
-            self._search.cell_scored(self, score, self._fit_seconds, now - self._evaluation)
+            seconds = self._search.clock.monotonic() - self._evaluation - self._seconds_of_labels
+            self._search.cell_scored(self, score, self._fit_seconds, seconds)
 
-    def _label(self, doing: str) -> None:
-        """Say on Spark's page what the next jobs are for."""
+    def _label_jobs(self, doing: str) -> None:
+        """Say on Spark's page whose the next jobs are, and what for, if any job is started."""
+        self._doing = doing
+        if self._search.spending.jobs.context is not None:
+            before_calls.put_off(self._label)
+
+    def _label(self) -> None:
+        began = self._search.clock.monotonic()
         with self._search.guard("labelling Spark's jobs"):
-            if self.candidate is not None:
-                self.jobs.describe(*self._search.words(self.candidate, self.fold), doing)
+            words = [] if self.candidate is None else self._search.words(self.candidate, self.fold)
+            self.jobs.label([*words, self._doing] if words else [])
+        self._seconds_of_labels += self._search.clock.monotonic() - began

@@ -10,9 +10,11 @@ Only on classic Spark, and only where a thread of Python has its own one in the 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from trackmllib.guard import attempt
+from trackmllib.spark import before_calls
 
 DESCRIPTION = "spark.job.description"
 TAGS = "spark.job.tags"
@@ -42,7 +44,10 @@ class SearchJobs:
 
     def __init__(self, search_id: str, *, is_inner: bool = False) -> None:
         self.tag = PREFIX + search_id
+        # The SparkContext, and Spark's own one behind it, which it takes a call to ask for.
         self.context: Any = None
+        self.scala: Any = None
+        self._looks_at_calls = False
         self._is_inner = is_inner
         self.thread = threading.get_ident()
         self._cells = 0
@@ -62,20 +67,25 @@ class SearchJobs:
         self._tags = _with(self._properties.getProperty(TAGS), self.tag)
         self._refit: str | None = None
         self._properties.setProperty(TAGS, self._tags)
-        self.context = context
+        before_calls.begin()
+        self._looks_at_calls = True
+        self.context, self.scala = context, scala
         scala.setLocalProperties(self._properties)
 
     def stop(self) -> None:
         """Put back what was there. What others have set meanwhile in this thread stays."""
-        scala = _scala(self.context)
-        if scala is None:
+        if self._looks_at_calls:
+            self._looks_at_calls = False
+            before_calls.end()
+        if self.context is None or self.context._jsc is None:
+            # There was none, or Spark was stopped.
             return
         if self._is_inner:
             # The search around this one changes the object that it has put there itself.
-            scala.setLocalProperties(self._found)
+            self.scala.setLocalProperties(self._found)
             return
         # Spark, or a loop of a subclass, may have put a copy of ours into this thread.
-        current = scala.getLocalProperties()
+        current = self.scala.getLocalProperties()
         for properties in (self._properties, current):
             self._describe_no_refit(properties)
             _put(properties, TAGS, _without(properties.getProperty(TAGS), self.tag))
@@ -107,7 +117,11 @@ class SearchJobs:
 
 
 class CellJobs:
-    """The jobs of one cell, in the thread that computes it."""
+    """The jobs of one cell, in the thread that computes it.
+
+    A cell that never calls into the JVM starts no job, and is not labelled: ``label`` is for the
+    moment before a call.
+    """
 
     def __init__(self, search: SearchJobs, tag: str, *, stays: bool) -> None:
         self.tag = tag
@@ -117,52 +131,56 @@ class CellJobs:
         self._before: str | None = None
         self._description: str | None = None
 
-    def start(self) -> None:
-        """Give the tag of the cell to all jobs that this thread starts from now on."""
+    @property
+    def labelled(self) -> bool:
+        """Whether there may be jobs with this tag."""
+        return self._properties is not None
+
+    def label(self, words: Sequence[str]) -> None:
+        """Give the tag of the cell to all jobs that this thread starts from now on, and say in
+        words what they are for, unless somebody else has said so meanwhile.
+        """
+        if self._properties is None:
+            self._set(words)
+        elif words:
+            said, text = self._description, _described(self._before, *words)
+            if said is None:
+                self._properties.setProperty(DESCRIPTION, text)
+            elif not self._properties.replace(DESCRIPTION, said, text):
+                return
+            self._description = text
+
+    def _set(self, words: Sequence[str]) -> None:
         search = self._search
-        scala = _scala(search.context)
-        if scala is None:
+        if search.scala is None or search.context._jsc is None:
             return
         if self._stays:
             # A thread of the user's has properties of its own.
-            self._properties = scala.getLocalProperties().clone()
-            self._before = self._properties.getProperty(DESCRIPTION)
-            tags = _with(_without(self._properties.getProperty(TAGS), search.tag), search.tag)
+            properties = search.scala.getLocalProperties().clone()
+            self._before = properties.getProperty(DESCRIPTION)
+            tags = _with(_without(properties.getProperty(TAGS), search.tag), search.tag)
         else:
-            self._properties = search._properties.clone()
+            properties = search._properties.clone()
             self._before, tags = search._before, search._tags
-        self._properties.setProperty(TAGS, _with(tags, self.tag))
-        scala.setLocalProperties(self._properties)
-
-    def describe(self, *words: str) -> None:
-        """Say what the next jobs are for, unless somebody else has said so meanwhile."""
-        if self._properties is None:
-            return
-        said, text = self._description, _described(self._before, *words)
-        if said is None:
-            self._properties.setProperty(DESCRIPTION, text)
-        elif not self._properties.replace(DESCRIPTION, said, text):
-            return
-        self._description = text
+        properties.setProperty(TAGS, _with(tags, self.tag))
+        if words:
+            self._description = _described(self._before, *words)
+            properties.setProperty(DESCRIPTION, self._description)
+        search.scala.setLocalProperties(properties)
+        self._properties = properties
 
     def stop(self) -> None:
         """Put back what was there, where the thread goes on with something else."""
-        scala = _scala(self._search.context)
-        if self._properties is None or not self._stays or scala is None:
+        search = self._search
+        if self._properties is None or not self._stays or search.context._jsc is None:
             return
-        current = scala.getLocalProperties()
+        current = search.scala.getLocalProperties()
         if current.getProperty(DESCRIPTION) == self._description:
             _put(current, DESCRIPTION, self._before)
         tags = _without(current.getProperty(TAGS), self.tag)
-        if threading.get_ident() != self._search.thread:
-            tags = _without(tags, self._search.tag)
+        if threading.get_ident() != search.thread:
+            tags = _without(tags, search.tag)
         _put(current, TAGS, tags)
-
-
-def _scala(context: Any) -> Any:
-    """Spark's own context behind a SparkContext, None where there is none or it was stopped."""
-    jsc = None if context is None else context._jsc
-    return None if jsc is None else jsc.sc()
 
 
 def _described(before: str | None, *words: str) -> str:

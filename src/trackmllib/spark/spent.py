@@ -58,7 +58,7 @@ class SearchSpending:
 
     def cell_is_over(self, cell: CellWatch) -> None:
         """All of Spark's jobs for a cell have ended."""
-        if self.jobs.context is not None and cell.candidate is not None:
+        if cell.jobs.labelled and cell.candidate is not None:
             with self._lock:
                 self._over[cell.jobs.tag] = cell
 

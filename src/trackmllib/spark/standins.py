@@ -138,8 +138,10 @@ class _Models:
         return self
 
     def __next__(self) -> tuple[int, Any]:
-        index, model = next(self._models)
         cell = self._here.cell
+        if cell is not None:
+            cell.fits_unknown()
+        index, model = next(self._models)
         if cell is not None:
             cell.started(index)
             cell.fitted(model, self._data)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 # The stores, servers and stubs of the tests, here and in the processes that are started from here.
 ROOT = Path(__file__).resolve().parent.parent
-PATHS = [str(ROOT), str(ROOT / "tests")]
+PATHS = [str(ROOT), str(ROOT / "tests"), str(ROOT / "src")]
 sys.path[:0] = PATHS
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [*PATHS, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]

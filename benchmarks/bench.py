@@ -11,6 +11,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -107,13 +108,28 @@ class Bench:
             raise Incomplete(f"the variants have not the same averages: {averages}")
         return taken
 
-    def take(self, variant: str, tuner: Any, data: Any, store: Store, **options: Any) -> Taken:
-        """Run one search, wait until its record is delivered, and look whether it is complete."""
+    def take(
+        self,
+        variant: str,
+        tuner: Any,
+        data: Any,
+        store: Store,
+        during: AbstractContextManager[None] | None = None,
+        **options: Any,
+    ) -> Taken:
+        """Run one search, wait until its record is delivered, and look whether it is complete.
+
+        ``during`` is entered for the time from ``fit()`` until all is delivered.
+        """
         store.set_delay(0.0)
         experiment = store.new_experiment()
         candidates, folds = len(tuner.getEstimatorParamMaps()), tuner.getNumFolds()
         gc.collect()
-        with _VARIANTS[variant](options), self.profiled(variant):
+        with (
+            _VARIANTS[variant](options),
+            self.profiled(variant),
+            during or contextlib.nullcontext(),
+        ):
             store.set_delay(ROUND_TRIP_SECONDS)
             cpu, began = time.process_time(), time.perf_counter()
             model = tuner.fit(data)

@@ -6,7 +6,6 @@ import random
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 IMAGE_SIDE = 28
 # Of the pixels of MNIST's images 19 in 100 are not zero.
@@ -37,6 +36,7 @@ def images(spark: Any, number: int) -> Any:
 def digits(spark: Any) -> Any:
     """scikit-learn's digits: 1,797 images of 64 pixels, ``features``; ``label`` is a number."""
     from pyspark.ml.linalg import Vectors
+    from sklearn.datasets import load_digits
 
     found = load_digits()
     rows = [

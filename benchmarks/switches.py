@@ -13,8 +13,8 @@ from benchmarks.stores import sqlite
 TEXTS, WORDS = 4_000, 150
 WITH_BOTH = (
     "`autolog(reuse_stages=True, parallel_folds=True)`, recorded in SQLite, with `fit()` waiting "
-    "for its record, against the search untracked and without switches; the averages are the same to "
-    "the last bit"
+    "for its record, against the search untracked and without switches; the averages are the "
+    "same to the last bit"
 )
 
 
@@ -117,8 +117,8 @@ def on_text(bench: Bench) -> Iterator[Row]:
         name="switches-text",
         question="Both switches: shared words",
         meaning=f"Tokenizer, StopWordsRemover, HashingTF, IDF, LogisticRegression on {TEXTS:,} "
-        f"made texts of {WORDS} words; 3 values of IDF's minDocFreq x 4 of the regression's regParam, 3 "
-        "folds, parallelism 2. As above.",
+        f"made texts of {WORDS} words; 3 values of IDF's minDocFreq x 4 of the regression's "
+        "regParam, 3 folds, parallelism 2. As above.",
         bound=0.5,
     )
 

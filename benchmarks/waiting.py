@@ -35,17 +35,15 @@ class Request:
 
 
 @contextmanager
-def listening() -> Iterator[list[Request]]:
-    """All requests that this process makes meanwhile, in their order."""
-    heard: list[Request] = []
+def listening(heard: list[Request]) -> Iterator[None]:
+    """All requests that this process makes meanwhile are added to ``heard``, in their order."""
     lock = threading.Lock()
     send = requests.Session.send
 
     def listening_send(self: Any, request: Any, **options: Any) -> Any:
         body = request.body or b""
         if hasattr(body, "read"):
-            body, request.body = body.read(), None
-            request.body = body
+            request.body = body = body.read()
         answer = send(self, request, **options)
         parts = urlsplit(request.url)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
@@ -63,7 +61,7 @@ def listening() -> Iterator[list[Request]]:
 
     requests.Session.send = listening_send  # type: ignore[method-assign]
     try:
-        yield heard
+        yield
     finally:
         requests.Session.send = send  # type: ignore[method-assign]
 
@@ -107,8 +105,10 @@ def measure(bench: Bench) -> Iterator[Row]:
     over: list[float] = []
     with server(bench.new_folder("waiting")) as store:
         for variant, counts in bench.in_turn((UNTRACKED, OURS), REPEATS):
-            with listening() as heard:
-                found = bench.take(variant, stub.tuner(candidates), data, store)
+            heard: list[Request] = []
+            found = bench.take(
+                variant, stub.tuner(candidates), data, store, during=listening(heard)
+            )
             if counts:
                 took[variant].append(found.seconds)
             if variant == OURS and counts and bench.sampler is None:
@@ -132,9 +132,9 @@ def measure(bench: Bench) -> Iterator[Row]:
         name="waiting",
         question="Stub, loopback server, waiting: over the server's own time",
         meaning="`fit()` with its wait for the record, against the floor: what the server needs "
-        "for the same requests, or the search untracked, whichever is longer. What the server needs is "
-        "measured after each search, by making all its requests again from a bare client: one "
-        "after the other, on one connection, with nothing else running.",
+        "for the same requests, or the search untracked, whichever is longer. What the server "
+        "needs is measured after each search, by making all its requests again from a bare "
+        "client: one after the other, on one connection, with nothing else running.",
         bound=1.2,
         value=Spread.of(over),
         measured={variant: Spread.of(values) for variant, values in took.items()},

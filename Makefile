@@ -8,6 +8,8 @@
 #   make test-oldest  the same with the oldest versions of pyspark and mlflow (Python 3.10 or 3.11)
 #   make matrix       some of them with each pair of pyspark and MLflow, for docs/compatibility.md
 #   make soak         the fault tests, with twenty rounds of the random ones
+#   make bench        what tracking costs, for docs/benchmarks.md: 20 minutes, nothing else may run
+#   make bench-smoke  the same once and small, without a verdict
 #   make lint         ruff, mypy and import-linter
 #   make docs         make the table in docs/configuration.md from the code
 #   make screenshots  make the pictures in docs/images from the demo's runs
@@ -22,7 +24,7 @@ ARGS =
 ON_FILES = $(addprefix tests/spark/,test_child_runs.py test_several_searches.py test_values.py)
 ON_POSTGRES = $(ON_FILES) $(addprefix tests/spark/,test_main_run.py test_nested.py)
 
-.PHONY: help venv java demo ui test test-all test-heavy test-stores test-timed test-oldest matrix soak lint docs screenshots lock clean
+.PHONY: help venv java demo ui test test-all test-heavy test-stores test-timed test-oldest matrix soak bench bench-smoke lint docs screenshots lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -77,6 +79,12 @@ matrix: java venv
 soak: java venv
 	@TRACKMLLIB_ROUNDS=20 $(BIN)/python -m pytest tests/faults -o timeout=1800 $(ARGS)
 
+bench: java venv
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-smoke: java venv
+	@$(BIN)/python -m benchmarks --smoke $(ARGS)
+
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -93,5 +101,5 @@ lock:
 	@sh tools/lock.sh $(PYTHON)
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-client .demo .nox .matrix
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-client .demo .nox .matrix .bench
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

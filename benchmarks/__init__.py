@@ -1,0 +1,1 @@
+"""What tracking costs: ``python -m benchmarks``, one file for each question."""

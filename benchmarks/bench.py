@@ -1,0 +1,204 @@
+"""One run of the benchmarks: how large it is, where its files lie, how a search is measured."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import logging
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import mlflow
+import mlflow.pyspark.ml
+
+import trackmllib
+from benchmarks.figures import OURS, PEER, UNTRACKED, in_turn
+from benchmarks.sampler import Sampler
+from benchmarks.stores import ROUND_TRIP_SECONDS, Incomplete, Store
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One search: the seconds of its ``fit()``; the CPU seconds of this process from there until
+    all was delivered; and its averages, to the last bit.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    averages: tuple[str, ...]
+
+
+@dataclass
+class Bench:
+    """``smoke``: everything once and small, and no bound is judged. ``remote`` is the address of a
+    Spark Connect server to search on. With a ``sampler`` only ours is run, under it.
+    """
+
+    folder: Path
+    smoke: bool = False
+    remote: str = ""
+    sampler: Sampler | None = None
+    _numbers: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def pick(self, whole: T, small: T) -> T:
+        return small if self.smoke else whole
+
+    def new_folder(self, name: str) -> Path:
+        self._numbers[name] += 1
+        return self.folder / f"{name}-{self._numbers[name]}"
+
+    def in_turn(self, variants: Sequence[str], repeats: int) -> Iterator[tuple[str, bool]]:
+        """As ``figures.in_turn``; one round and no warm-up where nothing is judged."""
+        if self.sampler is not None:
+            return in_turn([OURS], 1)
+        return in_turn(variants, self.pick(repeats, 1), self.pick(1, 0))
+
+    @cached_property
+    def spark(self) -> Any:
+        """The session of all searches of this process, on two cores."""
+        from pyspark.sql import SparkSession
+
+        if self.remote:
+            return SparkSession.builder.remote(self.remote).getOrCreate()
+        session = (
+            SparkSession.builder.master("local[2]")
+            .appName("benchmarks")
+            .config("spark.ui.enabled", "false")
+            .config("spark.ui.showConsoleProgress", "false")
+            .getOrCreate()
+        )
+        session.sparkContext.setLogLevel("OFF")
+        return session
+
+    def close(self) -> None:
+        if "spark" in vars(self):
+            self.spark.stop()
+            del self.spark
+
+    def compare(
+        self,
+        tuner: Callable[[], Any],
+        data: Any,
+        store: Store,
+        repeats: int,
+        variants: Sequence[str] = (UNTRACKED, OURS),
+        same: bool = False,
+        **options: Any,
+    ) -> dict[str, list[Taken]]:
+        """Search with the variants in turn. ``same``: their averages must be, bit by bit."""
+        taken: dict[str, list[Taken]] = defaultdict(list)
+        averages = set()
+        for variant, counts in self.in_turn(variants, repeats):
+            found = self.take(variant, tuner(), data, store, **options)
+            averages.add(found.averages)
+            if counts:
+                taken[variant].append(found)
+        if same and len(averages) != 1:
+            raise Incomplete(f"the variants have not the same averages: {averages}")
+        return taken
+
+    def take(
+        self,
+        variant: str,
+        tuner: Any,
+        data: Any,
+        store: Store,
+        during: AbstractContextManager[None] | None = None,
+        **options: Any,
+    ) -> Taken:
+        """Run one search, wait until its record is delivered, and look whether it is complete.
+
+        ``during`` is entered for the time from ``fit()`` until all is delivered.
+        """
+        store.set_delay(0.0)
+        experiment = store.new_experiment()
+        candidates, folds = len(tuner.getEstimatorParamMaps()), tuner.getNumFolds()
+        gc.collect()
+        with (
+            _VARIANTS[variant](options),
+            self.profiled(variant),
+            during or contextlib.nullcontext(),
+        ):
+            store.set_delay(ROUND_TRIP_SECONDS)
+            cpu, began = time.process_time(), time.perf_counter()
+            model = tuner.fit(data)
+            seconds = time.perf_counter() - began
+            # What comes now is not measured, and need not take long.
+            store.set_delay(0.0)
+            if not trackmllib.flush(300):
+                raise Incomplete("the record was not delivered within five minutes")
+            cpu = time.process_time() - cpu
+        if variant == UNTRACKED:
+            store.check(experiment, 0, 0, 0, "")
+        elif variant == OURS:
+            metric = tuner.getEvaluator().getMetricName()
+            store.check(experiment, candidates + 1, candidates, candidates * folds, metric)
+        else:
+            store.check(experiment, candidates + 1, candidates, 0, "")
+        return Taken(seconds, cpu, tuple(float(average).hex() for average in model.avgMetrics))
+
+    @contextlib.contextmanager
+    def profiled(self, variant: str) -> Iterator[None]:
+        if self.sampler is None or variant != OURS:
+            yield
+            return
+        with self.sampler.running():
+            yield
+
+
+@contextlib.contextmanager
+def _untracked(options: dict[str, Any]) -> Iterator[None]:
+    trackmllib.autolog(disable=True)
+    yield
+
+
+@contextlib.contextmanager
+def _ours(options: dict[str, Any]) -> Iterator[None]:
+    trackmllib.autolog(**options)
+    try:
+        yield
+    finally:
+        trackmllib.autolog(disable=True)
+
+
+@contextlib.contextmanager
+def _peer(options: dict[str, Any]) -> Iterator[None]:
+    """MLflow's own autologging. It logs no models and no data here, as we do not by default."""
+    trackmllib.autolog(disable=True)
+    mlflow.pyspark.ml.autolog(log_models=False, log_datasets=False, silent=True)
+    try:
+        # It prints two lines a run.
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        mlflow.pyspark.ml.autolog(disable=True)
+        while mlflow.active_run() is not None:
+            mlflow.end_run()
+
+
+_VARIANTS = {UNTRACKED: _untracked, OURS: _ours, PEER: _peer}
+
+
+def prepare(folder: Path) -> None:
+    """Nothing of the user's own settings has a part in what is measured, and nothing of it is left
+    in the user's folders.
+    """
+    for name in list(os.environ):
+        if name.startswith(("TRACKMLLIB_", "MLFLOW_", "SPARK_")):
+            del os.environ[name]
+    os.environ["TRACKMLLIB_HOME"] = str(folder / "home")
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,72 @@
+"""The data of the benchmarks, made or read from scikit-learn; the same each time."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+
+IMAGE_SIDE = 28
+# Of the pixels of MNIST's images 19 in 100 are not zero.
+INKED = 0.19
+WORDS, TOPICS = 5_000, 2
+
+
+def images(spark: Any, number: int) -> Any:
+    """Images of 28 x 28 pixels as sparse vectors, ``features``, and what they show, ``label``, a
+    text. As MNIST's: ten classes, ink in the middle, a shape for each class with some noise.
+    """
+    from pyspark.ml.linalg import Vectors
+
+    chance = np.random.default_rng(1)
+    across = np.abs(np.arange(IMAGE_SIDE) - (IMAGE_SIDE - 1) / 2)
+    middle = np.exp(-(across[:, None] ** 2 + across[None, :] ** 2) / 90).ravel()
+    shapes = middle * chance.uniform(0.05, 1.0, (10, IMAGE_SIDE**2))
+    shapes *= INKED * IMAGE_SIDE**2 / shapes.sum(axis=1, keepdims=True)
+    rows = []
+    for _ in range(number):
+        label = int(chance.integers(10))
+        (inked,) = np.nonzero(chance.uniform(size=IMAGE_SIDE**2) < shapes[label])
+        values = chance.integers(1, 256, len(inked)).astype(float)
+        rows.append((Vectors.sparse(IMAGE_SIDE**2, inked.tolist(), values.tolist()), str(label)))
+    return _kept(spark.createDataFrame(rows, ["features", "label"]))
+
+
+def digits(spark: Any) -> Any:
+    """scikit-learn's digits: 1,797 images of 64 pixels, ``features``; ``label`` is a number."""
+    from pyspark.ml.linalg import Vectors
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    rows = [
+        (Vectors.dense(pixels.tolist()), float(label))
+        for pixels, label in zip(found.data, found.target, strict=True)
+    ]
+    return _kept(spark.createDataFrame(rows, ["features", "label"]))
+
+
+def texts(spark: Any, number: int, words: int) -> Any:
+    """Texts of so many words, ``text``, on one of two topics, ``label``. How often a word occurs
+    falls with its rank, as in any language.
+    """
+    chance = random.Random(1)
+    vocabulary = [f"word{i}" for i in range(WORDS)] + ["the", "of", "and", "a", "in", "to"]
+    base = [1 / (rank + 10) for rank in range(WORDS)] + [0.02] * 6
+    weights = [
+        [weight * (1.6 if rank % TOPICS == topic else 1.0) for rank, weight in enumerate(base)]
+        for topic in range(TOPICS)
+    ]
+    rows = []
+    for number_of_text in range(number):
+        topic = number_of_text % TOPICS
+        chosen = chance.choices(vocabulary, weights[topic], k=words)
+        rows.append((" ".join(chosen), float(topic)))
+    return _kept(spark.createDataFrame(rows, ["text", "label"]))
+
+
+def _kept(data: Any) -> Any:
+    """In memory: making it is no part of what is measured."""
+    data = data.cache()
+    data.count()
+    return data

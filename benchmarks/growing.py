@@ -1,0 +1,94 @@
+"""Searches of more and more candidates in a process of their own, tracked or not.
+
+``python -m benchmarks.growing SETTINGS`` prints a line of JSON for each size: ``cells``, the µs of
+a cell in each fold; ``first`` and ``last``, those of the first and the last candidates of each fold
+(a thousand, or a tenth where there are less); ``peak_mb``, the most memory that the process has had
+by then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bench import Bench, prepare
+from benchmarks.sampler import Sampler
+from benchmarks.stores import Store, taker
+from searches import stub_search
+from stubs import StubEvaluator
+
+FOLDS = 5
+MOST_IN_WINDOW = 1_000
+# A search of ten candidates is over before anything is warm.
+WARM_UPS = 3
+AT_LEAST_CELLS = 5_000
+
+
+def main(settings: dict[str, Any]) -> None:
+    folder = Path(settings["folder"])
+    prepare(folder)
+    sampler = Sampler() if settings["profile"] else None
+    bench = Bench(folder, smoke=settings["smoke"], sampler=sampler)
+    data = bench.spark.range(10)
+    with taker() as store:
+        _measure(bench, settings, data, store)
+    if sampler is not None:
+        print(sampler.text(), file=sys.stderr)
+    bench.close()
+
+
+def _measure(bench: Bench, settings: dict[str, Any], data: Any, store: Store) -> None:
+    def search(candidates: int) -> list[list[float]]:
+        """When the cells of each fold were scored."""
+        times: list[float] = []
+        tuner = stub_search(
+            xs=range(candidates),
+            eva=StubEvaluator(call=lambda _: times.append(time.perf_counter())),
+            numFolds=FOLDS,
+        )
+        bench.take(settings["variant"], tuner, data, store, wait=False)
+        return [times[fold * candidates : (fold + 1) * candidates] for fold in range(FOLDS)]
+
+    for _ in range(bench.pick(WARM_UPS, 0)):
+        search(settings["sizes"][0])
+    _forget_peak()
+    for candidates in settings["sizes"]:
+        repeats = bench.pick(min(10, max(1, AT_LEAST_CELLS // (candidates * FOLDS))), 1)
+        folds = [fold for _ in range(repeats) for fold in search(candidates)]
+        window = min(MOST_IN_WINDOW, max(2, candidates // 10))
+        line = {
+            "candidates": candidates,
+            "cells": [_microseconds(fold) for fold in folds],
+            "first": [_microseconds(fold[:window]) for fold in folds],
+            "last": [_microseconds(fold[-window:]) for fold in folds],
+            "peak_mb": _peak_mb(),
+        }
+        print(json.dumps(line), flush=True)
+
+
+def _microseconds(times: list[float]) -> float:
+    return (times[-1] - times[0]) / (len(times) - 1) * 1e6
+
+
+def _forget_peak() -> None:
+    """Have the peak begin anew, where the system can: loading all the modules was one too."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_mb() -> float:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return float(line.split()[1]) / 1e3
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,90 @@
+"""Writes what was measured into docs/benchmarks.md, with the machine and the versions."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks import text
+from benchmarks.figures import Row
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+BEGIN = "<!-- From here on written by make bench -->\n"
+END = "<!-- Up to here. -->\n"
+
+
+def write(rows: Sequence[Row], seconds: float) -> None:
+    """Put the rows in the place of those of the last time."""
+    day = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    made = (
+        f"Measured on {day}, in {seconds / 60:.0f} minutes, on a machine with {machine()}; "
+        f"{versions()}.\n\n{text.table(rows)}\n"
+        f"{text.missed(rows) and _missed(rows)}## What each row is\n\n{text.meanings(rows)}"
+    )
+    PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), made), encoding="utf-8")
+
+
+def replaced(page: str, made: str) -> str:
+    """The page with this between its two marks; ValueError where it lacks them."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{PAGE.name} has no place for what is measured")
+    return f"{before}{BEGIN}\n{made}\n{END}{after}"
+
+
+def machine() -> str:
+    """Cores, memory and processor; nothing that names the machine."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB of memory, {_processor()}"
+
+
+def versions() -> str:
+    names = ("pyspark", "mlflow")
+    theirs = ", ".join(f"{name} {version(name)}" for name in names)
+    return (
+        f"{platform.system()}, Python {platform.python_version()}, Java {_java()}, {theirs}, "
+        f"trackmllib {_ours()}"
+    )
+
+
+def _missed(rows: Sequence[Row]) -> str:
+    names = ", ".join(f"`{row.name}`" for row in rows if not row.holds)
+    return f"Missed: {names}.\n\n"
+
+
+def _ours() -> str:
+    from trackmllib.version import __version__
+
+    return __version__
+
+
+def _processor() -> str:
+    """The model of the processor, as Linux or macOS says it."""
+    try:
+        if sys.platform == "darwin":
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.run(
+                command, capture_output=True, text=True, check=True
+            ).stdout.strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    except (OSError, subprocess.SubprocessError):
+        pass
+    return platform.machine()
+
+
+def _java() -> str:
+    """The version of the Java that Spark takes."""
+    home = os.environ.get("JAVA_HOME")
+    java = f"{home}/bin/java" if home else "java"
+    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
+    return said.splitlines()[0].split('"')[1]

@@ -1,0 +1,91 @@
+"""Costs too small for a search to show: one event on Spark's thread, and the import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+
+from benchmarks.bench import Bench
+from benchmarks.figures import OURS, Row, Spread, percentile
+from benchmarks.stores import Incomplete
+from made import FOLDS, events, new_session
+from trackmllib.events import CandidateScored, CellScored, CellStarted
+from trackmllib.testing import InMemoryStore
+
+CANDIDATES, SMOKE_CANDIDATES, REPEATS = 200, 10, 5
+# As often as the stub search has events: 200 cells a second.
+EVERY_SECONDS = 0.0025
+IMPORTS, SMOKE_IMPORTS = 15, 3
+IMPORT = """
+import time
+began = time.perf_counter()
+import trackmllib
+print(time.perf_counter() - began)
+"""
+
+
+def on_events(bench: Bench) -> Iterator[Row]:
+    candidates = bench.pick(CANDIDATES, SMOKE_CANDIDATES)
+    rounds = [_events(bench, candidates) for _, counts in bench.in_turn([OURS], REPEATS) if counts]
+    if bench.sampler is not None:
+        return
+    how = (
+        f"A search of {CANDIDATES} candidates is played to a real session, an event every "
+        f"{EVERY_SECONDS * 1e3:g} ms, as often as the stub search has them; outbox on disk, "
+        "delivery running, to a store that takes everything at once. Measured is each event of a "
+        "cell"
+    )
+    for name, percent, bound, which in (
+        ("event", 50, 100.0, "median"),
+        ("event-99", 99, 1000.0, "99th percentile"),
+    ):
+        yield Row(
+            name=name,
+            question=f"An event on the Spark thread, durable on disk: {which}",
+            meaning=f"{how}; the {which} of each of {REPEATS} rounds, and of these the median.",
+            bound=bound,
+            unit="µs",
+            value=Spread.of([percentile(found, percent) for found in rounds]),
+        )
+
+
+def on_import(bench: Bench) -> Iterator[Row]:
+    times = []
+    for _ in range(bench.pick(IMPORTS, SMOKE_IMPORTS) + 1):
+        said = subprocess.run(
+            [sys.executable, "-c", IMPORT], stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
+        times.append(float(said) * 1e3)
+    yield Row(
+        name="import",
+        question="`import trackmllib`",
+        meaning="In fresh processes of Python.",
+        bound=50.0,
+        unit="ms",
+        value=Spread.of(times[1:]),
+    )
+
+
+def _events(bench: Bench, candidates: int) -> list[float]:
+    """The microseconds of each event of a cell."""
+    store = InMemoryStore()
+    folder = bench.new_folder("events")
+    folder.mkdir()
+    session = new_session(folder, "memory:", store)
+    took = []
+    with bench.profiled(OURS):
+        for event in events(str(uuid.uuid4()), candidates):
+            began = time.perf_counter()
+            session.emit(event)
+            seconds = time.perf_counter() - began
+            if isinstance(event, (CellStarted, CellScored, CandidateScored)):
+                took.append(seconds * 1e6)
+            time.sleep(EVERY_SECONDS)
+        session.flush(60)
+    points = sum(len(run.metrics.get("weightedPrecision", ())) for run in store.children())
+    if points != candidates * FOLDS:
+        raise Incomplete(f"{points} points of {candidates * FOLDS}")
+    return took

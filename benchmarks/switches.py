@@ -1,0 +1,166 @@
+"""What the two switches give back: searches with them, tracked, against stock Spark untracked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks import data, stub
+from benchmarks.bench import Bench
+from benchmarks.figures import Row, compared
+from benchmarks.stores import sqlite
+
+TEXTS, WORDS = 4_000, 150
+WITH_BOTH = (
+    "`autolog(reuse_stages=True, parallel_folds=True)`, recorded in SQLite, with `fit()` waiting "
+    "for its record, against the search untracked and without switches; the averages are the "
+    "same to the last bit"
+)
+
+
+def _tuner(estimator: Any, grid: Any, parallelism: int, metric: str = "f1") -> Any:
+    from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+    from pyspark.ml.tuning import CrossValidator
+
+    return CrossValidator(
+        estimator=estimator,
+        estimatorParamMaps=grid.build(),
+        evaluator=MulticlassClassificationEvaluator(metricName=metric),
+        numFolds=3,
+        parallelism=parallelism,
+        seed=1,
+    )
+
+
+def pca_tuner(smoke: bool = False) -> Any:
+    from pyspark.ml import Pipeline
+    from pyspark.ml.classification import DecisionTreeClassifier
+    from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+    from pyspark.ml.feature import PCA, StandardScaler, StringIndexer
+    from pyspark.ml.tuning import ParamGridBuilder
+
+    tree = DecisionTreeClassifier(labelCol="index", featuresCol="parts", seed=1)
+    stages = [
+        StringIndexer(inputCol="label", outputCol="index"),
+        StandardScaler(inputCol="features", outputCol="scaled", withMean=True),
+        PCA(k=20, inputCol="scaled", outputCol="parts"),
+        tree,
+    ]
+    grid = ParamGridBuilder().addGrid(tree.maxDepth, [3] if smoke else [3, 5, 7])
+    tuner = _tuner(Pipeline(stages=stages), grid.addGrid(tree.maxBins, [8, 16, 32]), 2)
+    return tuner.setEvaluator(MulticlassClassificationEvaluator(labelCol="index", metricName="f1"))
+
+
+def text_tuner(smoke: bool = False) -> Any:
+    from pyspark.ml import Pipeline
+    from pyspark.ml.classification import LogisticRegression
+    from pyspark.ml.feature import IDF, HashingTF, StopWordsRemover, Tokenizer
+    from pyspark.ml.tuning import ParamGridBuilder
+
+    idf = IDF(inputCol="counts", outputCol="features")
+    # As many steps as in the example of a search in Spark's own guide.
+    regression = LogisticRegression(maxIter=10)
+    stages = [
+        Tokenizer(inputCol="text", outputCol="words"),
+        StopWordsRemover(inputCol="words", outputCol="kept"),
+        HashingTF(inputCol="kept", outputCol="counts", numFeatures=1 << 14),
+        idf,
+        regression,
+    ]
+    grid = ParamGridBuilder().addGrid(idf.minDocFreq, [0, 5] if smoke else [0, 5, 20])
+    return _tuner(
+        Pipeline(stages=stages),
+        grid.addGrid(regression.regParam, [0.01] if smoke else [0.001, 0.01, 0.1, 1.0]),
+        2,
+    )
+
+
+def tree_tuner(smoke: bool = False) -> Any:
+    from pyspark.ml.classification import DecisionTreeClassifier
+    from pyspark.ml.tuning import ParamGridBuilder
+
+    tree = DecisionTreeClassifier(seed=1)
+    grid = ParamGridBuilder().addGrid(tree.maxDepth, [2] if smoke else [2, 3, 4, 5, 6, 7, 8])
+    return _tuner(tree, grid.addGrid(tree.maxBins, [8, 16, 32]), 2)
+
+
+def uneven_tuner(smoke: bool = False) -> Any:
+    from pyspark.ml.classification import DecisionTreeClassifier
+    from pyspark.ml.tuning import ParamGridBuilder
+
+    tree = DecisionTreeClassifier(seed=1)
+    grid = ParamGridBuilder().addGrid(tree.maxDepth, [2, 5] if smoke else list(range(2, 13)))
+    return _tuner(tree, grid, 4)
+
+
+def on_pca(bench: Bench) -> Iterator[Row]:
+    yield from _row(
+        bench,
+        pca_tuner,
+        data.digits(bench.spark),
+        repeats=5,
+        name="switches-pca",
+        question="Both switches: shared scaling and PCA",
+        meaning="StringIndexer, StandardScaler, PCA(20), DecisionTreeClassifier on scikit-learn's "
+        f"digits, 9 candidates x 3 folds, parallelism 2. {WITH_BOTH}.",
+        bound=0.5,
+    )
+
+
+def on_text(bench: Bench) -> Iterator[Row]:
+    texts = data.texts(bench.spark, bench.pick(TEXTS, 100), bench.pick(WORDS, 20))
+    yield from _row(
+        bench,
+        text_tuner,
+        texts,
+        repeats=4,
+        name="switches-text",
+        question="Both switches: shared words",
+        meaning=f"Tokenizer, StopWordsRemover, HashingTF, IDF, LogisticRegression on {TEXTS:,} "
+        f"made texts of {WORDS} words; 3 values of IDF's minDocFreq x 4 of the regression's "
+        "regParam, 3 folds, parallelism 2. As above.",
+        bound=0.5,
+    )
+
+
+def on_tree(bench: Bench) -> Iterator[Row]:
+    yield from _row(
+        bench,
+        tree_tuner,
+        data.digits(bench.spark),
+        repeats=5,
+        name="switches-tree",
+        question="Both switches: nothing to share",
+        meaning="A bare DecisionTreeClassifier on the digits, 7 depths x 3 numbers of bins, 3 "
+        "folds, parallelism 2. As above.",
+        bound=1.02,
+    )
+
+
+def on_uneven(bench: Bench) -> Iterator[Row]:
+    yield from _row(
+        bench,
+        uneven_tuner,
+        data.digits(bench.spark),
+        repeats=5,
+        name="switches-uneven",
+        question="Both switches: uneven candidates",
+        meaning="A bare DecisionTreeClassifier on the digits, maxDepth 2 to 12, 3 folds, "
+        "parallelism 4. As above.",
+        bound=1.0,
+        below=True,
+    )
+
+
+def _row(bench: Bench, tuner: Any, rows: Any, repeats: int, **about: Any) -> Iterator[Row]:
+    taken = bench.compare(
+        lambda: tuner(bench.smoke),
+        rows,
+        sqlite(bench.new_folder(about["name"])),
+        repeats,
+        same=True,
+        reuse_stages=True,
+        parallel_folds=True,
+    )
+    if bench.sampler is None:
+        yield compared(stub.seconds(taken), **about)

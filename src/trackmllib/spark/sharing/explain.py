@@ -40,8 +40,8 @@ class StageExplanation:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """What ``trackmllib.explain()`` found; ``print`` it for a table. ``reason`` says why nothing can
-    be shared at all, or is empty.
+    """What ``trackmllib.explain()`` found, a table when printed. ``reason`` says why nothing can be
+    shared at all, or is empty.
     """
 
     tuner: str

@@ -8,8 +8,9 @@ from typing import Any
 from pyspark.ml import Pipeline, Transformer, feature
 from pyspark.ml.classification import DecisionTreeClassifier, LogisticRegression
 from pyspark.ml.evaluation import MulticlassClassificationEvaluator
-from pyspark.ml.linalg import Vectors
+from pyspark.ml.functions import array_to_vector
 from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
+from pyspark.sql import functions
 
 SENTENCE = "the spark of a fold is in its tree and so on until all are read again"
 
@@ -22,25 +23,30 @@ class Unknown(Transformer):
 
 
 def rows(spark: Any) -> Any:
-    """48 rows of two classes, in two partitions: no sum depends on the order of two parts."""
-    pick = random.Random(5)
-    made = [
-        (
-            Vectors.dense([pick.random(), pick.gauss(0, 3), float(pick.randrange(4)), i % 5 / 5]),
-            pick.uniform(-2, 2),
-            pick.choice(["red", "green", "blue"]),
-            " ".join(pick.choice(SENTENCE.split()) for _ in range(6)),
-            float(i % 3 == 0),
-            i % 2,
-        )
-        for i in range(48)
-    ]
-    names = ["raw", "a", "colour", "text", "label", "fold"]
-    return spark.createDataFrame(made, names).coalesce(2)
+    """48 rows of two classes, which Spark itself makes, in two partitions: no sum depends on the
+    order of two parts.
+    """
+    number = functions.col("id")
+
+    def pick(texts: list[str], salt: int) -> Any:
+        at = functions.pmod(functions.hash(number, functions.lit(salt)), len(texts)) + 1
+        return functions.element_at(functions.array(*map(functions.lit, texts)), at)
+
+    numbers = [functions.sin(number * 7), functions.cos(number) * 3, number % 4, number % 5 / 5]
+    return spark.range(0, 48, 1, 2).select(
+        array_to_vector(functions.array(*(one.cast("double") for one in numbers))).alias("raw"),
+        (functions.sin(number * 11) * 2).alias("a"),
+        pick(["red", "green", "blue"], 0).alias("colour"),
+        functions.concat_ws(" ", *(pick(SENTENCE.split(), salt) for salt in range(6))).alias(
+            "text"
+        ),
+        functions.when(number % 3 == 0, 1.0).otherwise(0.0).alias("label"),
+        (number % 2).cast("int").alias("fold"),
+    )
 
 
 def random_search(seed: int) -> Any:
-    """A tuner of a Pipeline with a grid of two to four candidates."""
+    """A tuner of a Pipeline with a grid of two to five candidates."""
     pick = random.Random(seed)
     stages, choices = (_of_text if pick.random() < 0.4 else _of_numbers)(pick)
     last, its_choices = _last(pick)
@@ -51,7 +57,7 @@ def random_search(seed: int) -> Any:
     maps: list[dict[Any, Any]] = [{}]
     for param, values in pick.sample(choices, min(len(choices), pick.randrange(3))) + its_choices:
         maps = [{**extra, param: value} for extra in maps for value in values]
-    maps = pick.sample(maps, min(len(maps), 4))
+    maps = pick.sample(maps, min(len(maps), 3))
     if pick.random() < 0.15:
         # Stages as a param: two of the candidates have another last stage.
         other, _ = _last(pick)
@@ -60,7 +66,7 @@ def random_search(seed: int) -> Any:
         metricName=pick.choice(["f1", "logLoss", "weightedPrecision"])
     )
     tuner: Any
-    if pick.random() < 0.3:
+    if pick.random() < 0.4:
         tuner = TrainValidationSplit(trainRatio=0.6)
     else:
         tuner = CrossValidator(numFolds=2, foldCol=pick.choice(["", "", "fold"]))
@@ -194,6 +200,6 @@ def _of_text(pick: random.Random) -> tuple[list[Any], list[Any]]:
 def _last(pick: random.Random) -> tuple[Any, list[Any]]:
     if pick.random() < 0.5:
         tree = DecisionTreeClassifier(maxDepth=2)
-        return tree, [(tree.maxDepth, [1, 3])]
-    regression = LogisticRegression(maxIter=2)
+        return tree, [(tree.maxDepth, [1, 2])]
+    regression = LogisticRegression(maxIter=1)
     return regression, [(regression.regParam, [0.0, 0.1])]

@@ -83,8 +83,12 @@ def ending(*clients: Client) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def connect_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
-    """A Connect server on loopback that takes calls: its URL, and its process."""
+def connect_server(
+    folder: Path, ui_port: int | None = None
+) -> Iterator[tuple[str, subprocess.Popen]]:
+    """A Connect server on loopback that takes calls: its URL, and its process; with Spark's page,
+    if there is a port for it.
+    """
     home = Path(pyspark.__file__).parent
     port = free_port()
     with (folder / "connect.log").open("wb") as log:
@@ -94,7 +98,8 @@ def connect_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
                 *("--class", "org.apache.spark.sql.connect.service.SparkConnectServer"),
                 *("--conf", "spark.connect.grpc.binding.address=127.0.0.1"),
                 *("--conf", f"spark.connect.grpc.binding.port={port}"),
-                *("--conf", "spark.ui.enabled=false"),
+                *("--conf", f"spark.ui.enabled={str(ui_port is not None).lower()}"),
+                *("--conf", f"spark.ui.port={ui_port or 4040}"),
                 *("--conf", "spark.ui.showConsoleProgress=false"),
                 "spark-internal",
             ],

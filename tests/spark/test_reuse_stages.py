@@ -26,6 +26,21 @@ def data(spark):
     return random_searches.rows(spark)
 
 
+@pytest.fixture
+def interpreted(spark):
+    """Spark compiles nothing: for 48 rows, and as many plans, that takes most of the time."""
+    options = {
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        "spark.sql.adaptive.enabled": "false",
+    }
+    for key, value in options.items():
+        spark.conf.set(key, value)
+    yield
+    for key in options:
+        spark.conf.unset(key)
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_kept(spark):
     """Spark's storage holds nothing of ours after any of these tests, be it computed or not."""
@@ -75,8 +90,9 @@ def fits(monkeypatch):
     return fitted
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(40))
-def test_results_are_the_same_to_the_last_bit(data, seed):
+def test_results_are_the_same_to_the_last_bit(data, interpreted, seed):
     tuner = random_searches.random_search(seed)
     trackmllib.autolog(disable=True)
     expected = random_searches.outcome(tuner.fit(data))

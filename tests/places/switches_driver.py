@@ -12,11 +12,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pyspark.sql import SparkSession
 
-spark = SparkSession.builder.remote(sys.argv[1]).getOrCreate()
-
 import random_searches
 import trackmllib
 
+spark = SparkSession.builder.remote(sys.argv[1]).getOrCreate()
 data = random_searches.rows(spark)
 for seed in range(int(sys.argv[2])):
     tuner = random_searches.random_search(seed)

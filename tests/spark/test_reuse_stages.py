@@ -257,7 +257,7 @@ def test_a_subclass_with_its_own_loop_is_told_so_once(points, lenient, caplog):
 
 def test_a_tuner_inside_of_a_pipeline_and_of_a_tuner(data, recorded):
     """The inner one shares its stages in each cell of the outer one."""
-    inner = scaled_search(ks=(2,), numFolds=2)
+    inner = scaled_search(ks=(2,), numFolds=2, collectSubModels=True)
     indexer = feature.StringIndexer(inputCol="colour", outputCol="index")
     grid = ParamGridBuilder().addGrid(inner.numFolds, [2, 3]).build()
     outer = TrainValidationSplit(
@@ -284,7 +284,8 @@ def test_sub_models_do_not_share_models(data):
     assert one is not other
     one.setOutputCol("elsewhere")
     assert other.getOutputCol() == "scaled"
-    assert model.subModels[0][0].transform(data).count() == 48
+    assert model.subModels[0][1].transform(data).count() == 48
+    assert all("transform" not in vars(one) for fold in model.subModels for one in fold)
 
 
 def test_explain_runs_nothing_and_says_why(data, jobs_run):
@@ -309,13 +310,13 @@ def test_explain_runs_nothing_and_says_why(data, jobs_run):
     assert str(found).splitlines() == [
         "reuse_stages on a CrossValidator of 3 candidates and 3 folds",
         "",
-        "   stage               computed in each fold  why not less",
+        "   stage               computed in each fold    why not less",
         "0  Tokenizer           once instead of 3 times",
-        "1  CountVectorizer     3 times                which of two equally frequent words comes "
+        "1  CountVectorizer     3 times                  which of two equally frequent words comes "
         "first depends on which of Spark's tasks ends first",
-        "2  IDF                 3 times                its input is not shared: CountVectorizer, "
+        "2  IDF                 3 times                  its input is not shared: CountVectorizer, "
         "before it",
-        "3  LogisticRegression  3 times                the last stage that is fitted is each "
+        "3  LogisticRegression  3 times                  the last stage that is fitted is each "
         "candidate's own",
         "",
         "Each fold computes 10 stages instead of 12.",

@@ -10,7 +10,7 @@ import mlflow
 import pytest
 
 import trackmllib
-from searches import regression_search, stub_search
+from searches import regression_search, stub_search, tree_search
 from stubs import SearchingEstimator, StubEstimator
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +27,7 @@ def python_blocks(file: str) -> list[str]:
         "docs/configuration.md",
         "docs/switch-it-on.md",
         "docs/testing.md",
+        "docs/how-to/faster-searches.md",
         "docs/how-to/find-out-why-a-search-is-slow.md",
         "docs/how-to/read-results-in-code.md",
         "docs/how-to/share-results.md",
@@ -43,6 +44,13 @@ def test_examples_run(points, store, spark, file):
         exec(compile(block, file, "exec"), names)
     if file == "README.md":
         assert len(store.children(store.only_main_run())) == 3
+
+
+def test_the_page_on_faster_searches_shows_what_explain_says(spark, capsys):
+    text = (ROOT / "docs/how-to/faster-searches.md").read_text()
+    (shown,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    exec(python_blocks("docs/how-to/faster-searches.md")[0], {"trackmllib": trackmllib})
+    assert capsys.readouterr().out == shown
 
 
 def test_readme_links_to_files_that_exist():
@@ -136,6 +144,9 @@ def test_the_tables_name_every_key_and_no_other(spark, points, recorded, monkeyp
     assert trackmllib.flush(60)
     trackmllib.autolog()
     stub_search(kind=OwnLoop).fit(points)
+    trackmllib.autolog(reuse_stages=True, children="best:2")
+    tree_search().fit(points)
+    trackmllib.autolog()
     with pytest.raises(ValueError, match="boom"):
         stub_search(est=StubEstimator(fail={1.0: ValueError("boom")})).fit(points)
     from pyspark.ml.tuning import TrainValidationSplit

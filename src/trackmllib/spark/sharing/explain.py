@@ -108,7 +108,8 @@ def explain(tuner: Any) -> Explanation:
 def _times(stage: StageExplanation) -> str:
     if stage.computed == stage.instead_of:
         return _counted(stage.computed)
-    return f"{_counted(stage.computed)} instead of {_counted(stage.instead_of)}"
+    computed = "once" if stage.computed == 1 else str(stage.computed)
+    return f"{computed} instead of {_counted(stage.instead_of)}"
 
 
 def _counted(times: int) -> str:

@@ -58,11 +58,20 @@ class Bench:
         self._numbers[name] += 1
         return self.folder / f"{name}-{self._numbers[name]}"
 
-    def in_turn(self, variants: Sequence[str], repeats: int) -> Iterator[tuple[str, bool]]:
-        """As ``figures.in_turn``; one round and no warm-up where nothing is judged."""
+    def in_turn(
+        self, variants: Sequence[str], repeats: int, seconds: float
+    ) -> Iterator[tuple[str, bool]]:
+        """As ``figures.in_turn``, with no new round that would not end within so many seconds; one
+        round and no warm-up where nothing is judged.
+        """
+        began = time.monotonic()
+
+        def is_time(rounds: int) -> bool:
+            return (time.monotonic() - began) * (rounds + 1) / rounds <= seconds
+
         if self.sampler is not None:
             return in_turn([OURS], 1)
-        return in_turn(variants, self.pick(repeats, 1), self.pick(1, 0))
+        return in_turn(variants, self.pick(repeats, 1), self.pick(1, 0), is_time)
 
     @cached_property
     def spark(self) -> Any:
@@ -92,14 +101,18 @@ class Bench:
         data: Any,
         store: Store,
         repeats: int,
+        seconds: float,
         variants: Sequence[str] = (UNTRACKED, OURS),
         same: bool = False,
         **options: Any,
     ) -> dict[str, list[Taken]]:
-        """Search with the variants in turn. ``same``: their averages must be, bit by bit."""
+        """Search with the variants in turn, ``repeats`` times if ``seconds`` are enough for it.
+
+        ``same``: their averages must be the same, bit by bit.
+        """
         taken: dict[str, list[Taken]] = defaultdict(list)
         averages = set()
-        for variant, counts in self.in_turn(variants, repeats):
+        for variant, counts in self.in_turn(variants, repeats, seconds):
             found = self.take(variant, tuner(), data, store, **options)
             averages.add(found.averages)
             if counts:

@@ -15,6 +15,7 @@ FOLDS, FIT_SECONDS, PARALLELISM = 3, 0.02, 4
 # MLflow's own autologging takes up to 23 times as long, so it is measured on fewer candidates.
 CANDIDATES, PEER_CANDIDATES, SMOKE_CANDIDATES = 200, 20, 10
 REPEATS, PEER_REPEATS = 5, 2
+SECONDS = 90.0
 
 STUB = (
     f"{CANDIDATES} candidates x {FOLDS} folds of a stub whose fit sleeps for 20 ms, parallelism "
@@ -38,7 +39,9 @@ def seconds(taken: dict[str, list[Taken]]) -> dict[str, list[float]]:
 
 def measure(bench: Bench, store: Store, **options: Any) -> dict[str, list[Taken]]:
     candidates = bench.pick(CANDIDATES, SMOKE_CANDIDATES)
-    return bench.compare(lambda: tuner(candidates), _data(bench), store, REPEATS, **options)
+    return bench.compare(
+        lambda: tuner(candidates), _data(bench), store, REPEATS, SECONDS, **options
+    )
 
 
 def peer(bench: Bench, store: Store) -> Spread | None:
@@ -48,7 +51,7 @@ def peer(bench: Bench, store: Store) -> Spread | None:
     candidates = bench.pick(PEER_CANDIDATES, SMOKE_CANDIDATES)
     taken = seconds(
         bench.compare(
-            lambda: tuner(candidates), _data(bench), store, PEER_REPEATS, (UNTRACKED, PEER)
+            lambda: tuner(candidates), _data(bench), store, PEER_REPEATS, SECONDS, (UNTRACKED, PEER)
         )
     )
     return ratio(taken[PEER], taken[UNTRACKED])
@@ -77,6 +80,7 @@ def on_sqlite(bench: Bench) -> Iterator[Row]:
         bound=1.0,
         unit="s",
         value=difference(cpu[OURS], cpu[UNTRACKED]),
+        rounds=len(cpu[OURS]),
         measured={variant: Spread.of(values) for variant, values in cpu.items()},
         measured_unit="CPU s",
     )

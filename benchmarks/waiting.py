@@ -17,7 +17,7 @@ import requests
 from benchmarks import stub
 from benchmarks.bench import Bench
 from benchmarks.figures import OURS, UNTRACKED, Row, Spread
-from benchmarks.stores import Incomplete, server
+from benchmarks.stores import Incomplete
 
 REPEATS, SECONDS = 4, 90.0
 _RUN_ID = re.compile(rb"[0-9a-f]{32}")
@@ -103,7 +103,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     counted: list[float] = []
     took: dict[str, list[float]] = {UNTRACKED: [], OURS: [], "server": []}
     over: list[float] = []
-    with server(bench.new_folder("waiting")) as store:
+    with bench.server() as store:
         for variant, counts in bench.in_turn((UNTRACKED, OURS), REPEATS, SECONDS):
             heard: list[Request] = []
             found = bench.take(

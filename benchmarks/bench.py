@@ -23,9 +23,10 @@ import mlflow.pyspark.ml
 import trackmllib
 from benchmarks.figures import OURS, PEER, UNTRACKED, in_turn
 from benchmarks.sampler import Sampler
-from benchmarks.stores import ROUND_TRIP_SECONDS, Incomplete, Store
+from benchmarks.stores import ROUND_TRIP_SECONDS, Incomplete, Store, server
 
 T = TypeVar("T")
+DELIVERY_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Bench:
     remote: str = ""
     sampler: Sampler | None = None
     _numbers: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _server: Store | None = None
 
     def pick(self, whole: T, small: T) -> T:
         return small if self.smoke else whole
@@ -58,11 +61,20 @@ class Bench:
         self._numbers[name] += 1
         return self.folder / f"{name}-{self._numbers[name]}"
 
-    def in_turn(self, variants: Sequence[str], repeats: int) -> Iterator[tuple[str, bool]]:
-        """As ``figures.in_turn``; one round and no warm-up where nothing is judged."""
+    def in_turn(
+        self, variants: Sequence[str], repeats: int, seconds: float
+    ) -> Iterator[tuple[str, bool]]:
+        """As ``figures.in_turn``, with no new round that would not end within so many seconds; one
+        round and no warm-up where nothing is judged.
+        """
+        began = time.monotonic()
+
+        def is_time(rounds: int) -> bool:
+            return (time.monotonic() - began) * (rounds + 1) / rounds <= seconds
+
         if self.sampler is not None:
             return in_turn([OURS], 1)
-        return in_turn(variants, self.pick(repeats, 1), self.pick(1, 0))
+        return in_turn(variants, self.pick(repeats, 1), self.pick(1, 0), is_time)
 
     @cached_property
     def spark(self) -> Any:
@@ -81,7 +93,19 @@ class Bench:
         session.sparkContext.setLogLevel("OFF")
         return session
 
+    @contextlib.contextmanager
+    def server(self) -> Iterator[Store]:
+        """An ``mlflow server`` that nobody has used; where nothing is judged, one for all."""
+        if not self.smoke:
+            with server(self.new_folder("server")) as store:
+                yield store
+            return
+        if self._server is None:
+            self._server = self._open.enter_context(server(self.new_folder("server")))
+        yield self._server
+
     def close(self) -> None:
+        self._open.close()
         if "spark" in vars(self):
             self.spark.stop()
             del self.spark
@@ -92,14 +116,18 @@ class Bench:
         data: Any,
         store: Store,
         repeats: int,
+        seconds: float,
         variants: Sequence[str] = (UNTRACKED, OURS),
         same: bool = False,
         **options: Any,
     ) -> dict[str, list[Taken]]:
-        """Search with the variants in turn. ``same``: their averages must be, bit by bit."""
+        """Search with the variants in turn, ``repeats`` times if ``seconds`` are enough for it.
+
+        ``same``: their averages must be the same, bit by bit.
+        """
         taken: dict[str, list[Taken]] = defaultdict(list)
         averages = set()
-        for variant, counts in self.in_turn(variants, repeats):
+        for variant, counts in self.in_turn(variants, repeats, seconds):
             found = self.take(variant, tuner(), data, store, **options)
             averages.add(found.averages)
             if counts:
@@ -136,8 +164,8 @@ class Bench:
             seconds = time.perf_counter() - began
             # What comes now is not measured, and need not take long.
             store.set_delay(0.0)
-            if not trackmllib.flush(300):
-                raise Incomplete("the record was not delivered within five minutes")
+            if not trackmllib.flush(DELIVERY_SECONDS):
+                raise Incomplete(f"the record was not delivered within {DELIVERY_SECONDS:g} s")
             cpu = time.process_time() - cpu
         if variant == UNTRACKED:
             store.check(experiment, 0, 0, 0, "")

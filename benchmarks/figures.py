@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 UNTRACKED, OURS, PEER = "untracked", "ours", "peer"
+LEAST_ROUNDS = 2
 
 
-def in_turn(variants: Sequence[str], repeats: int, warm_ups: int = 1) -> Iterator[tuple[str, bool]]:
-    """The variants in turn, A B A B, and whether a run counts: the warm-up does not."""
+def in_turn(
+    variants: Sequence[str],
+    repeats: int,
+    warm_ups: int = 1,
+    is_time: Callable[[int], bool] = lambda _: True,
+) -> Iterator[tuple[str, bool]]:
+    """The variants in turn, A B A B, and whether a run counts: the warm-up does not.
+
+    ``is_time`` is asked, with the number of rounds that were run, whether there is time for one
+    more; ``LEAST_ROUNDS`` are run in any case.
+    """
     for number in range(warm_ups + repeats):
+        if number >= warm_ups + LEAST_ROUNDS and not is_time(number):
+            return
         for variant in variants:
             yield variant, number >= warm_ups
 
@@ -57,7 +69,8 @@ class Row:
     """One line of the table.
 
     ``value`` is what is held against the ``bound``, both in ``unit`` ("x" for a ratio); where
-    ``below`` is set, it must lie below it. ``measured`` has what it is made of, in
+    ``below`` is set, it must lie below it. ``rounds`` is how often it was measured, the warm-up not
+    counted. ``measured`` has what it is made of, in
     ``measured_unit``: by variant, as far as the question has them. ``meaning`` is a sentence for
     the page.
     """
@@ -67,6 +80,7 @@ class Row:
     meaning: str
     bound: float
     value: Spread
+    rounds: int
     unit: str = "x"
     below: bool = False
     measured: Mapping[str, Spread] = field(default_factory=dict)
@@ -82,6 +96,7 @@ def compared(took: Mapping[str, Sequence[float]], **about: object) -> Row:
     """A row whose value is the ratio of ours to untracked."""
     return Row(
         value=ratio(took[OURS], took[UNTRACKED]),
+        rounds=len(took[OURS]),
         measured={variant: Spread.of(values) for variant, values in took.items()},
         **about,  # type: ignore[arg-type]
     )

@@ -26,7 +26,7 @@ FOLDS = 5
 MOST_IN_WINDOW = 1_000
 # A search of ten candidates is over before anything is warm.
 WARM_UPS = 3
-AT_LEAST_CELLS = 5_000
+AT_LEAST_CELLS, MOST_REPEATS = 1_500, 5
 
 
 def main(settings: dict[str, Any]) -> None:
@@ -58,7 +58,7 @@ def _measure(bench: Bench, settings: dict[str, Any], data: Any, store: Store) ->
         search(settings["sizes"][0])
     _forget_peak()
     for candidates in settings["sizes"]:
-        repeats = bench.pick(min(10, max(1, AT_LEAST_CELLS // (candidates * FOLDS))), 1)
+        repeats = bench.pick(min(MOST_REPEATS, max(1, AT_LEAST_CELLS // (candidates * FOLDS))), 1)
         folds = [fold for _ in range(repeats) for fold in search(candidates)]
         window = min(MOST_IN_WINDOW, max(2, candidates // 10))
         line = {

@@ -15,7 +15,8 @@ from made import FOLDS, events, new_session
 from trackmllib.events import CandidateScored, CellScored, CellStarted
 from trackmllib.testing import InMemoryStore
 
-CANDIDATES, SMOKE_CANDIDATES, REPEATS = 200, 10, 5
+CANDIDATES, SMOKE_CANDIDATES = 200, 10
+REPEATS, SECONDS = 5, 60.0
 # As often as the stub search has events: 200 cells a second.
 EVERY_SECONDS = 0.0025
 IMPORTS, SMOKE_IMPORTS = 15, 3
@@ -29,7 +30,11 @@ print(time.perf_counter() - began)
 
 def on_events(bench: Bench) -> Iterator[Row]:
     candidates = bench.pick(CANDIDATES, SMOKE_CANDIDATES)
-    rounds = [_events(bench, candidates) for _, counts in bench.in_turn([OURS], REPEATS) if counts]
+    rounds = [
+        _events(bench, candidates)
+        for _, counts in bench.in_turn([OURS], REPEATS, SECONDS)
+        if counts
+    ]
     if bench.sampler is not None:
         return
     how = (
@@ -49,6 +54,7 @@ def on_events(bench: Bench) -> Iterator[Row]:
             bound=bound,
             unit="µs",
             value=Spread.of([percentile(found, percent) for found in rounds]),
+            rounds=len(rounds),
         )
 
 
@@ -66,6 +72,7 @@ def on_import(bench: Bench) -> Iterator[Row]:
         bound=50.0,
         unit="ms",
         value=Spread.of(times[1:]),
+        rounds=len(times) - 1,
     )
 
 

@@ -89,11 +89,11 @@ def server(folder: Path) -> Iterator[Store]:
 
 
 @contextmanager
-def far_server(folder: Path) -> Iterator[Store]:
-    """A server whose answer to each request takes a round trip of 50 ms longer. What makes it so is
-    a process of its own, and costs the search nothing.
+def far_away(near: Store) -> Iterator[Store]:
+    """A server whose answer to each request takes longer, as ``set_delay`` says. What makes it so
+    is a process of its own, and costs the search nothing.
     """
-    with server(folder) as near, _started("far", near.uri) as (uri, process):
+    with _started("far", near.uri) as (uri, process):
 
         def set_delay(seconds: float) -> None:
             print(seconds, file=process.stdin, flush=True)

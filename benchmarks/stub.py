@@ -7,14 +7,15 @@ from typing import Any
 
 from benchmarks.bench import Bench, Taken
 from benchmarks.figures import OURS, PEER, UNTRACKED, Row, Spread, compared, difference, ratio
-from benchmarks.stores import Store, far_server, server, sqlite
+from benchmarks.stores import Store, far_away, sqlite
 from searches import stub_search
 from stubs import StubEstimator
 
 FOLDS, FIT_SECONDS, PARALLELISM = 3, 0.02, 4
 # MLflow's own autologging takes up to 23 times as long, so it is measured on fewer candidates.
-CANDIDATES, PEER_CANDIDATES, SMOKE_CANDIDATES = 200, 20, 10
+CANDIDATES, PEER_CANDIDATES, SMOKE_CANDIDATES, PEER_SMOKE_CANDIDATES = 200, 20, 10, 3
 REPEATS, PEER_REPEATS = 5, 2
+SECONDS = 90.0
 
 STUB = (
     f"{CANDIDATES} candidates x {FOLDS} folds of a stub whose fit sleeps for 20 ms, parallelism "
@@ -38,17 +39,19 @@ def seconds(taken: dict[str, list[Taken]]) -> dict[str, list[float]]:
 
 def measure(bench: Bench, store: Store, **options: Any) -> dict[str, list[Taken]]:
     candidates = bench.pick(CANDIDATES, SMOKE_CANDIDATES)
-    return bench.compare(lambda: tuner(candidates), _data(bench), store, REPEATS, **options)
+    return bench.compare(
+        lambda: tuner(candidates), _data(bench), store, REPEATS, SECONDS, **options
+    )
 
 
 def peer(bench: Bench, store: Store) -> Spread | None:
     """The ratio of MLflow's own autologging to untracked."""
     if bench.sampler is not None:
         return None
-    candidates = bench.pick(PEER_CANDIDATES, SMOKE_CANDIDATES)
+    candidates = bench.pick(PEER_CANDIDATES, PEER_SMOKE_CANDIDATES)
     taken = seconds(
         bench.compare(
-            lambda: tuner(candidates), _data(bench), store, PEER_REPEATS, (UNTRACKED, PEER)
+            lambda: tuner(candidates), _data(bench), store, PEER_REPEATS, SECONDS, (UNTRACKED, PEER)
         )
     )
     return ratio(taken[PEER], taken[UNTRACKED])
@@ -77,13 +80,14 @@ def on_sqlite(bench: Bench) -> Iterator[Row]:
         bound=1.0,
         unit="s",
         value=difference(cpu[OURS], cpu[UNTRACKED]),
+        rounds=len(cpu[OURS]),
         measured={variant: Spread.of(values) for variant, values in cpu.items()},
         measured_unit="CPU s",
     )
 
 
 def on_server(bench: Bench) -> Iterator[Row]:
-    with server(bench.new_folder("server")) as store:
+    with bench.server() as store:
         taken = measure(bench, store, wait=False)
         if bench.sampler is not None:
             return
@@ -99,7 +103,7 @@ def on_server(bench: Bench) -> Iterator[Row]:
 
 
 def on_far_server(bench: Bench) -> Iterator[Row]:
-    with far_server(bench.new_folder("far")) as store:
+    with bench.server() as near, far_away(near) as store:
         taken = measure(bench, store, wait=False)
         if bench.sampler is not None:
             return

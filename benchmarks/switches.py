@@ -11,6 +11,7 @@ from benchmarks.figures import Row, compared
 from benchmarks.stores import sqlite
 
 TEXTS, WORDS = 4_000, 150
+REPEATS, SECONDS = 5, 75.0
 WITH_BOTH = (
     "`autolog(reuse_stages=True, parallel_folds=True)`, recorded in SQLite, with `fit()` waiting "
     "for its record, against the search untracked and without switches; the averages are the "
@@ -98,7 +99,6 @@ def on_pca(bench: Bench) -> Iterator[Row]:
         bench,
         pca_tuner,
         data.digits(bench.spark),
-        repeats=5,
         name="switches-pca",
         question="Both switches: shared scaling and PCA",
         meaning="StringIndexer, StandardScaler, PCA(20), DecisionTreeClassifier on scikit-learn's "
@@ -113,7 +113,6 @@ def on_text(bench: Bench) -> Iterator[Row]:
         bench,
         text_tuner,
         texts,
-        repeats=4,
         name="switches-text",
         question="Both switches: shared words",
         meaning=f"Tokenizer, StopWordsRemover, HashingTF, IDF, LogisticRegression on {TEXTS:,} "
@@ -128,7 +127,6 @@ def on_tree(bench: Bench) -> Iterator[Row]:
         bench,
         tree_tuner,
         data.digits(bench.spark),
-        repeats=5,
         name="switches-tree",
         question="Both switches: nothing to share",
         meaning="A bare DecisionTreeClassifier on the digits, 7 depths x 3 numbers of bins, 3 "
@@ -142,7 +140,6 @@ def on_uneven(bench: Bench) -> Iterator[Row]:
         bench,
         uneven_tuner,
         data.digits(bench.spark),
-        repeats=5,
         name="switches-uneven",
         question="Both switches: uneven candidates",
         meaning="A bare DecisionTreeClassifier on the digits, maxDepth 2 to 12, 3 folds, "
@@ -152,12 +149,13 @@ def on_uneven(bench: Bench) -> Iterator[Row]:
     )
 
 
-def _row(bench: Bench, tuner: Any, rows: Any, repeats: int, **about: Any) -> Iterator[Row]:
+def _row(bench: Bench, tuner: Any, rows: Any, **about: Any) -> Iterator[Row]:
     taken = bench.compare(
         lambda: tuner(bench.smoke),
         rows,
         sqlite(bench.new_folder(about["name"])),
-        repeats,
+        REPEATS,
+        SECONDS,
         same=True,
         reuse_stages=True,
         parallel_folds=True,

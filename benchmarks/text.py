@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks.figures import OURS, PEER, UNTRACKED, Row, Spread
 
-HEADS = ("what is asked", "bound", "measured", "holds", "untracked", "ours", "peer")
+HEADS = ("what is asked", "bound", "measured", "holds", "rounds", "untracked", "ours", "peer")
 UNJUDGED = "-"
 
 
@@ -42,16 +42,17 @@ def cells(row: Row, judged: bool = True) -> list[str]:
     if PEER in row.measured:
         peer = spread(row.measured[PEER], row.measured_unit)
     holds = ("yes" if row.holds else "**no**") if judged else UNJUDGED
-    return [row.question, bound(row), spread(row.value, row.unit), holds, *measured, peer]
+    value = spread(row.value, row.unit)
+    return [row.question, bound(row), value, holds, str(row.rounds), *measured, peer]
 
 
 def line(row: Row, judged: bool = True) -> str:
     """A row for the terminal."""
-    _, limit, measured, _, *others = cells(row, judged)
+    _, limit, measured, _, rounds, *others = cells(row, judged)
     verdict = ("holds" if row.holds else "MISSED") if judged else "not judged"
     named = zip((UNTRACKED, OURS, PEER), others, strict=True)
     beside = "".join(f"; {name} {text}" for name, text in named if text)
-    return f"{row.name:16} {measured}, {limit}: {verdict}{beside}"
+    return f"{row.name:16} {measured}, {limit}: {verdict}{beside}; {rounds} rounds"
 
 
 def missed(rows: Sequence[Row]) -> str:

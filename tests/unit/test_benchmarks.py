@@ -26,6 +26,7 @@ def row(**fields) -> Row:
         "meaning": "A stub.",
         "bound": 1.1,
         "value": Spread(1.05, 1.0, 1.2),
+        "rounds": 4,
     }
     return Row(**{**about, **fields})
 
@@ -39,6 +40,11 @@ def test_the_variants_run_in_turn_and_the_first_round_is_thrown_away():
         ("a", True),
         ("b", True),
     ]
+
+
+def test_no_round_begins_for_which_there_is_no_time_but_two_are_run_in_any_case():
+    assert len(list(in_turn(["a"], 9, is_time=lambda _: False))) == 3
+    assert len(list(in_turn(["a"], 9, is_time=lambda rounds: rounds < 5))) == 5
 
 
 def test_a_ratio_is_of_the_medians_and_its_spread_of_the_pairs():
@@ -71,6 +77,7 @@ def test_ours_is_compared_with_untracked():
     assert made.value == Spread(1.5, 1.0, 2.0)
     assert made.measured[OURS] == Spread(1.5, 1.0, 2.0)
     assert made.holds
+    assert made.rounds == 2
 
 
 @pytest.mark.parametrize(
@@ -88,7 +95,7 @@ def test_the_table_says_bound_verdict_and_what_was_measured():
     )
     *_, last = text.table([made]).splitlines()
     assert last == (
-        "| Stub | at most 1.1 x | 1.050 x (1.000 to 1.200) | yes | 3.00 s (2.90 to 3.10) | "
+        "| Stub | at most 1.1 x | 1.050 x (1.000 to 1.200) | yes | 4 | 3.00 s (2.90 to 3.10) | "
         "3.15 s (3.10 to 3.20) | 12.345 x (12.000 to 13.000) |"
     )
 

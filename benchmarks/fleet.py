@@ -32,7 +32,7 @@ sys.path[:0] = [str(_HERE), str(_HERE.parent / "tests")]
 from fleet_gateway import BAD_GATEWAY, TOO_MANY, Seen, read_log
 
 # Requests of a search besides three for each child, about: to know when the middle is.
-OF_MAIN_RUN = 20
+OF_MAIN_RUN = 14
 # How many requests may come too early. Where they wait, there is room for all drivers.
 QUEUES = {"delay": 1000, "refuse": 10}
 CELL_SECONDS = 0.03
@@ -59,8 +59,9 @@ def bounds(drivers: int, rate: float) -> list[Bound]:
         Bound("lost", 0, "missing, doubled or changed of what was played"),
         Bound("undelivered", 0, "drivers that did not end by themselves, with all delivered"),
         Bound("longest_gap_seconds", max(5.0, 15 * turn), "in which a driver got no answer"),
-        Bound("last_over_first", 2.0, "time of the last driver to end, over the first"),
+        Bound("last_over_median", 1.5, "time of the last driver to end, over the median"),
         Bound("herd", herd, "most requests in 100 ms, in the 5 s after the server's restart"),
+        Bound("return_over_away", 1.0, "until the last driver was back, over the absence"),
     ]
 
 
@@ -100,9 +101,7 @@ def run(
 class _Fleet:
     """One run. All of its processes have their files in one folder."""
 
-    def __init__(
-        self, folder: Path, drivers: int, rate: float, candidates: int, mode: str
-    ) -> None:
+    def __init__(self, folder: Path, drivers: int, rate: float, candidates: int, mode: str) -> None:
         self._folder = folder
         self._drivers, self._rate, self._candidates = drivers, rate, candidates
         self._mode = mode
@@ -196,7 +195,10 @@ def figures_of(log: Sequence[Seen], rate: float, killed: float | None = None) ->
         for who, answered in _answers(passed).items()
     }
     took = [answered[-1] - came[0] for answered in times.values()]
-    gaps = [_longest_gap(answered, killed, back) for answered in times.values()]
+    gaps = [_longest_gap(answered, back) for answered in times.values()]
+    if back is not None:
+        returns = [_first_after(answered, back) for answered in times.values()]
+        figures["return_over_away"] = max(returns) / figures["away_seconds"]
     return {
         "requests": len(passed),
         "refused": sum(it.status == TOO_MANY for it in log),
@@ -205,6 +207,7 @@ def figures_of(log: Sequence[Seen], rate: float, killed: float | None = None) ->
         "time_ratio": seconds * rate / len(passed),
         "longest_gap_seconds": max(gaps),
         "median_gap_seconds": statistics.median(gaps),
+        "last_over_median": max(took) / statistics.median(took),
         "last_over_first": max(took) / min(took),
         **figures,
     }
@@ -218,15 +221,18 @@ def _answers(passed: Sequence[Seen]) -> dict[str, list[float]]:
     return times
 
 
-def _longest_gap(answered: Sequence[float], killed: float | None, back: float | None) -> float:
-    """The longest time without an answer. While the server is away, nobody waits for it."""
-    longest = 0.0
-    for before, after in zip(answered, answered[1:], strict=False):
-        away = 0.0
-        if killed is not None and back is not None:
-            away = max(0.0, min(after, back) - max(before, killed))
-        longest = max(longest, after - before - away)
-    return longest
+def _longest_gap(answered: Sequence[float], back: float | None) -> float:
+    """The longest time without an answer, but for the one in which the server came back."""
+    return max(
+        after - before
+        for before, after in zip(answered, answered[1:], strict=False)
+        if back is None or not before < back <= after
+    )
+
+
+def _first_after(answered: Sequence[float], back: float) -> float:
+    """How long after the server a driver was back; 0 for one that had ended before."""
+    return next((it - back for it in answered if it >= back), 0.0)
 
 
 def most_within(times: Sequence[float], window: float) -> int:

@@ -63,9 +63,7 @@ def search(driver: int, candidates: int, cell_seconds: float) -> Iterator[Event]
     search_id = str(uuid.UUID(int=driver + 1))
     averages = tuple(average(driver, index) for index in range(candidates))
     best = averages.index(max(averages))
-    yield SearchStarted(
-        search_id=search_id, time_ms=now_ms(), description=description(candidates)
-    )
+    yield SearchStarted(search_id=search_id, time_ms=now_ms(), description=description(candidates))
     for fold in range(FOLDS):
         for index in range(candidates):
             yield CellStarted(search_id=search_id, time_ms=now_ms(), candidate=index, fold=fold)
@@ -111,9 +109,7 @@ def drive(driver: int, folder: Path, uri: str, candidates: int, cell_seconds: fl
         # The report is drawn by a process of its own, which is no part of the delivery.
         Settings(wait=False, silent=True, flush_timeout=0.0, report=False, progress=False),
         home=Home(own / "outbox"),
-        destination=lambda: Destination(
-            tracking_uri=uri, experiment_name=experiment(driver)
-        ),
+        destination=lambda: Destination(tracking_uri=uri, experiment_name=experiment(driver)),
     )
     began = time.monotonic()
     for event in search(driver, candidates, cell_seconds):

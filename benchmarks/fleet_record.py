@@ -28,9 +28,7 @@ def differences(store_uri: str, files: Path, drivers: int, candidates: int) -> l
     ]
 
 
-def _of_driver(
-    client: MlflowClient, files: Path, driver: int, candidates: int
-) -> Iterator[str]:
+def _of_driver(client: MlflowClient, files: Path, driver: int, candidates: int) -> Iterator[str]:
     found = client.get_experiment_by_name(experiment(driver))
     runs = [] if found is None else list(_runs(client, found.experiment_id))
     children = [run for run in runs if "trackmllib.candidate" in run.data.tags]

@@ -1,6 +1,6 @@
 """A fleet: many drivers at once against one server, whose requests are limited to a fixed rate.
 
-    python benchmarks/fleet.py [--drivers 50] [--rate 60] [--candidates 20] [--store postgres]
+    python benchmarks/fleet.py [--drivers 50] [--rate 40] [--candidates 16] [--store postgres]
 
 The drivers (fleet_driver.py) have no Spark, but recorder, outbox, delivery and MLflow's client for
 real. Between them and a real ``mlflow server`` is a gateway (fleet_gateway.py), in two ways: it has
@@ -23,11 +23,12 @@ import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(_HERE), str(_HERE.parent / "tests")]
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from fleet_gateway import BAD_GATEWAY, TOO_MANY, Seen, read_log
 
@@ -67,8 +68,8 @@ def bounds(drivers: int, rate: float) -> list[Bound]:
 
 def run(
     drivers: int = 50,
-    rate: float = 60.0,
-    candidates: int = 20,
+    rate: float = 40.0,
+    candidates: int = 16,
     *,
     modes: Sequence[str] = ("delay", "refuse"),
     store: str = "sqlite",
@@ -136,25 +137,28 @@ class _Fleet:
 
     def _drive(self, server: Any, restart: bool) -> tuple[float | None, int]:
         """Let all drivers play; when the server was killed, and how many are not delivered."""
-        from conftest import free_port
         from fleet_processes import program
+
+        from conftest import free_port
 
         way_in, log = free_port(), self._folder / "gateway.log"
         gateway = (way_in, server.port, self._rate, QUEUES[self._mode], self._mode, log)
         uri = f"http://127.0.0.1:{way_in}"
         search = (self._candidates, CELL_SECONDS, self._patience)
         killed = None
-        with program("fleet_gateway.py", *gateway):
-            with program("fleet_driver.py", self._drivers, self._folder, uri, *search) as drivers:
-                if restart:
-                    time.sleep(self._seconds * 0.4)
-                    killed = time.monotonic()
-                    server.stop(signal.SIGKILL)
-                    server.start()
-                try:
-                    drivers.wait(self._patience + 30)
-                except subprocess.TimeoutExpired:
-                    print("Drivers are not done, and are ended", file=sys.stderr)
+        with (
+            program("fleet_gateway.py", *gateway),
+            program("fleet_driver.py", self._drivers, self._folder, uri, *search) as drivers,
+        ):
+            if restart:
+                time.sleep(self._seconds * 0.4)
+                killed = time.monotonic()
+                server.stop(signal.SIGKILL)
+                server.start()
+            try:
+                drivers.wait(self._patience + 30)
+            except subprocess.TimeoutExpired:
+                print("Drivers are not done, and are ended", file=sys.stderr)
         said = [json.loads(path.read_text()) for path in self._folder.glob("driver-*.json")]
         return killed, self._drivers - sum(driver["delivered"] for driver in said)
 
@@ -225,7 +229,7 @@ def _longest_gap(answered: Sequence[float], back: float | None) -> float:
     """The longest time without an answer, but for the one in which the server came back."""
     return max(
         after - before
-        for before, after in zip(answered, answered[1:], strict=False)
+        for before, after in pairwise(answered)
         if back is None or not before < back <= after
     )
 
@@ -244,8 +248,8 @@ def most_within(times: Sequence[float], window: float) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--drivers", type=int, default=50)
-    parser.add_argument("--rate", type=float, default=60.0, help="requests a second")
-    parser.add_argument("--candidates", type=int, default=20, help="of each driver's search")
+    parser.add_argument("--rate", type=float, default=40.0, help="requests a second")
+    parser.add_argument("--candidates", type=int, default=16, help="of each driver's search")
     parser.add_argument("--mode", choices=[*QUEUES, "both"], default="both")
     parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite")
     parser.add_argument("--workers", type=int, default=1, help="of the server")

@@ -149,7 +149,7 @@ def main(drivers: str, folder: str, uri: str, candidates: str, pause: str, bound
             signal.alarm(int(bound))
             try:
                 drive(driver, Path(folder), uri, int(candidates), float(pause))
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - the end of a process
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)

@@ -4,13 +4,13 @@
 
 It does what nginx does in front of an application, by ``limit_req zone=all burst=QUEUE``:
 
-* ``delay``: requests that come too early wait for their turn, in the order in which they came; when
-  QUEUE of them wait, the next one is refused;
-* ``refuse`` (``nodelay``): QUEUE requests may come too early, and go through at once; the next one is
-  refused, until the rate has made up for it.
+* ``delay``: requests that come too early wait for their turn, in the order in which they came;
+  when QUEUE of them wait, the next one is refused;
+* ``refuse`` (``nodelay``): QUEUE requests may come too early, and go through at once; the next one
+  is refused, until the rate has made up for it.
 
-What is refused is answered with 429 (``limit_req_status 429``), and without a ``Retry-After``, which
-nginx does not send. While the server is away, a request is answered with 502. SIGTERM ends it.
+What is refused is answered with 429 (``limit_req_status 429``), and without a ``Retry-After``,
+which nginx does not send. While the server is away, a request is answered with 502. SIGTERM ends it.
 """
 
 from __future__ import annotations

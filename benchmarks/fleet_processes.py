@@ -1,4 +1,4 @@
-"""The server, its store and the other processes of a fleet: started, ended by their ids, counted."""
+"""The server, its store and other processes of a fleet: started, ended by their ids, measured."""
 
 from __future__ import annotations
 

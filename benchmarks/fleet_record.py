@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fleet_driver import EVALUATE_SECONDS, FIT_SECONDS, average, experiment, score
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from fleet_driver import EVALUATE_SECONDS, FIT_SECONDS, average, experiment, score
 from made import FOLDS
 
 METRIC = "weightedPrecision"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -53,7 +54,7 @@ class Backoff:
         return self._delay()
 
     def _pace_now(self) -> float:
-        return self._pace * 0.5 ** ((self._clock() - self._pace_at) / HALVES_IN_SECONDS)
+        return self._pace * math.pow(0.5, (self._clock() - self._pace_at) / HALVES_IN_SECONDS)
 
     def _set_pace(self, seconds: float) -> None:
         self._pace, self._pace_at = seconds, self._clock()

@@ -30,8 +30,8 @@ class Target(Protocol):
         """Carry out one operation. With ``again`` it may have been carried out before, and is to
         stand once nevertheless.
 
-        Raises Unavailable where a later try may succeed (Unauthorized: with other credentials; Busy:
-        more slowly, and nothing of this one was done), and Refused where none will.
+        Raises Unavailable where a later try may succeed (Unauthorized: with other credentials;
+        Busy: more slowly, and nothing of this one was done), and Refused where none will.
         """
         ...
 

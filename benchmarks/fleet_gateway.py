@@ -10,7 +10,8 @@ It does what nginx does in front of an application, by ``limit_req zone=all burs
   is refused, until the rate has made up for it.
 
 What is refused is answered with 429 (``limit_req_status 429``), and without a ``Retry-After``,
-which nginx does not send. While the server is away, a request is answered with 502. SIGTERM ends it.
+which nginx does not send. While the server is away, a request is answered with 502. SIGTERM ends
+the gateway.
 """
 
 from __future__ import annotations

@@ -37,7 +37,6 @@ OF_MAIN_RUN = 14
 # How many requests may come too early. Where they wait, there is room for all drivers.
 QUEUES = {"delay": 1000, "refuse": 10}
 CELL_SECONDS = 0.03
-AFTER_RESTART_SECONDS = 5.0
 WINDOW_SECONDS = 0.1
 
 
@@ -53,16 +52,15 @@ def bounds(drivers: int, rate: float) -> list[Bound]:
     """What each run must hold. If all share the server evenly, each driver has a turn every
     ``drivers / rate`` seconds.
     """
-    turn = drivers / rate
-    herd = drivers / 5 + 2 * rate * WINDOW_SECONDS
+    patience = max(5.0, 15 * drivers / rate)
     return [
         Bound("time_ratio", 1.2, "seconds over requests / rate, without the server's absence"),
         Bound("lost", 0, "missing, doubled or changed of what was played"),
         Bound("undelivered", 0, "drivers that did not end by themselves, with all delivered"),
-        Bound("longest_gap_seconds", max(5.0, 15 * turn), "in which a driver got no answer"),
+        Bound("longest_gap_seconds", patience, "in which a driver got no answer"),
         Bound("last_over_median", 1.5, "time of the last driver to end, over the median"),
-        Bound("herd", herd, "most requests in 100 ms, in the 5 s after the server's restart"),
-        Bound("return_over_away", 1.0, "until the last driver was back, over the absence"),
+        Bound("herd", max(4.0, drivers / 5), "drivers that came back in the same 100 ms"),
+        Bound("late_seconds", patience, "as much longer a driver was away than the server"),
     ]
 
 
@@ -188,11 +186,15 @@ def figures_of(log: Sequence[Seen], rate: float, killed: float | None = None) ->
     figures: dict[str, float] = {}
     back = None
     if killed is not None:
-        back = next(it.answered for it in passed if it.came > killed)
-        window = [it for it in came if back - 0.5 <= it <= back + AFTER_RESTART_SECONDS]
-        figures["herd"] = most_within(window, WINDOW_SECONDS)
-        figures["herd_first_second"] = sum(back <= it < back + 1.0 for it in came)
+        first = min((it for it in passed if it.came > killed), key=lambda it: it.came)
+        back = first.answered
+        returned = _came_back(log, first.came)
         figures["away_seconds"] = back - killed
+        figures["herd"] = most_within(returned, WINDOW_SECONDS)
+        figures["back_in_first_second"] = sum(it < first.came + 1.0 for it in returned)
+        figures["most_in_100_ms"] = most_within(
+            [it for it in came if first.came <= it <= back + 5.0], WINDOW_SECONDS
+        )
     seconds = passed[-1].answered - came[0] - figures.get("away_seconds", 0.0)
     times = {
         who: [min(it.came for it in log if it.who == who), *answered]
@@ -202,7 +204,8 @@ def figures_of(log: Sequence[Seen], rate: float, killed: float | None = None) ->
     gaps = [_longest_gap(answered, back) for answered in times.values()]
     if back is not None:
         returns = [_first_after(answered, back) for answered in times.values()]
-        figures["return_over_away"] = max(returns) / figures["away_seconds"]
+        figures["return_seconds"] = max(returns)
+        figures["late_seconds"] = max(returns) - figures["away_seconds"]
     return {
         "requests": len(passed),
         "refused": sum(it.status == TOO_MANY for it in log),
@@ -223,6 +226,15 @@ def _answers(passed: Sequence[Seen]) -> dict[str, list[float]]:
     for seen in passed:
         times[seen.who].append(seen.answered)
     return times
+
+
+def _came_back(log: Sequence[Seen], first: float) -> list[float]:
+    """When each driver sent its first request to a server that was there again from ``first``."""
+    times: dict[str, float] = {}
+    for seen in log:
+        if seen.came >= first and seen.status != BAD_GATEWAY:
+            times[seen.who] = min(seen.came, times.get(seen.who, seen.came))
+    return sorted(times.values())
 
 
 def _longest_gap(answered: Sequence[float], back: float | None) -> float:

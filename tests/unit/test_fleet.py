@@ -59,7 +59,8 @@ def test_the_absence_of_the_server_is_left_out_and_who_comes_back_late_is_not():
     assert figures["away_seconds"] == pytest.approx(10.0)
     assert figures["seconds"] == pytest.approx(8.1)
     assert figures["longest_gap_seconds"] == pytest.approx(1.0)
-    assert figures["return_over_away"] == pytest.approx(0.5)
+    assert figures["return_seconds"] == pytest.approx(5.0)
+    assert figures["herd"] == 1
 
 
 def test_the_most_that_come_at_once():

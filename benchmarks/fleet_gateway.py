@@ -10,8 +10,9 @@ It does what nginx does in front of an application, by ``limit_req zone=all burs
   is refused, until the rate has made up for it.
 
 What is refused is answered with 429 (``limit_req_status 429``), and without a ``Retry-After``,
-which nginx does not send. While the server is away, a request is answered with 502. SIGTERM ends
-the gateway.
+which nginx does not send. While the server is away, a request is answered with 502. No more than
+eight requests are at the server at once, as by ``maxconn`` of HAProxy: with more than fifteen,
+MLflow's wait for each other's connections to the database (docs/scale.md). SIGTERM ends the gateway.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import NamedTuple
 TOO_MANY, BAD_GATEWAY = 429, 502
 _REASONS = {TOO_MANY: "Too Many Requests", BAD_GATEWAY: "Bad Gateway"}
 _LONGEST_HEAD = 1 << 16
+_AT_ONCE = 8
 
 
 class Limiter:
@@ -79,6 +81,7 @@ class _Gateway:
         self._server_port = server_port
         self._limiter = limiter
         self._log = log.open("w")
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def serve(self, port: int) -> None:
         stop = asyncio.Event()
@@ -113,7 +116,8 @@ class _Gateway:
             return _refusal(TOO_MANY)
         await asyncio.sleep(wait)
         try:
-            answer = await asyncio.wait_for(self._pass_on(request, headers, body), 60)
+            async with self._at_once:
+                answer = await asyncio.wait_for(self._pass_on(request, headers, body), 60)
         except (OSError, asyncio.TimeoutError):
             return _refusal(BAD_GATEWAY)
         head, found, content = answer.partition(b"\r\n\r\n")

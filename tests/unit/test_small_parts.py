@@ -124,8 +124,11 @@ def test_relative_uris_are_made_absolute(tmp_path, monkeypatch):
         assert absolute(uri) == uri
 
 
-def rest_error(status, code):
-    return RestException({"error_code": code, "message": f"status {status}"})
+NO_CONNECTION = "QueuePool limit of size 5 overflow 10 reached, connection timed out, timeout 30.00"
+
+
+def rest_error(status, code, text=""):
+    return RestException({"error_code": code, "message": text or f"status {status}"})
 
 
 def answer(status):
@@ -160,6 +163,7 @@ def database(text):
         (urllib3_gave_up(429), Busy),
         (urllib3_gave_up(503), Unavailable),
         (rest_error(400, "INVALID_PARAMETER_VALUE"), Refused),
+        (rest_error(400, "BAD_REQUEST", NO_CONNECTION), Unavailable),
         (rest_error(404, "RESOURCE_DOES_NOT_EXIST"), Refused),
         (MlflowException("no such experiment"), Refused),
         (answer(401), Unauthorized),

@@ -4,6 +4,8 @@ The only place where it is decided what is tried again:
 
 * a connection that is refused, reset or cut, a time-out, 408, 425, any 5xx, a database that is
   locked or away: Unavailable, tried again for as long as it takes;
+* a server whose requests are waiting for each other's connections to its database, which MLflow
+  calls a bad request, 400: Unavailable;
 * 429: Busy, tried again at a pace that the server bears;
 * 401 and 403: Unauthorized, kept until the user has given other credentials;
 * everything else (400, a run or an experiment that is deleted): Refused, set aside.
@@ -37,6 +39,8 @@ _CORE = re.compile(
 )
 LONGEST_REASON = 300
 _SQLITE_LATER = re.compile(r"locked|disk I/O error|database or disk is full")
+# What SQLAlchemy says where a server has more requests at once than connections.
+_NO_CONNECTION = re.compile(r"QueuePool limit .* connection timed out")
 # What PostgreSQL and MySQL say to a wrong password, or to none.
 _NOT_LET_IN = re.compile(
     r"password authentication failed|no password supplied|Access denied for user"
@@ -107,7 +111,7 @@ def _mlflow_says_later(error: MlflowException) -> bool:
     text = str(error)
     if "sqlite3." in text:
         return _SQLITE_LATER.search(text) is not None
-    if _NO_ANSWER.search(text):
+    if _NO_ANSWER.search(text) or _NO_CONNECTION.search(text):
         return True
     status = _status(error)
     return status is not None and (status in _LATER or status >= 500)

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from fleet_gateway import BAD_GATEWAY, TOO_MANY, Seen, read_log
+from fleet_gateway import AT_ONCE, BAD_GATEWAY, TOO_MANY, Seen, read_log
 
 # Requests of a search besides three for each child, about: to know when the middle is.
 OF_MAIN_RUN = 14
@@ -212,6 +212,7 @@ def figures_of(log: Sequence[Seen], rate: float, killed: float | None = None) ->
         "not_passed_on": sum(it.status == BAD_GATEWAY for it in log),
         "seconds": seconds,
         "time_ratio": seconds * rate / len(passed),
+        "at_server": sum(it.served for it in passed) / seconds,
         "longest_gap_seconds": max(gaps),
         "median_gap_seconds": statistics.median(gaps),
         "last_over_median": max(took) / statistics.median(took),
@@ -280,6 +281,8 @@ def main() -> int:
             says = "" if bound is None else f"  at most {bound.most:g}: {bound.what}"
             mark = "  MISSED" if figure in figures["missed"] else ""
             print(f"  {figure:21}{value:12.2f}{says}{mark}")
+        if figures["missed"] and figures["at_server"] > AT_ONCE / 2:
+            print("  The server was slower than the rate: this machine bears a lower --rate.")
     return 1 if any(figures["missed"] for figures in found.values()) else 0
 
 

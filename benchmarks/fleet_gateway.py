@@ -12,7 +12,9 @@ It does what nginx does in front of an application, by ``limit_req zone=all burs
 What is refused is answered with 429 (``limit_req_status 429``), and without a ``Retry-After``,
 which nginx does not send. While the server is away, a request is answered with 502. No more than
 eight requests are at the server at once, as by ``maxconn`` of HAProxy: with more than fifteen,
-MLflow's wait for each other's connections to the database (docs/scale.md). SIGTERM ends the gateway.
+MLflow's wait for each other's connections to the database (docs/scale.md).
+
+SIGTERM ends the gateway.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from typing import NamedTuple
 TOO_MANY, BAD_GATEWAY = 429, 502
 _REASONS = {TOO_MANY: "Too Many Requests", BAD_GATEWAY: "Bad Gateway"}
 _LONGEST_HEAD = 1 << 16
-_AT_ONCE = 8
+AT_ONCE = 8
 
 
 class Limiter:
@@ -55,25 +57,22 @@ class Limiter:
 
 class Seen(NamedTuple):
     """A request at the gateway: when it came and when it was answered, in seconds of the machine's
-    monotonic clock; who sent it, what it was answered, and what it asked for.
+    monotonic clock, and how many of them it was at the server; who sent it, what it was answered, and
+    what it asked for.
     """
 
     came: float
     answered: float
+    served: float
     who: str
     status: int
     call: str
-
-    @property
-    def took_effect(self) -> bool:
-        """The server has answered it, and well."""
-        return self.status < 400
 
 
 def read_log(path: Path) -> list[Seen]:
     """What a gateway has seen, in the order of its answers."""
     rows = (line.split("\t") for line in path.read_text().splitlines())
-    return [Seen(float(r[0]), float(r[1]), r[2], int(r[3]), r[4]) for r in rows]
+    return [Seen(float(r[0]), float(r[1]), float(r[2]), r[3], int(r[4]), r[5]) for r in rows]
 
 
 class _Gateway:
@@ -81,7 +80,7 @@ class _Gateway:
         self._server_port = server_port
         self._limiter = limiter
         self._log = log.open("w")
-        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._at_once = asyncio.Semaphore(AT_ONCE)
 
     async def serve(self, port: int) -> None:
         stop = asyncio.Event()
@@ -102,22 +101,25 @@ class _Gateway:
                 request, *lines = head.split("\r\n")
                 headers = _headers(lines)
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                status, answer = await self._answer(request, headers, body)
+                status, answer, served = await self._answer(request, headers, body)
                 writer.write(answer)
                 await writer.drain()
-                self._note(came, headers, status, request)
+                self._note(came, served, headers, status, request)
         writer.close()
 
     async def _answer(
         self, request: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, bytes]:
+    ) -> tuple[int, bytes, float]:
+        """The status, the answer, and the seconds that the server took for it."""
         wait = self._limiter.admit(time.monotonic())
         if wait is None:
             return _refusal(TOO_MANY)
         await asyncio.sleep(wait)
         try:
             async with self._at_once:
+                began = time.monotonic()
                 answer = await asyncio.wait_for(self._pass_on(request, headers, body), 60)
+                served = time.monotonic() - began
         except (OSError, asyncio.TimeoutError):
             return _refusal(BAD_GATEWAY)
         head, found, content = answer.partition(b"\r\n\r\n")
@@ -127,7 +129,7 @@ class _Gateway:
         status = int(first.split()[1])
         kept = [it for it in lines if _name(it) not in ("content-length", "connection")]
         lines = [f"HTTP/1.1 {status} -", *kept, f"Content-Length: {len(content)}", "", ""]
-        return status, "\r\n".join(lines).encode("latin-1") + content
+        return status, "\r\n".join(lines).encode("latin-1") + content, served
 
     async def _pass_on(self, request: str, headers: dict[str, str], body: bytes) -> bytes:
         """As nginx does it by default: by HTTP/1.0, on a connection of its own."""
@@ -141,11 +143,13 @@ class _Gateway:
         finally:
             writer.close()
 
-    def _note(self, came: float, headers: dict[str, str], status: int, request: str) -> None:
+    def _note(
+        self, came: float, served: float, headers: dict[str, str], status: int, request: str
+    ) -> None:
         method, path, _ = request.split(" ", 2)
         call = f"{method} {path.partition('?')[0]}"
-        seen = (f"{came:.6f}", f"{time.monotonic():.6f}", _user(headers), str(status), call)
-        print(*seen, sep="\t", file=self._log)
+        times = (f"{it:.6f}" for it in (came, time.monotonic(), served))
+        print(*times, _user(headers), status, call, sep="\t", file=self._log)
 
 
 def _name(line: str) -> str:
@@ -164,10 +168,10 @@ def _user(headers: dict[str, str]) -> str:
     return base64.b64decode(encoded).decode().partition(":")[0]
 
 
-def _refusal(status: int) -> tuple[int, bytes]:
+def _refusal(status: int) -> tuple[int, bytes, float]:
     text = f"{status} {_REASONS[status]}"
     head = f"HTTP/1.1 {text}\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\n\r\n"
-    return status, (head + text).encode()
+    return status, (head + text).encode(), 0.0
 
 
 def main(port: str, server_port: str, rate: str, queue: str, mode: str, log: str) -> None:

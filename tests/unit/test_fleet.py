@@ -36,7 +36,7 @@ def test_without_delay_a_few_go_through_at_once_and_the_rate_holds():
 
 
 def seen(came, who, status=200):
-    return Seen(came, came + 0.1, who, status, "GET /")
+    return Seen(came, came + 0.1, 0.05, who, status, "GET /")
 
 
 def test_the_figures_of_a_log():
@@ -46,6 +46,7 @@ def test_the_figures_of_a_log():
     assert figures["refused"] == 1
     assert figures["seconds"] == pytest.approx(9.6)
     assert figures["time_ratio"] == pytest.approx(0.96)
+    assert figures["at_server"] == pytest.approx(20 * 0.05 / 9.6)
     assert figures["longest_gap_seconds"] == pytest.approx(1.0)
     assert figures["last_over_first"] == pytest.approx(9.6 / 9.1)
 

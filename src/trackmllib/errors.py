@@ -9,7 +9,8 @@ TrackmllibError
 └── DeliveryError        raised by what applies operations, seen only by the delivery thread
     ├── Refused          the server will never take this operation
     └── Unavailable      the server may take it later
-        └── Unauthorized only once the user has given other credentials
+        ├── Unauthorized only once the user has given other credentials
+        └── Busy         if it is sent less; it has done nothing of it
 """
 
 from __future__ import annotations
@@ -55,3 +56,9 @@ class Unavailable(DeliveryError):
 
 class Unauthorized(Unavailable):
     """The server wants other credentials than it was given."""
+
+
+class Busy(Unavailable):
+    """The server takes fewer requests than it is sent, and has refused this one before it did
+    anything of the operation.
+    """

@@ -10,14 +10,20 @@ import pytest
 from trackmllib.delivery import worker
 from trackmllib.delivery.backoff import Backoff
 from trackmllib.delivery.worker import Delivery
-from trackmllib.errors import Refused, Unavailable
+from trackmllib.errors import Busy, Refused, Unavailable
 from trackmllib.operations import LogArtifact
 from trackmllib.outbox.memory import MemoryOutbox
 
 
 class NoWait(Backoff):
-    def next_delay(self) -> float:
+    def away(self) -> float:
         return 0.001
+
+    def busy(self) -> float:
+        return 0.001
+
+    def succeeded(self) -> float:
+        return 0.0
 
 
 class Target:
@@ -26,10 +32,12 @@ class Target:
     def __init__(self, *answers):
         self.answers = list(answers)
         self.applied = []
+        self.again = []
         self.tries = 0
 
     def apply(self, operation, again=False):
         self.tries += 1
+        self.again.append(again)
         answer = self.answers.pop(0) if self.answers else None
         if answer is not None:
             raise answer
@@ -133,12 +141,67 @@ def test_the_thread_ends_when_nothing_comes_and_starts_again(monkeypatch):
     assert target.applied == ["0", "1", "2"]
 
 
-def test_delays_double_up_to_thirty_seconds():
+def test_delays_grow_by_half_up_to_thirty_seconds():
     backoff = Backoff()
-    delays = [backoff.next_delay() for _ in range(12)]
+    delays = [backoff.away() for _ in range(16)]
     for n, delay in enumerate(delays):
-        longest = min(30.0, 0.5 * 2**n)
+        longest = min(30.0, 0.5 * 1.5**n)
         assert longest / 2 <= delay <= longest
+    assert backoff.succeeded() == 0.0
+    assert backoff.away() <= 0.5
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def paces(delays, pace):
+    return all(0.5 * pace <= delay <= 1.5 * pace for delay in delays)
+
+
+def test_each_refusal_doubles_the_pace_and_three_seconds_halve_it():
+    clock = Clock()
+    backoff = Backoff(clock)
+    assert backoff.succeeded() == 0.0
+    assert paces([backoff.busy()], 0.2)
+    assert paces([backoff.busy()], 0.4)
+    assert paces([backoff.busy()], 0.8)
+    assert paces([backoff.succeeded() for _ in range(20)], 0.8)
+    clock.now += 3.0
+    assert paces([backoff.succeeded() for _ in range(20)], 0.4)
+    assert paces([backoff.busy()], 0.8)
+    clock.now += 12.0
+    assert backoff.succeeded() == 0.0
+    assert all(backoff.busy() <= 45.0 for _ in range(20))
+
+
+def test_what_a_busy_server_refused_is_not_looked_for_before_it_is_sent_again():
+    target = Target(Busy("too many"), None, Unavailable("away"), Busy("too many"))
+    assert delivered(target, 1, 2) == []
+    assert target.applied == ["1", "2"]
+    # Nobody knows what became of the first try of the second one.
+    assert target.again == [False, False, False, True, True]
+
+
+def test_a_search_goes_slowly_on_after_it_was_refused_and_is_in_no_trouble():
+    class Slow(NoWait):
+        def succeeded(self) -> float:
+            return 60.0
+
+    outbox, target = MemoryOutbox(), Target(Busy("too many"))
+    delivery = Delivery(outbox, target, lambda *_: None, Slow)
+    outbox.put(operations(1, 2, search_id="slow"))
+    outbox.put(operations(3, search_id="other"))
+    delivery.start()
+    assert delivery.flush("other", 5.0) == 0
+    assert delivery.flush("slow", 0.3) == 1
+    assert sorted(target.applied) == ["1", "3"]
+    assert delivery.trouble() is None
+    delivery.stop()
 
 
 @pytest.mark.parametrize("threads", [4])

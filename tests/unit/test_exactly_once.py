@@ -320,7 +320,7 @@ def _connected():
 
 
 class NoWait(Backoff):
-    def next_delay(self) -> float:
+    def away(self) -> float:
         return 0.0005
 
 

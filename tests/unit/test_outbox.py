@@ -68,6 +68,17 @@ def test_a_row_leaves_by_acknowledgement_only(outbox):
     assert outbox.waiting("a") == 1
 
 
+def test_rows_are_read_again_until_it_is_said_that_nothing_was_done_of_them(outbox):
+    outbox.put([operation(1), operation(2)])
+    numbers = [row.number for row in outbox.peek(5)]
+    outbox.sending(numbers)
+    assert [row.again for row in outbox.peek(5)] == [True, True]
+    outbox.not_sent(numbers[:1])
+    assert [row.again for row in outbox.peek(5)] == [False, True]
+    outbox.sending(numbers[:1])
+    assert [row.again for row in outbox.peek(5)] == [True, True]
+
+
 def test_a_row_set_aside_does_not_wait(outbox):
     outbox.put([operation(1), operation(2)])
     outbox.set_aside([outbox.peek(1)[0].number], "no")

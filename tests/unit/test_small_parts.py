@@ -13,12 +13,12 @@ import sqlalchemy.exc
 from mlflow.exceptions import MlflowException, RestException, get_error_code
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
-from trackmllib.errors import Refused, Unauthorized, Unavailable
+from trackmllib.errors import Busy, Refused, Unauthorized, Unavailable
 from trackmllib.guard import Guard
 from trackmllib.patching import Patch, is_patched
 from trackmllib.redaction import redacted
 from trackmllib.tracking.active import absolute
-from trackmllib.tracking.failures import translate
+from trackmllib.tracking.failures import partly_done, translate
 
 
 def test_a_guard_reports_errors_and_lets_an_interrupt_pass():
@@ -124,14 +124,25 @@ def test_relative_uris_are_made_absolute(tmp_path, monkeypatch):
         assert absolute(uri) == uri
 
 
-def rest_error(status, code):
-    return RestException({"error_code": code, "message": f"status {status}"})
+NO_CONNECTION = "QueuePool limit of size 5 overflow 10 reached, connection timed out, timeout 30.00"
+
+
+def rest_error(status, code, text=""):
+    return RestException({"error_code": code, "message": text or f"status {status}"})
 
 
 def answer(status):
     """What MLflow raises for an answer that is no JSON, from a proxy, say."""
     text = f"API request to endpoint /api failed with error code {status} != 200"
     return MlflowException(text, error_code=get_error_code(status))
+
+
+def urllib3_gave_up(status):
+    """What MLflow raises for an answer that urllib3 would try again, if it was allowed to."""
+    text = f"ResponseError('too many {status} error responses')"
+    return MlflowException(
+        f"API request to http://h failed with exception Max retries exceeded (Caused by {text})"
+    )
 
 
 def database(text):
@@ -147,8 +158,12 @@ def database(text):
         (MlflowException("API request to http://h failed with exception x"), Unavailable),
         (MlflowException("(sqlite3.OperationalError) database is locked"), Unavailable),
         (rest_error(503, "TEMPORARILY_UNAVAILABLE"), Unavailable),
-        (rest_error(429, "REQUEST_LIMIT_EXCEEDED"), Unavailable),
+        (rest_error(429, "REQUEST_LIMIT_EXCEEDED"), Busy),
+        (answer(429), Busy),
+        (urllib3_gave_up(429), Busy),
+        (urllib3_gave_up(503), Unavailable),
         (rest_error(400, "INVALID_PARAMETER_VALUE"), Refused),
+        (rest_error(400, "BAD_REQUEST", NO_CONNECTION), Unavailable),
         (rest_error(404, "RESOURCE_DOES_NOT_EXIST"), Refused),
         (MlflowException("no such experiment"), Refused),
         (answer(401), Unauthorized),
@@ -179,3 +194,13 @@ def database(text):
 def test_what_an_error_means(error, kind):
     assert type(translate(error, "http://u:p@h")) is kind
     assert "u:p" not in str(translate(error, "http://u:p@h"))
+
+
+def test_a_server_is_not_busy_where_a_part_may_stand_already():
+    with pytest.raises(Unavailable) as raised, partly_done():
+        raise answer(429)
+    assert type(raised.value) is Unavailable
+    for other in (answer(401), answer(400)):
+        with pytest.raises(MlflowException) as passed, partly_done():
+            raise other
+        assert passed.value is other

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from trackmllib.delivery.backoff import Backoff
-from trackmllib.errors import Unauthorized, Unavailable
+from trackmllib.errors import Busy, Unauthorized, Unavailable
 from trackmllib.operations import Operation, coalesce
 from trackmllib.outbox.base import Outbox
 
@@ -30,8 +30,8 @@ class Target(Protocol):
         """Carry out one operation. With ``again`` it may have been carried out before, and is to
         stand once nevertheless.
 
-        Raises Unavailable where a later try may succeed (Unauthorized: with other credentials), and
-        Refused where none will.
+        Raises Unavailable where a later try may succeed (Unauthorized: with other credentials;
+        Busy: more slowly, and nothing of this one was done), and Refused where none will.
         """
         ...
 
@@ -44,8 +44,8 @@ class Delivery:
     """Takes operations out of an outbox and applies them to a target, for as long as it takes.
 
     The thread runs from ``start`` until nothing has come for a while. It is a daemon: a process is
-    never kept alive by it. A search whose server is away is tried again later, and does not keep
-    others waiting. ``refused`` is told of each operation that will never be accepted, and why.
+    never kept alive by it. A search whose server is away or busy is tried again later, and does not
+    keep others waiting. ``refused`` is told of each operation that will never be accepted, and why.
     Nothing is sent of the searches in ``leave_alone``.
     """
 
@@ -72,7 +72,7 @@ class Delivery:
     def trouble(self, search_id: str | None = None) -> Unavailable | None:
         """Why the operations of a search, or of any, could not be sent the last time, if so."""
         if search_id is None:
-            return next((pause.error for pause in self._pauses().values()), None)
+            return next((pause.error for pause in self._pauses().values() if pause.error), None)
         pause = self._paused.get(search_id)
         return None if pause is None else pause.error
 
@@ -205,6 +205,8 @@ class Delivery:
                 self._target.apply(operation, again)
             except Unavailable as error:
                 logger.debug("Delivery waits: %s", error)
+                if isinstance(error, Busy) and not again:
+                    self._outbox.not_sent(numbers)
                 self._pause(operation.search_id, error)
                 break
             except Exception as error:  # noqa: BLE001 - one bad row must not end the thread
@@ -213,24 +215,38 @@ class Delivery:
                 self._outbox.set_aside(numbers, str(error) or type(error).__name__)
             else:
                 self._outbox.acknowledge(numbers)
-            if self._paused.pop(operation.search_id, None) is not None:
-                self._outbox.note_error(operation.search_id, None)
+            if not self._go_on(operation.search_id):
+                break
         return bool(rows)
+
+    def _go_on(self, search_id: str) -> bool:
+        """The server has taken something of a search; whether it may be sent more at once."""
+        before = self._paused.pop(search_id, None)
+        if before is None:
+            return True
+        if before.error is not None:
+            self._outbox.note_error(search_id, None)
+        delay = before.backoff.succeeded()
+        if delay and self._outbox.waiting(search_id):
+            self._paused[search_id] = _Pause(time.monotonic() + delay, before.backoff, None)
+            return False
+        return True
 
     def _pause(self, search_id: str, error: Unavailable) -> None:
         before = self._paused.get(search_id)
         backoff = self._new_backoff() if before is None else before.backoff
         until = math.inf
         if not isinstance(error, Unauthorized):
-            until = time.monotonic() + backoff.next_delay()
+            delay = backoff.busy() if isinstance(error, Busy) else backoff.away()
+            until = time.monotonic() + delay
         self._paused[search_id] = _Pause(until, backoff, error)
         if before is None or str(before.error) != str(error):
             self._outbox.note_error(search_id, str(error))
 
 
 class _Pause(NamedTuple):
-    """A search whose server is away: when to try again, and why it failed."""
+    """A search that waits: until when, and why it failed; None if it only goes slowly."""
 
     until: float
     backoff: Backoff
-    error: Unavailable
+    error: Unavailable | None

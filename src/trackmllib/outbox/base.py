@@ -68,6 +68,10 @@ class Outbox(ABC):
         """Note that rows are about to be sent: from now on they are read with ``again``."""
 
     @abstractmethod
+    def not_sent(self, numbers: Iterable[int]) -> None:
+        """Take the last ``sending`` of rows back: the server has certainly done nothing of them."""
+
+    @abstractmethod
     def acknowledge(self, numbers: Iterable[int]) -> None:
         """Remove rows that the server has said yes to. Unknown numbers are ignored."""
 

@@ -62,6 +62,10 @@ class Estate(Outbox):
         for outbox, found in self._apart(numbers):
             outbox.sending(found)
 
+    def not_sent(self, numbers: Iterable[int]) -> None:
+        for outbox, found in self._apart(numbers):
+            outbox.not_sent(found)
+
     def acknowledge(self, numbers: Iterable[int]) -> None:
         for outbox, found in self._apart(numbers):
             outbox.acknowledge(found)

@@ -44,6 +44,10 @@ class MemoryOutbox(Outbox):
         with self.changed:
             self._sent.update(number for number in numbers if number in self._rows)
 
+    def not_sent(self, numbers: Iterable[int]) -> None:
+        with self.changed:
+            self._sent.difference_update(numbers)
+
     def acknowledge(self, numbers: Iterable[int]) -> None:
         with self.changed:
             for number in numbers:

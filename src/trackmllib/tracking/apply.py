@@ -138,7 +138,7 @@ class MlflowTracking:
         destination = operation.destination
         client = self._client(destination.tracking_uri)
         if destination.run_id is None:
-            experiment_id, parent = self._place(client, destination)
+            experiment_id, parent = self._place(client, destination, known)
             tags = {calls.SEARCH_ID: operation.search_id, **parent}
             if operation.description:
                 tags[NOTE] = with_part("", operation.search_id, operation.description)
@@ -159,11 +159,16 @@ class MlflowTracking:
             }
         )
 
-    def _place(self, client: MlflowClient, destination: Destination) -> tuple[str, dict[str, str]]:
+    def _place(
+        self, client: MlflowClient, destination: Destination, known: Known
+    ) -> tuple[str, dict[str, str]]:
         """The experiment of a main run, and the tag that nests it, if it is nested."""
         outer = destination.parent_search_id
         if outer is None:
-            return calls.experiment_id(client, destination), {}
+            if not known.get(EXPERIMENT):
+                # Kept, as a busy server may refuse what follows many times.
+                known.keep({EXPERIMENT: calls.experiment_id(client, destination)})
+            return known.get(EXPERIMENT) or "", {}
         known = self._known.get(outer) or Known(outer, self._memory)
         parent = known.get(run(destination.parent_candidate))
         if parent is None and self._memory.waiting(outer):

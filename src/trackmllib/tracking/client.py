@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from trackmllib.errors import Refused
 from trackmllib.operations import Destination, LogBatch
 from trackmllib.redaction import redacted
-from trackmllib.tracking.failures import LONGEST_REASON, meaning
+from trackmllib.tracking.failures import LONGEST_REASON, meaning, partly_done
 
 Entity: TypeAlias = "Param | MlflowMetric | RunTag"
 
@@ -147,8 +147,9 @@ def _log(
             refused.update((entity.key, str(error)) for entity in entities)
             return
         half = len(entities) // 2
-        _log(client, run_id, entities[:half], refused)
-        _log(client, run_id, entities[half:], refused)
+        with partly_done():
+            _log(client, run_id, entities[:half], refused)
+            _log(client, run_id, entities[half:], refused)
 
 
 def resume(client: MlflowClient, run: Any, destination: Destination) -> None:

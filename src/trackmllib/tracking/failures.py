@@ -2,8 +2,11 @@
 
 The only place where it is decided what is tried again:
 
-* a connection that is refused, reset or cut, a time-out, 408, 425, 429, any 5xx, a database that is
+* a connection that is refused, reset or cut, a time-out, 408, 425, any 5xx, a database that is
   locked or away: Unavailable, tried again for as long as it takes;
+* a server whose requests are waiting for each other's connections to its database, which MLflow
+  calls a bad request, 400: Unavailable;
+* 429: Busy, tried again at a pace that the server bears;
 * 401 and 403: Unauthorized, kept until the user has given other credentials;
 * everything else (400, a run or an experiment that is deleted): Refused, set aside.
 """
@@ -12,19 +15,23 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import requests
 from mlflow.exceptions import MlflowException, RestException
 
-from trackmllib.errors import DeliveryError, Refused, Unauthorized, Unavailable
+from trackmllib.errors import Busy, DeliveryError, Refused, Unauthorized, Unavailable
 from trackmllib.redaction import redacted
 from trackmllib.tracking.credentials import VARIABLES
 
-_LATER = {408, 425, 429}
+_LATER = {408, 425}
+_TOO_MANY = 429
 _OTHER_CREDENTIALS = {401, 403}
 # What MLflow makes of an error of requests, and of an answer that is no JSON.
 _NO_ANSWER = re.compile(r"failed with (timeout )?exception|max retries exceeded", re.IGNORECASE)
-_ANSWER = re.compile(r"failed with error code (\d{3})")
+# An error status is said by MLflow, or by urllib3, which counts its tries.
+_ANSWER = re.compile(r"(?:failed with error code|too many) (\d{3})\b")
 # The part that means something to people, out of the exceptions that urllib3 packs in each other.
 _CORE = re.compile(
     r"Connection refused|Connection reset by peer|Remote end closed connection|timed out"
@@ -32,6 +39,8 @@ _CORE = re.compile(
 )
 LONGEST_REASON = 300
 _SQLITE_LATER = re.compile(r"locked|disk I/O error|database or disk is full")
+# What SQLAlchemy says where a server has more requests at once than connections.
+_NO_CONNECTION = re.compile(r"QueuePool limit .* connection timed out")
 # What PostgreSQL and MySQL say to a wrong password, or to none.
 _NOT_LET_IN = re.compile(
     r"password authentication failed|no password supplied|Access denied for user"
@@ -59,12 +68,25 @@ def _in_short(text: str) -> str:
 
 
 def meaning(error: Exception) -> type[DeliveryError]:
-    """Refused, Unavailable or Unauthorized."""
+    """Refused, Unavailable, Unauthorized or Busy."""
     if isinstance(error, DeliveryError):
         return type(error)
+    if _status(error) == _TOO_MANY:
+        return Busy
     if _status(error) in _OTHER_CREDENTIALS or _NOT_LET_IN.search(str(error)):
         return Unauthorized
     return Unavailable if _is_passing(error) else Refused
+
+
+@contextmanager
+def partly_done() -> Iterator[None]:
+    """Around requests of an operation of which a part may stand already: Busy would be untrue."""
+    try:
+        yield
+    except MlflowException as error:
+        if meaning(error) is Busy:
+            raise Unavailable(redacted(_in_short(str(error)))) from error
+        raise
 
 
 def _is_passing(error: Exception) -> bool:
@@ -89,7 +111,7 @@ def _mlflow_says_later(error: MlflowException) -> bool:
     text = str(error)
     if "sqlite3." in text:
         return _SQLITE_LATER.search(text) is not None
-    if _NO_ANSWER.search(text):
+    if _NO_ANSWER.search(text) or _NO_CONNECTION.search(text):
         return True
     status = _status(error)
     return status is not None and (status in _LATER or status >= 500)

@@ -11,6 +11,7 @@ from trackmllib.errors import Refused
 from trackmllib.operations import LogBatch
 from trackmllib.tracking import artifacts, conflicts
 from trackmllib.tracking.client import log_batch
+from trackmllib.tracking.failures import partly_done
 from trackmllib.tracking.known import FILES, MADE, RUN, Known
 from trackmllib.tracking.notes import NOTE, with_part
 from trackmllib.tracking.points import StandingPoints
@@ -52,16 +53,23 @@ class MainRun:
         try:
             self._send(named, again)
         except Refused:
-            run = self.client.get_run(self.run_id)
-            resettled = {
-                _fact("param", key): conflicts.settle(key, value, run.data.params, self._search_id)
-                for key, value in batch.params
-            }
-            self._known.keep(resettled, on_disk=True)
-            renamed = self._named(batch)
-            if renamed == named:
-                raise
-            self._send(renamed, again=True)
+            with partly_done():
+                if not self._log_under_other_names(batch, named):
+                    raise
+
+    def _log_under_other_names(self, batch: LogBatch, before: LogBatch) -> bool:
+        """Settle the names once more, and log under them; False if they are the same."""
+        run = self.client.get_run(self.run_id)
+        resettled = {
+            _fact("param", key): conflicts.settle(key, value, run.data.params, self._search_id)
+            for key, value in batch.params
+        }
+        self._known.keep(resettled, on_disk=True)
+        renamed = self._named(batch)
+        if renamed == before:
+            return False
+        self._send(renamed, again=True)
+        return True
 
     def _send(self, batch: LogBatch, again: bool) -> None:
         if again:

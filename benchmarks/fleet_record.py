@@ -1,0 +1,83 @@
+"""What a fleet has left in its store, against what its drivers have played."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fleet_driver import EVALUATE_SECONDS, FIT_SECONDS, average, experiment, score
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from made import FOLDS
+
+METRIC = "weightedPrecision"
+
+
+def differences(store_uri: str, files: Path, drivers: int, candidates: int) -> list[str]:
+    """A line for each thing that is missing, doubled or another one than was played. Read from the
+    store itself, past server and gateway; ``files`` is the folder of its artifacts.
+    """
+    client = MlflowClient(tracking_uri=store_uri)
+    return [
+        f"{experiment(driver)}: {line}"
+        for driver in range(drivers)
+        for line in _of_driver(client, files, driver, candidates)
+    ]
+
+
+def _of_driver(client: MlflowClient, files: Path, driver: int, candidates: int) -> Iterator[str]:
+    found = client.get_experiment_by_name(experiment(driver))
+    runs = [] if found is None else list(_runs(client, found.experiment_id))
+    children = [run for run in runs if "trackmllib.candidate" in run.data.tags]
+    main = [run for run in runs if run not in children]
+    if len(main) != 1:
+        yield f"{len(main)} main runs"
+        return
+    if main[0].info.status != "FINISHED":
+        yield f"main run {main[0].info.status}"
+    if not list(files.glob(f"*/{main[0].info.run_id}/artifacts/trackmllib/results.csv")):
+        yield "no results.csv"
+    count = Counter(int(run.data.tags["trackmllib.candidate"]) for run in children)
+    for index in range(candidates):
+        if count[index] != 1:
+            yield f"candidate {index}: {count[index]} child runs"
+    for run in children:
+        index = int(run.data.tags["trackmllib.candidate"])
+        if run.info.status != "FINISHED" or run.data.tags["mlflow.parentRunId"] != (
+            main[0].info.run_id
+        ):
+            yield f"candidate {index}: {run.info.status}"
+        wanted, there = _played(driver, index), _recorded(client, run)
+        if wanted != there:
+            yield f"candidate {index}: {there} instead of {wanted}"
+
+
+def _runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
+    token = None
+    while token != "":
+        page = client.search_runs([experiment_id], max_results=1000, page_token=token)
+        yield from page
+        token = page.token or ""
+
+
+def _played(driver: int, index: int) -> dict[str, Any]:
+    return {
+        "params": {"maxDepth": str(index), "maxBins": str(index % 32)},
+        METRIC: [(fold, score(driver, index, fold)) for fold in range(FOLDS)],
+        "fit_seconds": [(fold, FIT_SECONDS) for fold in range(FOLDS)],
+        "evaluate_seconds": [(fold, EVALUATE_SECONDS) for fold in range(FOLDS)],
+        f"avg_{METRIC}": [(0, average(driver, index))],
+        f"std_{METRIC}": [(0, 0.0)],
+    }
+
+
+def _recorded(client: MlflowClient, run: Run) -> dict[str, Any]:
+    """The params, and each metric with all its points as (step, value), doubles to the last bit."""
+    points = {key: client.get_metric_history(run.info.run_id, key) for key in run.data.metrics}
+    return {
+        "params": run.data.params,
+        **{key: sorted((it.step, it.value) for it in history) for key, history in points.items()},
+    }

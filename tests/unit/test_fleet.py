@@ -1,0 +1,69 @@
+"""The limiter of the fleet's gateway, and what is made of its log."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+from fleet import figures_of, most_within
+from fleet_gateway import Limiter, Seen
+
+
+def test_requests_that_come_too_early_wait_for_their_turn():
+    limiter = Limiter(10.0, 100, delay=True)
+    waits = [limiter.admit(5.0) for _ in range(5)]
+    assert waits == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
+    assert limiter.admit(5.2) == pytest.approx(0.3)
+    assert limiter.admit(60.0) == 0.0
+
+
+def test_where_too_many_wait_the_next_one_is_refused():
+    limiter = Limiter(10.0, 2, delay=True)
+    assert [limiter.admit(0.0) is None for _ in range(5)] == [False, False, False, True, True]
+    assert limiter.admit(0.1) == pytest.approx(0.2)
+    assert limiter.admit(0.1) is None
+
+
+def test_without_delay_a_few_go_through_at_once_and_the_rate_holds():
+    limiter = Limiter(10.0, 2, delay=False)
+    assert [limiter.admit(0.0) for _ in range(5)] == [0.0, 0.0, 0.0, None, None]
+    passed = sum(limiter.admit(tick / 1000) is not None for tick in range(1, 10_001))
+    assert passed == 100
+
+
+def seen(came, who, status=200):
+    return Seen(came, came + 0.1, 0.05, who, status, "GET /")
+
+
+def test_the_figures_of_a_log():
+    log = [seen(second + 0.5 * (who == "b"), who) for second in range(10) for who in "ab"]
+    figures = figures_of([*log, seen(4.2, "a", 429)], rate=2.0)
+    assert figures["requests"] == 20
+    assert figures["refused"] == 1
+    assert figures["seconds"] == pytest.approx(9.6)
+    assert figures["time_ratio"] == pytest.approx(0.96)
+    assert figures["at_server"] == pytest.approx(20 * 0.05 / 9.6)
+    assert figures["longest_gap_seconds"] == pytest.approx(1.0)
+    assert figures["last_over_first"] == pytest.approx(9.6 / 9.1)
+
+
+def test_the_absence_of_the_server_is_left_out_and_who_comes_back_late_is_not():
+    log = [seen(time, "a") for time in (0, 1, 2, 12, 13)]
+    log += [seen(time, "b") for time in (0, 1, 2, 17, 18)]
+    away = [seen(time, "a", 502) for time in (3, 4, 6)]
+    figures = figures_of([*log, *away], rate=2.0, killed=2.1)
+    assert figures["not_passed_on"] == 3
+    assert figures["away_seconds"] == pytest.approx(10.0)
+    assert figures["seconds"] == pytest.approx(8.1)
+    assert figures["longest_gap_seconds"] == pytest.approx(1.0)
+    assert figures["return_seconds"] == pytest.approx(5.0)
+    assert figures["herd"] == 1
+
+
+def test_the_most_that_come_at_once():
+    assert most_within([], 0.1) == 0
+    assert most_within([0.0, 0.05, 0.09, 0.3, 0.31], 0.1) == 3

@@ -138,8 +138,7 @@ def _fill(
             result.best = index
     found = result.candidates.values()
     _assign_threads([cell for candidate in found for cell in candidate.cells.values()])
-    result.cells_finished = sum(candidate.scored for candidate in found)
-    result.candidates_finished = sum(candidate.status == "FINISHED" for candidate in found)
+    result.count()
     _end(result, main)
 
 

@@ -172,16 +172,19 @@ class Sending(NamedTuple):
     again: bool
 
 
-def ready(rows_of_run: Iterable[Row]) -> Iterator[Row]:
-    """Of the rows of one run, in order, those that may be applied before older ones of other runs.
+def ready(rows: Iterable[Row]) -> Iterator[Row]:
+    """Of the rows of some runs, each run's in order and one run after the other, those that may be
+    applied before older ones of other runs.
 
     The first one is the oldest of all, and goes. Runs are independent of each other, except that
     the main run is not ended, and has no files written, before all that came earlier is applied.
     """
-    for place, row in enumerate(rows_of_run):
+    waiting = None
+    for place, row in enumerate(rows):
         if place > 0 and waits_for_all(row.operation):
-            return
-        yield row
+            waiting = row.operation.run
+        if row.operation.run != waiting:
+            yield row
 
 
 def waits_for_all(operation: Operation) -> bool:
@@ -189,23 +192,23 @@ def waits_for_all(operation: Operation) -> bool:
     return operation.candidate is None and not isinstance(operation, LogBatch)
 
 
-def coalesce(rows_of_run: Iterable[Row]) -> list[Sending]:
-    """Merge batches that follow each other, so that they cost one request.
+def coalesce(rows: Iterable[Row]) -> list[Sending]:
+    """Merge batches of one run that follow each other, so that they cost one request.
 
     What may have been sent before goes apart from what has not: then mostly all of it stands, or
     nothing.
     """
     merged: list[Sending] = []
-    for (is_batch, again), group in groupby(
-        rows_of_run, lambda row: (isinstance(row.operation, LogBatch), row.again)
+    for (is_batch, again, _), group in groupby(
+        rows, lambda row: (isinstance(row.operation, LogBatch), row.again, row.operation.run)
     ):
-        rows = list(group)
+        alike = list(group)
         if is_batch:
-            numbers = [row.number for row in rows]
-            batches = [row.operation for row in rows if isinstance(row.operation, LogBatch)]
+            numbers = [row.number for row in alike]
+            batches = [row.operation for row in alike if isinstance(row.operation, LogBatch)]
             merged.append(Sending(numbers, _merge(batches), again))
         else:
-            merged.extend(Sending([row.number], row.operation, again) for row in rows)
+            merged.extend(Sending([row.number], row.operation, again) for row in alike)
     return merged
 
 

@@ -29,7 +29,7 @@ from trackmllib.events import (
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Cell:
     """One candidate on one fold. Times in milliseconds since the epoch, durations in seconds.
 
@@ -47,7 +47,7 @@ class Cell:
     cost: Cost | None = None
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class CandidateResult:
     """What is known of one candidate: its cells by fold, and what Spark made of their scores.
 
@@ -111,6 +111,7 @@ class SearchResult:
         self.start_ms = started.time_ms
         self.end_ms: int | None = None
         self.candidates: dict[int, CandidateResult] = {}
+        self.folds_begun = 0
         self.cells_finished = 0
         self.candidates_finished = 0
         self.best: int | None = None
@@ -127,6 +128,7 @@ class SearchResult:
         match event:
             case CellStarted():
                 candidate = self._candidate(event.candidate)
+                self.folds_begun = max(self.folds_begun, event.fold + 1)
                 candidate.cells[event.fold] = Cell(start_ms=event.time_ms, thread=event.thread)
                 if candidate.status == "FINISHED":
                     # A subclass runs Spark's loop once more: open again, and closed at the end.
@@ -166,6 +168,14 @@ class SearchResult:
                 self.end_ms = event.time_ms
                 self.failure = event.failure
                 self._close("KILLED")
+
+    def count(self) -> None:
+        """Count what is finished, in a table that was filled by other means than ``apply``."""
+        found = self.candidates.values()
+        begun = (fold + 1 for candidate in found for fold in candidate.cells)
+        self.folds_begun = max(begun, default=0)
+        self.cells_finished = sum(candidate.scored for candidate in found)
+        self.candidates_finished = sum(candidate.status == "FINISHED" for candidate in found)
 
     def snapshot(self) -> SearchResult:
         """This table as it is now, whatever else is applied to it."""
@@ -218,8 +228,7 @@ class SearchResult:
     @property
     def folds(self) -> int:
         """How many folds there are: as planned, or as many as a subclass made beyond that."""
-        made = (fold + 1 for candidate in self.candidates.values() for fold in candidate.cells)
-        return max([self.description.folds, *made])
+        return max(self.description.folds, self.folds_begun)
 
     @property
     def status(self) -> Status:

@@ -89,7 +89,8 @@ class Session:
         self._outbox = MemoryOutbox() if home is None else ProcessOutbox(home, self._say)
         self._tracking = MlflowTracking(self._problem, self._outbox, credentials)
         self._target = target or self._tracking
-        self._delivery = Delivery(self._outbox, self._target, self._refused)
+        together = self._tracking if target is None else None
+        self._delivery = Delivery(self._outbox, self._target, self._refused, together=together)
         # What others have left has a thread of its own: nobody here waits for their servers.
         self._estate = Estate(self._say)
         heir = MlflowTracking(self._problem, self._estate, credentials)

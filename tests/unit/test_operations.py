@@ -53,6 +53,16 @@ def test_batches_are_not_merged_over_another_operation():
     assert [numbers for numbers, _, _ in merged] == [[1], [2], [3, 4]]
 
 
+def test_batches_of_different_runs_stay_apart():
+    merged = coalesce(rows(batch(0, 1), batch(0, 2), batch(1, 1), end(1), batch(2, 1)))
+    assert [numbers for numbers, _, _ in merged] == [[1, 2], [3], [4], [5]]
+
+
+def test_of_several_runs_only_the_main_run_waits():
+    waiting = rows(batch(0, 1), batch(None, 1), FILE, batch(None, 2), batch(1, 1), end(1))
+    assert [row.number for row in ready(waiting)] == [1, 2, 5, 6]
+
+
 def test_no_point_is_lost():
     merged = coalesce(rows(*(batch(0, n) for n in range(100))))
     (numbers, operation, again) = merged[0]

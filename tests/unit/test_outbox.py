@@ -10,6 +10,7 @@ import pytest
 from trackmllib.operations import LogArtifact, LogBatch
 from trackmllib.outbox.home import Home
 from trackmllib.outbox.memory import MemoryOutbox
+from trackmllib.outbox.order import Order
 from trackmllib.outbox.process import ProcessOutbox
 from trackmllib.outbox.sqlite import SqliteOutbox
 
@@ -51,6 +52,47 @@ def test_all_that_is_ready_of_the_oldest_rows_run_is_read_at_once(outbox):
     assert take(10) == [0]
     assert take(10) == [1]
     assert [row.operation.file_name for row in outbox.peek(10)] == ["file"]
+
+
+def test_more_runs_of_the_same_search_are_read_one_after_the_other(outbox):
+    def batch(candidate, search_id="a"):
+        return LogBatch(search_id=search_id, candidate=candidate)
+
+    file = LogArtifact(search_id="a", file_name="file", text="")
+    outbox.put([batch(0), batch(1), batch(0, "b"), batch(0), batch(None), batch(2), file])
+    outbox.put([batch(1), batch(None)])
+
+    def read(runs):
+        found = outbox.peek(10, runs=runs)
+        return [(row.operation.search_id, row.operation.candidate) for row in found]
+
+    assert read(1) == [("a", 0)] * 2
+    assert read(2) == [("a", 0)] * 2 + [("a", 1)] * 2
+    # The main run up to its file, which waits for all that is older.
+    assert read(9) == [("a", 0)] * 2 + [("a", 1)] * 2 + [("a", None), ("a", 2)]
+    assert len(outbox.peek(3, runs=9)) == 3
+
+
+def test_what_a_new_run_is_told_lingers_and_the_run_does_not(outbox):
+    new = LogArtifact(search_id="a", candidate=0, file_name="new", text="")
+    outbox.put([new, LogBatch(search_id="a", candidate=0)])
+    (row,) = outbox.peek(10, linger=True)
+    assert row.operation == new
+    assert len(outbox.peek(10)) == 2
+    outbox.acknowledge([row.number])
+    assert outbox.peek(10, linger=True) == []
+    outbox.put([LogArtifact(search_id="a", candidate=0, file_name="end", text="")])
+    assert len(outbox.peek(10, linger=True)) == 2
+
+
+def test_where_many_runs_wait_batches_linger_longer():
+    order = Order()
+    for number in range(200):
+        order.add(number, ("a", number), batch=True)
+    began = time.monotonic()
+    dues = [min(due.values()) - began for due in order._due_of.values()]
+    assert dues[0] <= 1.0
+    assert 3.0 < dues[-1] <= 5.0
 
 
 def test_reading_changes_nothing(outbox):

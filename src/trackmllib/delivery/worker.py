@@ -6,13 +6,14 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import NamedTuple, Protocol
 
 from trackmllib.delivery.backoff import Backoff
 from trackmllib.errors import Busy, Unauthorized, Unavailable
-from trackmllib.operations import Operation, coalesce
+from trackmllib.operations import Operation, Sending, coalesce
 from trackmllib.outbox.base import Outbox
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ MOST_ROWS = 1000
 IDLE_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 0.1
 STOP_SECONDS = 1.0
+# While nobody waits for it, the thread waits so many times as long as it computes.
+RESTS = 2.0
 
 
 class Target(Protocol):
@@ -40,6 +43,22 @@ class Target(Protocol):
         ...
 
 
+class Together(Protocol):
+    """What carries out many operations of one search at once, where that is cheaper."""
+
+    def runs_at_once(self) -> int:
+        """Of how many runs; 1 where they go one by one."""
+        ...
+
+    def fit_together(self, operations: Sequence[Operation]) -> int:
+        """How many of the first ones go together."""
+        ...
+
+    def apply_together(self, operations: Sequence[Operation]) -> bool:
+        """Carry out all of these or none; whether it did. Raises nothing."""
+        ...
+
+
 class Delivery:
     """Takes operations out of an outbox and applies them to a target, for as long as it takes.
 
@@ -56,10 +75,12 @@ class Delivery:
         refused: Callable[[Operation, Exception], None],
         new_backoff: Callable[[], Backoff] = Backoff,
         leave_alone: Collection[str] = (),
+        together: Together | None = None,
     ) -> None:
         self._outbox = outbox
         self._target = target
         self._refused = refused
+        self._together = together
         self._new_backoff = new_backoff
         self._leave_alone = frozenset(leave_alone)
         self._stop = threading.Event()
@@ -67,6 +88,7 @@ class Delivery:
         self._thread: threading.Thread | None = None
         self._paused: dict[str, _Pause] = {}
         self._flushes = 0
+        self._hurried = threading.Event()
         self._thread_refused = False
 
     def trouble(self, search_id: str | None = None) -> Unavailable | None:
@@ -138,6 +160,7 @@ class Delivery:
     def stop(self) -> bool:
         """Ask the thread to end after the operation at hand; whether it has, within a second."""
         self._stop.set()
+        self._hurried.set()
         thread = self._thread
         if thread is not None:
             thread.join(STOP_SECONDS)
@@ -148,11 +171,14 @@ class Delivery:
         """Nothing lingers while somebody waits for it."""
         with self._lock:
             self._flushes += 1
+            self._hurried.set()
         try:
             yield
         finally:
             with self._lock:
                 self._flushes -= 1
+                if not self._flushes:
+                    self._hurried.clear()
 
     def _without_permission(self, search_id: str | None) -> list[str]:
         return [
@@ -169,7 +195,10 @@ class Delivery:
             try:
                 self._outbox.tidy()
                 if self._wait_for_rows():
-                    if not self._deliver():
+                    began = (time.monotonic(), time.thread_time())
+                    if self._deliver():
+                        self._rest(*began)
+                    else:
                         self._stop.wait(LOOK_AGAIN_SECONDS)
                     continue
             except Exception:
@@ -183,6 +212,15 @@ class Delivery:
                     self._thread = None
                     return
 
+    def _rest(self, began: float, computed: float) -> None:
+        """Leave Python to others for a while, if nobody waits for this thread: while it computes,
+        each thread of Spark's that wants to go on waits for it, up to 5 ms at a time.
+        """
+        computing = time.thread_time() - computed
+        waited = time.monotonic() - began - computing
+        if not self._flushes and RESTS * computing > waited:
+            self._hurried.wait(RESTS * computing - waited)
+
     def _wait_for_rows(self) -> bool:
         """As the outbox does it, in slices, so that ``stop`` need not wait for the end of it."""
         deadline = time.monotonic() + IDLE_SECONDS
@@ -192,12 +230,16 @@ class Delivery:
         return False
 
     def _deliver(self) -> bool:
-        """Send what is ready of one run; False if all that waits is paused, or lingers."""
+        """Send what is ready; False if all that waits is paused, or lingers."""
         now = time.monotonic()
         paused = {search_id for search_id, pause in self._pauses().items() if pause.until > now}
         skipped = self._leave_alone | paused
-        rows = self._outbox.peek(MOST_ROWS, without=skipped, linger=self._flushes == 0)
-        for numbers, operation, again in coalesce(rows):
+        runs = 1 if self._together is None else self._together.runs_at_once()
+        linger = self._flushes == 0
+        rows = self._outbox.peek(MOST_ROWS, without=skipped, linger=linger, runs=runs)
+        sendings = coalesce(rows)
+        together = self._deliver_together(sendings) if runs > 1 else 0
+        for numbers, operation, again in sendings[together:]:
             if self._stop.is_set():
                 break
             self._outbox.sending(numbers)
@@ -231,6 +273,21 @@ class Delivery:
             self._paused[search_id] = _Pause(time.monotonic() + delay, before.backoff, None)
             return False
         return True
+
+    def _deliver_together(self, sendings: list[Sending]) -> int:
+        """Send the first of these all at once, if they go together; how many they are."""
+        new = list(takewhile(lambda sending: not sending.again, sendings))
+        if self._together is None or not new:
+            return 0
+        new = new[: self._together.fit_together([sending.operation for sending in new])]
+        numbers = [number for sending in new for number in sending.numbers]
+        if len(new) < 2 or self._stop.is_set():
+            return 0
+        self._outbox.sending(numbers)
+        if not self._together.apply_together([sending.operation for sending in new]):
+            return 0
+        self._outbox.acknowledge(numbers)
+        return len(new)
 
     def _pause(self, search_id: str, error: Unavailable) -> None:
         before = self._paused.get(search_id)

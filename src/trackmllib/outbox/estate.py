@@ -44,10 +44,12 @@ class Estate(Outbox):
     def put(self, operations: Sequence[Operation], event: Event | None = None) -> None:
         raise TypeError("nothing is added to what was left behind, but by takeover.py")
 
-    def peek(self, limit: int, without: Container[str] = (), *, linger: bool = False) -> list[Row]:
+    def peek(
+        self, limit: int, without: Container[str] = (), *, linger: bool = False, runs: int = 1
+    ) -> list[Row]:
         for place, held in list(self._members.items()):
             try:
-                rows = held.outbox.peek(limit, without, linger=linger)
+                rows = held.outbox.peek(limit, without, linger=linger, runs=runs)
             except sqlite3.Error as error:
                 self._warn(
                     f"{held.outbox.path} cannot be read any more, and is left alone: {error}"

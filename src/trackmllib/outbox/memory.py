@@ -35,9 +35,11 @@ class MemoryOutbox(Outbox):
                 self._order.add(number, operation.run, batch=isinstance(operation, LogBatch))
             self.changed.notify_all()
 
-    def peek(self, limit: int, without: Container[str] = (), *, linger: bool = False) -> list[Row]:
+    def peek(
+        self, limit: int, without: Container[str] = (), *, linger: bool = False, runs: int = 1
+    ) -> list[Row]:
         with self.changed:
-            numbers = self._order.rows_to_read(limit, without, linger)
+            numbers = self._order.rows_to_read(limit, without, linger, runs)
             return list(ready(Row(n, self._rows[n], n in self._sent) for n in numbers))
 
     def sending(self, numbers: Iterable[int]) -> None:

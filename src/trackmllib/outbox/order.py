@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Container, Iterable
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice
 
-from trackmllib.outbox.base import LINGER_SECONDS
+from trackmllib.outbox.base import (
+    LINGER_SECONDS,
+    LINGER_SECONDS_A_RUN,
+    LONGEST_LINGER_SECONDS,
+)
 
 Run = tuple[str, int | None]
 
@@ -35,7 +40,10 @@ class Order:
 
     def add(self, number: int, run: Run, *, batch: bool, linger: bool = True) -> None:
         """A row that is put behind all others. A ``batch`` may linger."""
-        later = time.monotonic() + (LINGER_SECONDS if linger else 0.0)
+        later = time.monotonic()
+        if linger:
+            of_all = LINGER_SECONDS_A_RUN * len(self._due_of)
+            later += min(max(LINGER_SECONDS, of_all), LONGEST_LINGER_SECONDS)
         self._run_of[number] = run
         self._numbers_of.setdefault(run[0], {})[number] = None
         self._due_of.setdefault(run, {})[number] = later if batch else _AT_ONCE
@@ -58,9 +66,12 @@ class Order:
         for number in list(self._numbers_of.get(search_id, ())):
             self.remove(number)
 
-    def rows_to_read(self, limit: int, without: Container[str], linger: bool) -> Iterable[int]:
+    def rows_to_read(
+        self, limit: int, without: Container[str], linger: bool, runs: int = 1
+    ) -> Iterable[int]:
         """The rows of one run: that of the oldest row, or with ``linger`` of the first one that is
-        due. What must not overtake an older row, pulls that one's run before it.
+        due. What must not overtake an older row, pulls that one's run before it. Then those of the
+        next runs of the same search that are due, up to so many.
         """
         allowed = merge(
             *(n for search_id, n in self._numbers_of.items() if search_id not in without)
@@ -69,8 +80,8 @@ class Order:
         if oldest is None:
             return ()
         number, run = oldest, self._run_of[oldest]
+        now = time.monotonic() if linger else math.inf
         if linger:
-            now = time.monotonic()
             while self._due_of[run][number] > now:
                 following = next(allowed, None)
                 if following is None:
@@ -79,4 +90,24 @@ class Order:
             waits_for_all = run[1] is None and self._due_of[run][number] == _AT_ONCE
             if waits_for_all:
                 run = self._run_of[oldest]
-        return islice(tuple(self._due_of[run]), limit)
+        chosen = {run: None}
+        if runs > 1:
+            for number in self._numbers_of[run[0]]:
+                other = self._run_of[number]
+                if other not in chosen and self._due_of[other][number] <= now:
+                    chosen[other] = None
+                    if len(chosen) == runs:
+                        break
+        rows = chain.from_iterable(self._rows_of(run, now) for run in chosen)
+        return list(islice(rows, limit))
+
+    def _rows_of(self, run: Run, now: float) -> list[int]:
+        """What is read of a run that is read: all of it, or what is not to linger, and what is
+        before that, where all that lingers is young.
+        """
+        due_of = self._due_of[run]
+        numbers = list(due_of)
+        at_once = [place for place, due in enumerate(due_of.values()) if due == _AT_ONCE]
+        if not at_once or any(_AT_ONCE < due <= now for due in due_of.values()):
+            return numbers
+        return numbers[: at_once[-1] + 1]

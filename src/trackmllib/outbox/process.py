@@ -69,11 +69,13 @@ class ProcessOutbox(Outbox):
             except DISK_ERRORS as error:
                 logger.debug("Not released: %s", error)
 
-    def peek(self, limit: int, without: Container[str] = (), *, linger: bool = False) -> list[Row]:
+    def peek(
+        self, limit: int, without: Container[str] = (), *, linger: bool = False, runs: int = 1
+    ) -> list[Row]:
         rows: list[Row] = []
         if self._own is not None and self._readable:
             try:
-                rows = self._own.outbox.peek(limit, without, linger=linger)
+                rows = self._own.outbox.peek(limit, without, linger=linger, runs=runs)
             except sqlite3.Error as error:
                 # What is in it is salvaged by whoever takes it over.
                 self._readable = False
@@ -82,7 +84,7 @@ class ProcessOutbox(Outbox):
             return rows
         # What lies on disk of a search comes before what lies in memory; numbers below 0 are there.
         skipped = _Either(without, self._waits_on_disk)
-        found = self._memory.peek(limit, skipped, linger=linger)
+        found = self._memory.peek(limit, skipped, linger=linger, runs=runs)
         return [row._replace(number=-row.number) for row in found]
 
     def sending(self, numbers: Iterable[int]) -> None:

@@ -96,13 +96,16 @@ class SqliteOutbox(Outbox):
             self._last_put = time.monotonic()
             self.changed.notify_all()
 
-    def peek(self, limit: int, without: Container[str] = (), *, linger: bool = False) -> list[Row]:
+    def peek(
+        self, limit: int, without: Container[str] = (), *, linger: bool = False, runs: int = 1
+    ) -> list[Row]:
         with self.changed:
-            numbers = list(self._order.rows_to_read(limit, without, linger))
+            numbers = list(self._order.rows_to_read(limit, without, linger, runs))
             found = self._connection.execute(
                 f"SELECT number, body, sent FROM rows WHERE number IN ({_list(numbers)})"
-                " ORDER BY number"
             ).fetchall()
+        place = {number: place for place, number in enumerate(numbers)}
+        found.sort(key=lambda row: place[row[0]])
         rows = []
         for number, body, sent in found:
             try:
@@ -112,7 +115,7 @@ class SqliteOutbox(Outbox):
             else:
                 rows.append(Row(number, operation, bool(sent) or number in self._sent))
         if found and not rows:
-            return self.peek(limit, without, linger=linger)
+            return self.peek(limit, without, linger=linger, runs=runs)
         return list(ready(rows))
 
     def sending(self, numbers: Iterable[int]) -> None:

@@ -115,9 +115,7 @@ def _fill(result: SearchResult, data: Mapping[str, Any]) -> None:
             status=entry["status"],
             measured=entry["measured"],
         )
-    found = result.candidates.values()
-    result.cells_finished = sum(candidate.scored for candidate in found)
-    result.candidates_finished = sum(candidate.status == "FINISHED" for candidate in found)
+    result.count()
 
 
 def _cell(data: Mapping[str, Any]) -> Cell:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any
 
 from mlflow import MlflowClient
@@ -47,6 +49,11 @@ from trackmllib.tracking.known import (
 from trackmllib.tracking.main_run import FOLDER, MainRun
 from trackmllib.tracking.notes import NOTE, with_part
 from trackmllib.tracking.points import StandingPoints
+from trackmllib.tracking.together import OneTransaction, one_transaction
+
+logger = logging.getLogger(__name__)
+
+MOST_RUNS = 100
 
 
 class MlflowTracking:
@@ -68,6 +75,9 @@ class MlflowTracking:
         self._known: dict[str, Known] = {}
         self._points = StandingPoints()
         self._context_tags: dict[str, str] | None = None
+        self._transactions: dict[str, OneTransaction | None] = {}
+        # The client of the transaction that is open.
+        self._within: MlflowClient | None = None
         # Kept when the rest is forgotten: threads of a search that failed may run on for long.
         self._main_runs: dict[str, str] = {}
 
@@ -76,10 +86,7 @@ class MlflowTracking:
 
         Raises Unavailable or Refused, whatever MLflow raised.
         """
-        search_id = operation.search_id
-        if search_id not in self._known:
-            self._known[search_id] = Known(search_id, self._memory)
-        known = self._known[search_id]
+        known = self._known_of(operation.search_id)
         server = known.get(SERVER) or ""
         try:
             with tried_once():
@@ -88,10 +95,8 @@ class MlflowTracking:
                     self._open(operation, known, again)
                 elif known.get(ENDED) and not isinstance(operation, CloseSearch):
                     return
-                elif operation.candidate is None:
-                    self._apply_to_main(operation, self._main_run(known), again)
                 else:
-                    self._apply_to_child(operation, operation.candidate, known, again)
+                    self._apply_to_run(operation, known, again)
         except Exception as error:
             failure = translate(error, server)
             if isinstance(operation, (OpenMainRun, CreateChildRun)) and isinstance(
@@ -99,6 +104,42 @@ class MlflowTracking:
             ):
                 known.keep({refusal(operation.candidate): str(failure)})
             raise failure from error
+
+    def runs_at_once(self) -> int:
+        """Of how many runs operations can go together: where no store is a file, of one."""
+        return MOST_RUNS if any(map(self._transaction, list(self._known.values()))) else 1
+
+    def fit_together(self, operations: Sequence[Operation]) -> int:
+        """How many of the first ones ``apply_together`` takes: what asks the server nothing."""
+        known = self._known_of(operations[0].search_id)
+        if known.get(ENDED) or self._transaction(known) is None:
+            return 0
+        made = known.get(MADE)
+        return sum(
+            1
+            for _ in takewhile(
+                lambda o: o.search_id == known.search_id and _asks_nothing(o, made), operations
+            )
+        )
+
+    def apply_together(self, operations: Sequence[Operation]) -> bool:
+        """Carry out all of these, or none: whether it did. What is wrong, each of them says by
+        itself.
+        """
+        known = self._known_of(operations[0].search_id)
+        transaction = self._transaction(known)
+        if transaction is None:
+            return False
+        try:
+            with tried_once(), known.all_or_nothing(), transaction() as self._within:
+                for operation in operations:
+                    self._apply_to_run(operation, known, again=False)
+        except Exception as error:  # noqa: BLE001 - whatever it was, nothing was done
+            logger.debug("Not together: %s", error)
+            return False
+        finally:
+            self._within = None
+        return True
 
     def run_id(self, search_id: str, candidate: int | None) -> str | None:
         """The server's id of a run, None if it is not made yet; Refused if it could not be."""
@@ -177,13 +218,33 @@ class MlflowTracking:
             raise Refused("the run that it is nested under could not be made")
         return known.get(EXPERIMENT) or "", {MLFLOW_PARENT_RUN_ID: parent}
 
+    def _known_of(self, search_id: str) -> Known:
+        if search_id not in self._known:
+            self._known[search_id] = Known(search_id, self._memory)
+        return self._known[search_id]
+
+    def _transaction(self, known: Known) -> OneTransaction | None:
+        """What makes many calls one on the server of a search, where that is a file."""
+        uri = known.get(SERVER)
+        if uri is None:
+            return None
+        if uri not in self._transactions:
+            self._transactions[uri] = one_transaction(self._client(uri), uri)
+        return self._transactions[uri]
+
     def _main_run(self, known: Known) -> MainRun:
         search_id = known.search_id
         if not known.get(RUN):
             raise Refused(known.get(REFUSED) or "the main run was not opened")
         # Another client than the last time where the user has given other credentials meanwhile.
-        client = self._client(known.get(SERVER) or "")
+        client = self._within or self._client(known.get(SERVER) or "")
         return MainRun(client, known, self._points, lambda text: self._note(search_id, text))
+
+    def _apply_to_run(self, operation: Operation, known: Known, again: bool) -> None:
+        if operation.candidate is None:
+            self._apply_to_main(operation, self._main_run(known), again)
+        else:
+            self._apply_to_child(operation, operation.candidate, known, again)
 
     def _apply_to_main(self, operation: Operation, main: MainRun, again: bool) -> None:
         match operation:
@@ -286,6 +347,19 @@ class MlflowTracking:
         if whole not in self._clients:
             self._clients[whole] = calls.connect(whole)
         return self._clients[whole]
+
+
+def _asks_nothing(operation: Operation, made: str | None) -> bool:
+    """Whether an operation is carried out without a look at what the server has."""
+    match operation:
+        case CreateChildRun():
+            return True
+        case LogBatch():
+            # On a run of the user's, names may have to be settled first.
+            return operation.candidate is not None or bool(made)
+        case EndRun():
+            return operation.candidate is not None and not operation.if_running
+    return False
 
 
 def _without_secrets(artifact_uri: str) -> str:

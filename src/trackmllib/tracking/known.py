@@ -5,7 +5,8 @@ Kept in the outbox too, so that whoever takes a search over decides as was decid
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol
 
 
@@ -28,6 +29,7 @@ class Known:
         self.search_id = search_id
         self._memory = memory
         self._facts = memory.recall(search_id)
+        self._new: dict[str, str] | None = None
 
     def get(self, name: str) -> str | None:
         return self._facts.get(name)
@@ -36,9 +38,27 @@ class Known:
         """Add facts before anything is done that follows from them; ``on_disk`` for those that
         cannot be found out again after a crash of the machine.
         """
-        if facts:
+        if facts and self._new is None:
             self._memory.remember(self.search_id, facts, on_disk=on_disk)
-            self._facts.update(facts)
+        elif self._new is not None:
+            self._new.update(facts)
+        self._facts.update(facts)
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """New facts that are kept in here are kept at the end of it, unless that is an error."""
+        self._new = {}
+        try:
+            yield
+        except BaseException:
+            for name in self._new:
+                self._facts.pop(name, None)
+            raise
+        else:
+            if self._new:
+                self._memory.remember(self.search_id, self._new)
+        finally:
+            self._new = None
 
     def keep_again(self) -> bool:
         """Keep all of it once more, where it may have been dropped; whether there is a main run."""

@@ -1,0 +1,96 @@
+"""Many calls in one transaction, where the tracking store is a SQLite file in this process.
+
+MLflow's SQL store opens a session, and waits for the disk, several times in each call: that is most
+of what a call costs. On a copy of the store, whose sessions are one, the same calls of MLflow's run
+unmodified, and the disk is waited for once.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.tracking._tracking_service.client import TrackingServiceClient
+
+from trackmllib.guard import attempt
+
+
+class OneTransaction:
+    """A client whose calls stand all together, or not at all. For one thread at a time."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        store = copy.copy(client._tracking_client.store)
+        self._open = store.ManagedSessionMaker
+        takes_read_only = "read_only" in inspect.signature(self._open).parameters
+        self._arguments = {"read_only": False} if takes_read_only else {}
+        self._session: _Shared | None = None
+        store.ManagedSessionMaker = self._shared
+        self._client = copy.copy(client)
+        self._client._tracking_client = _Service.on(store, client._tracking_client)
+
+    @contextmanager
+    def __call__(self) -> Iterator[MlflowClient]:
+        """The client for the calls of one transaction, which is rolled back if one of them raises.
+
+        What it raises may be an error of a single call: that call, by itself, says what is wrong.
+        """
+        with self._open(**self._arguments) as session:
+            self._session = _Shared(session)
+            try:
+                yield self._client
+            finally:
+                self._session = None
+
+    @contextmanager
+    def _shared(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """What stands in the place of ``ManagedSessionMaker``."""
+        if self._session is None:
+            raise RuntimeError("the transaction is over")
+        yield self._session
+
+
+def one_transaction(client: MlflowClient, uri: str) -> OneTransaction | None:
+    """What makes many calls one; None where they are requests, or the store is not as it was."""
+    if not uri.startswith("sqlite"):
+        return None
+    return attempt(lambda: OneTransaction(client), None)
+
+
+class _Shared:
+    """The session of all calls, as one of them sees it: it cannot end it."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def commit(self) -> None:
+        self._session.flush()
+
+    def rollback(self) -> None:
+        """A call that goes on after it would go on without those before it."""
+        raise RuntimeError("a call of many was rolled back")
+
+    def close(self) -> None:
+        """It is closed by whoever opened it."""
+
+
+class _Service(TrackingServiceClient):  # type: ignore[misc]
+    """MLflow's client of one store, which is not looked up by its URI."""
+
+    _own: Any = None
+
+    @classmethod
+    def on(cls, store: Any, service: TrackingServiceClient) -> _Service:
+        made = cls.__new__(cls)
+        made.__dict__.update(vars(service), _own=store)
+        return made
+
+    @property
+    def store(self) -> Any:
+        return self._own

@@ -1,0 +1,178 @@
+"""On a SQLite file many operations are one transaction: all of them stand, or none."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import pytest
+from mlflow import MlflowClient
+
+from trackmllib.delivery import worker
+from trackmllib.delivery.worker import Delivery
+from trackmllib.errors import Refused
+from trackmllib.operations import (
+    CreateChildRun,
+    Destination,
+    EndRun,
+    LogArtifact,
+    LogBatch,
+    Metric,
+    OpenMainRun,
+)
+from trackmllib.outbox.memory import MemoryOutbox
+from trackmllib.tracking import together
+from trackmllib.tracking.apply import MlflowTracking
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory):
+    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+
+
+@pytest.fixture
+def scene(uri):
+    return Scene(uri)
+
+
+class Scene:
+    """A search whose main run is open."""
+
+    def __init__(self, uri):
+        self.client = MlflowClient(uri)
+        self.experiment_id = self.client.create_experiment(f"test-{time.monotonic_ns()}")
+        self.outbox = MemoryOutbox()
+        self.notes = []
+        self.tracking = MlflowTracking(lambda *note: self.notes.append(note), self.outbox)
+        self.tracking.apply(
+            OpenMainRun(
+                search_id="s",
+                destination=Destination(tracking_uri=uri, experiment_id=self.experiment_id),
+                name="search",
+                start_ms=1,
+            )
+        )
+
+    def children(self):
+        runs = self.client.search_runs([self.experiment_id], "tags.`trackmllib.candidate` LIKE '%'")
+        return {int(run.data.tags["trackmllib.candidate"]): run for run in runs}
+
+    def together(self, operations):
+        assert self.tracking.fit_together(operations) == len(operations)
+        return self.tracking.apply_together(operations)
+
+
+def child(candidate, param="1"):
+    who = {"search_id": "s", "candidate": candidate}
+    tags = (("trackmllib.search_id", "s"), ("trackmllib.candidate", str(candidate)))
+    points = tuple(Metric("m", float(fold), 10 + fold, fold) for fold in range(3))
+    return [
+        CreateChildRun(**who, name=f"x={candidate}", start_ms=1, tags=tags),
+        LogBatch(**who, params=(("x", param),), metrics=points),
+        EndRun(**who, status="FINISHED", end_ms=99),
+    ]
+
+
+def test_all_of_it_stands_as_if_it_had_come_one_by_one(scene):
+    assert scene.tracking.runs_at_once() > 1
+    assert scene.together([*child(0), *child(1)])
+    for operation in child(2):
+        scene.tracking.apply(operation)
+    one, two, three = (run for _, run in sorted(scene.children().items()))
+    for run in (one, two, three):
+        assert (run.info.status, run.info.end_time) == ("FINISHED", 99)
+        assert run.data.params == {"x": "1"}
+        points = scene.client.get_metric_history(run.info.run_id, "m")
+        assert [(m.step, m.value, m.timestamp) for m in points] == [
+            (fold, float(fold), 10 + fold) for fold in range(3)
+        ]
+    assert one.data.tags.keys() == three.data.tags.keys()
+    assert one.info.run_name == "x=0"
+    assert scene.outbox.recall("s")["child/1"] == two.info.run_id
+
+
+def test_where_one_is_refused_nothing_stands_and_nothing_is_known(scene, caplog):
+    known = scene.outbox.recall("s")
+    again = LogBatch(search_id="s", candidate=0, params=(("x", "another"),))
+    with caplog.at_level(logging.CRITICAL):
+        assert not scene.together([*child(1), *child(0), again])
+    assert scene.children() == {}
+    assert scene.outbox.recall("s") == known
+    assert scene.tracking.run_id("s", 0) is None
+    for operation in [*child(1), *child(0)]:
+        scene.tracking.apply(operation)
+    with pytest.raises(Refused, match="x not logged"):
+        scene.tracking.apply(again)
+    assert sorted(scene.children()) == [0, 1]
+
+
+def test_what_asks_the_server_something_goes_by_itself(scene):
+    file = LogArtifact(search_id="s", candidate=0, file_name="f", text="")
+    if_running = EndRun(search_id="s", candidate=0, status="KILLED", end_ms=1, if_running=True)
+    assert scene.tracking.fit_together([*child(0), file, *child(1)]) == 3
+    assert scene.tracking.fit_together([if_running]) == 0
+    assert scene.tracking.fit_together([LogBatch(search_id="s")]) == 1
+
+
+def test_others_use_the_store_meanwhile(scene):
+    transaction = together.one_transaction(scene.client, "sqlite:///x")
+    with transaction() as client:
+        made = client.create_run(scene.experiment_id)
+        # Not this transaction: what is not committed is not seen.
+        assert scene.client.search_runs([scene.experiment_id], max_results=2)[0] is not None
+        with pytest.raises(Exception, match="not found"):
+            scene.client.get_run(made.info.run_id)
+    assert scene.client.get_run(made.info.run_id).info.status == "RUNNING"
+
+
+def test_a_store_that_is_not_as_it_was_is_used_as_it_is(uri):
+    client = MlflowClient(uri)
+    assert together.one_transaction(client, "http://server") is None
+    assert together.one_transaction(object(), uri) is None
+
+
+def test_delivery_sends_what_fits_together_and_the_rest_one_by_one(scene):
+    refused = []
+    delivery = Delivery(
+        scene.outbox,
+        scene.tracking,
+        lambda operation, error: refused.append((operation.candidate, str(error))),
+        together=scene.tracking,
+    )
+    for candidate in range(10):
+        scene.outbox.put(child(candidate))
+    scene.outbox.put([LogBatch(search_id="s", candidate=4, params=(("x", "another"),))])
+    delivery.start()
+    assert delivery.flush(None, 30.0) == 0
+    delivery.stop()
+    assert {run.info.status for run in scene.children().values()} == {"FINISHED"}
+    assert len(scene.children()) == 10
+    assert [candidate for candidate, _ in refused] == [4]
+
+
+def test_the_thread_rests_unless_somebody_waits_for_it(monkeypatch):
+    monkeypatch.setattr(worker, "RESTS", 1000.0)
+    applied = []
+
+    class Busy:
+        def apply(self, operation, again=False):
+            until = time.thread_time() + 0.01
+            while time.thread_time() < until:
+                pass
+            applied.append(operation.file_name)
+
+    outbox = MemoryOutbox()
+    delivery = Delivery(outbox, Busy(), lambda *_: None)
+    for name in ("1", "2", "3"):
+        # Runs of their own: what waits for one run goes without a rest.
+        outbox.put([LogArtifact(search_id="s", candidate=int(name), file_name=name, text="")])
+    delivery.start()
+    deadline = time.monotonic() + 10
+    while not applied and time.monotonic() < deadline:
+        time.sleep(0.01)
+    threading.Event().wait(0.3)
+    assert applied == ["1"]
+    assert delivery.flush(None, 10.0) == 0
+    assert applied == ["1", "2", "3"]
+    delivery.stop()

@@ -57,8 +57,8 @@ class Limiter:
 
 class Seen(NamedTuple):
     """A request at the gateway: when it came and when it was answered, in seconds of the machine's
-    monotonic clock, and how many of them it was at the server; who sent it, what it was answered, and
-    what it asked for.
+    monotonic clock, and how many of them it was at the server; who sent it, what it was answered,
+    and what it asked for.
     """
 
     came: float

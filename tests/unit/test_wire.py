@@ -26,6 +26,7 @@ from trackmllib.events import (
     Place,
     SearchDescription,
     SearchStarted,
+    SharedStages,
     Value,
 )
 from trackmllib.operations import (
@@ -109,6 +110,7 @@ CANDIDATES = st.builds(
         )
     ),
 )
+SHARED = st.builds(SharedStages, stages=tuples(TEXTS), candidates=tuples(INTS))
 DESCRIPTIONS = st.builds(
     SearchDescription,
     tuner=COMPONENTS,
@@ -125,6 +127,7 @@ DESCRIPTIONS = st.builds(
     dataset=st.none() | st.builds(Dataset, digest=TEXTS, path=st.none() | TEXTS),
     page=st.none() | TEXTS,
     page_in_history=st.none() | TEXTS,
+    shared=tuples(SHARED),
 )
 FAILURES = st.builds(Failure, type=TEXTS, message=TEXTS, traceback=TEXTS, interrupted=st.booleans())
 PLACES = st.builds(
@@ -148,6 +151,8 @@ FIELDS = {
     "fold": st.integers(0, 100),
     "thread": st.integers(0, 100),
     "cost": COSTS,
+    "shared": SHARED,
+    "seconds": FLOATS,
     "score": FLOATS,
     "fit_seconds": FLOATS,
     "evaluate_seconds": FLOATS,
@@ -234,7 +239,7 @@ def bits(item):
 
 def test_every_class_has_a_test():
     assert set(OPERATIONS) == set(subclasses_in(operations, Operation))
-    assert len(EVENTS) == 11
+    assert len(EVENTS) == 12
 
 
 @MODERATE

@@ -23,8 +23,8 @@ def write(rows: Sequence[Row], seconds: float) -> None:
     """Put the rows in the place of those of the last time."""
     day = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     made = (
-        f"Measured on {day}, in {seconds / 60:.0f} minutes, on a machine with {machine()}; "
-        f"{versions()}.\n\n{text.table(rows)}\n"
+        f"Measured on {day}, in {seconds / 60:.0f} minutes.\n\n* Machine: {machine()}\n"
+        f"* Versions: {versions()}\n\n{text.table(rows)}\n"
         f"{text.missed(rows) and _missed(rows)}## What each row is\n\n{text.meanings(rows)}"
     )
     PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), made), encoding="utf-8")

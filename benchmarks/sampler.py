@@ -23,6 +23,9 @@ WAITING = {
     ("queue.py", "get"),
     ("stubs.py", "_fit"),
     ("pool.py", "worker"),
+    ("pool.py", "_handle_results"),
+    ("pool.py", "_handle_tasks"),
+    ("clientserver.py", "run"),
 }
 
 
@@ -70,7 +73,8 @@ class Sampler:
         frame: FrameType | None = top
         seen = set()
         while frame is not None:
-            seen.add((thread, _where(frame)))
+            if Path(frame.f_code.co_filename).name != "threading.py":
+                seen.add((thread, _where(frame)))
             frame = frame.f_back
         self._inside.update(seen)
 

@@ -19,15 +19,15 @@ WITH_BOTH = (
 )
 
 
-def _tuner(estimator: Any, grid: Any, parallelism: int, metric: str = "f1") -> Any:
+def _tuner(estimator: Any, grid: Any, parallelism: int, smoke: bool) -> Any:
     from pyspark.ml.evaluation import MulticlassClassificationEvaluator
     from pyspark.ml.tuning import CrossValidator
 
     return CrossValidator(
         estimator=estimator,
         estimatorParamMaps=grid.build(),
-        evaluator=MulticlassClassificationEvaluator(metricName=metric),
-        numFolds=3,
+        evaluator=MulticlassClassificationEvaluator(metricName="f1"),
+        numFolds=2 if smoke else 3,
         parallelism=parallelism,
         seed=1,
     )
@@ -47,8 +47,10 @@ def pca_tuner(smoke: bool = False) -> Any:
         PCA(k=20, inputCol="scaled", outputCol="parts"),
         tree,
     ]
-    grid = ParamGridBuilder().addGrid(tree.maxDepth, [3] if smoke else [3, 5, 7])
-    tuner = _tuner(Pipeline(stages=stages), grid.addGrid(tree.maxBins, [8, 16, 32]), 2)
+    grid = ParamGridBuilder().addGrid(tree.maxDepth, [3, 5] if smoke else [3, 5, 7])
+    tuner = _tuner(
+        Pipeline(stages=stages), grid.addGrid(tree.maxBins, [8] if smoke else [8, 16, 32]), 2, smoke
+    )
     return tuner.setEvaluator(MulticlassClassificationEvaluator(labelCol="index", metricName="f1"))
 
 
@@ -73,6 +75,7 @@ def text_tuner(smoke: bool = False) -> Any:
         Pipeline(stages=stages),
         grid.addGrid(regression.regParam, [0.01] if smoke else [0.001, 0.01, 0.1, 1.0]),
         2,
+        smoke,
     )
 
 
@@ -81,8 +84,8 @@ def tree_tuner(smoke: bool = False) -> Any:
     from pyspark.ml.tuning import ParamGridBuilder
 
     tree = DecisionTreeClassifier(seed=1)
-    grid = ParamGridBuilder().addGrid(tree.maxDepth, [2] if smoke else [2, 3, 4, 5, 6, 7, 8])
-    return _tuner(tree, grid.addGrid(tree.maxBins, [8, 16, 32]), 2)
+    grid = ParamGridBuilder().addGrid(tree.maxDepth, [2, 3] if smoke else [2, 3, 4, 5, 6, 7, 8])
+    return _tuner(tree, grid.addGrid(tree.maxBins, [8] if smoke else [8, 16, 32]), 2, smoke)
 
 
 def uneven_tuner(smoke: bool = False) -> Any:
@@ -91,7 +94,7 @@ def uneven_tuner(smoke: bool = False) -> Any:
 
     tree = DecisionTreeClassifier(seed=1)
     grid = ParamGridBuilder().addGrid(tree.maxDepth, [2, 5] if smoke else list(range(2, 13)))
-    return _tuner(tree, grid, 4)
+    return _tuner(tree, grid, 4, smoke)
 
 
 def on_pca(bench: Bench) -> Iterator[Row]:

@@ -38,6 +38,9 @@ def cells(row: Row, judged: bool = True) -> list[str]:
         spread(row.measured[variant], row.measured_unit) if variant in row.measured else ""
         for variant in (UNTRACKED, OURS)
     ]
+    for variant, found in row.measured.items():
+        if variant not in (UNTRACKED, OURS, PEER):
+            measured[0] += f", {variant} {spread(found, row.measured_unit)}"
     peer = "" if row.peer is None else spread(row.peer, "x")
     if PEER in row.measured:
         peer = spread(row.measured[PEER], row.measured_unit)

@@ -100,6 +100,11 @@ def test_the_table_says_bound_verdict_and_what_was_measured():
     )
 
 
+def test_what_else_was_measured_stands_beside_untracked():
+    about = {UNTRACKED: Spread(3.0, 3.0, 3.0), "server": Spread(4.0, 4.0, 4.0)}
+    assert "| 3.00 s, server 4.00 s |  |" in text.table([row(measured=about)])
+
+
 def test_a_single_value_has_no_spread():
     assert text.spread(Spread(5.0, 5.0, 5.0), "CPU s") == "5.00 CPU s"
     assert text.spread(Spread(5.0, 4.0, 6.0), "CPU s") == "5.00 CPU s (4.00 to 6.00)"

@@ -281,7 +281,7 @@ def main() -> int:
             says = "" if bound is None else f"  at most {bound.most:g}: {bound.what}"
             mark = "  MISSED" if figure in figures["missed"] else ""
             print(f"  {figure:21}{value:12.2f}{says}{mark}")
-        if figures["missed"] and figures["at_server"] > AT_ONCE / 2:
+        if figures["missed"] and figures["at_server"] > min(AT_ONCE, given["drivers"]) / 2:
             print("  The server was slower than the rate: this machine bears a lower --rate.")
     return 1 if any(figures["missed"] for figures in found.values()) else 0
 

@@ -168,13 +168,14 @@ class _Fleet:
         }
 
     def _compared(self, store_uri: str) -> dict[str, int]:
-        from fleet_record import differences
+        from fleet_record import differences, set_aside
 
         files = self._folder / "artifacts"
         lines = differences(store_uri, files, self._drivers, self._candidates)
-        for line in lines[:10]:
+        aside = [reason for home in self._folder.glob("driver-*/") for reason in set_aside(home)]
+        for line in [*lines[:10], *aside[:10]]:
             print(line, file=sys.stderr)
-        return {"lost": len(lines)}
+        return {"lost": len(lines), "set_aside": len(aside)}
 
 
 def figures_of(log: Sequence[Seen], rate: float, killed: float | None = None) -> dict[str, float]:

@@ -20,8 +20,8 @@ class Backoff:
     """Delays of one search, in seconds, at random, so that many drivers do not come all at once.
 
     * The server is away: anything up to a longest one, which grows by half with each try, from 0.5
-      to 30. All drivers lose a server at the same moment; they come back to it spread over about the
-      time for which it was away.
+      to 30. All drivers lose a server at the same moment; they come back to it spread over about
+      the time for which it was away.
     * It is busy: there is a pace, the time from one request to the next. Each refusal doubles it,
       and every three seconds halve it. Whoever sends most is refused most, so all that share the
       server come to one pace, and each of them is refused about once in three seconds. The delay is

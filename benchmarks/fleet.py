@@ -168,13 +168,14 @@ class _Fleet:
         }
 
     def _compared(self, store_uri: str) -> dict[str, int]:
-        from fleet_record import differences
+        from fleet_record import differences, set_aside
 
         files = self._folder / "artifacts"
         lines = differences(store_uri, files, self._drivers, self._candidates)
-        for line in lines[:10]:
+        aside = [reason for home in self._folder.glob("driver-*/") for reason in set_aside(home)]
+        for line in [*lines[:10], *aside[:10]]:
             print(line, file=sys.stderr)
-        return {"lost": len(lines)}
+        return {"lost": len(lines), "set_aside": len(aside)}
 
 
 def figures_of(log: Sequence[Seen], rate: float, killed: float | None = None) -> dict[str, float]:
@@ -281,7 +282,7 @@ def main() -> int:
             says = "" if bound is None else f"  at most {bound.most:g}: {bound.what}"
             mark = "  MISSED" if figure in figures["missed"] else ""
             print(f"  {figure:21}{value:12.2f}{says}{mark}")
-        if figures["missed"] and figures["at_server"] > AT_ONCE / 2:
+        if figures["missed"] and figures["at_server"] > min(AT_ONCE, given["drivers"]) / 2:
             print("  The server was slower than the rate: this machine bears a lower --rate.")
     return 1 if any(figures["missed"] for figures in found.values()) else 0
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,15 @@ def differences(store_uri: str, files: Path, drivers: int, candidates: int) -> l
         for driver in range(drivers)
         for line in _of_driver(client, files, driver, candidates)
     ]
+
+
+def set_aside(home: Path) -> Iterator[str]:
+    """What the server would not take of a driver, and why; it waits in its outbox for a sync."""
+    for file in home.glob("outbox/*.db"):
+        with closing(sqlite3.connect(file)) as connection:
+            found = connection.execute("SELECT body, reason FROM refused").fetchall()
+        for body, reason in found:
+            yield f"{home.name}: {reason} ({body[:100]})"
 
 
 def _of_driver(client: MlflowClient, files: Path, driver: int, candidates: int) -> Iterator[str]:

@@ -141,14 +141,26 @@ def test_the_thread_ends_when_nothing_comes_and_starts_again(monkeypatch):
     assert target.applied == ["0", "1", "2"]
 
 
-def test_delays_grow_by_half_up_to_thirty_seconds():
+def test_the_longest_delay_grows_by_half_up_to_thirty_seconds():
     backoff = Backoff()
     delays = [backoff.away() for _ in range(16)]
     for n, delay in enumerate(delays):
-        longest = min(30.0, 0.5 * 1.5**n)
-        assert longest / 2 <= delay <= longest
+        assert 0.0 <= delay <= min(30.0, 0.5 * 1.5**n)
     assert backoff.succeeded() == 0.0
     assert backoff.away() <= 0.5
+
+
+def test_drivers_that_lose_a_server_together_come_back_to_it_apart():
+    returned = []
+    for _ in range(200):
+        backoff, time = Backoff(), 0.0
+        while time < 20.0:
+            time += backoff.away()
+        returned.append(time)
+    returned.sort()
+    assert returned[-1] < 20.0 + 30.0
+    at_once = max(sum(time <= other < time + 0.1 for other in returned) for time in returned)
+    assert at_once < 200 / 10
 
 
 class Clock:

@@ -19,9 +19,9 @@ HALVES_IN_SECONDS = 3.0
 class Backoff:
     """Delays of one search, in seconds, at random, so that many drivers do not come all at once.
 
-    * The server is away: from 0.5 to 30, each half as long again as the one before and shortened by
-      up to half. So a search comes back not much later than the server, measured by how long that
-      was away.
+    * The server is away: anything up to a longest one, which grows by half with each try, from 0.5
+      to 30. All drivers lose a server at the same moment; they come back to it spread over about
+      the time for which it was away.
     * It is busy: there is a pace, the time from one request to the next. Each refusal doubles it,
       and every three seconds halve it. Whoever sends most is refused most, so all that share the
       server come to one pace, and each of them is refused about once in three seconds. The delay is
@@ -38,7 +38,7 @@ class Backoff:
         """The delay after a try that the server gave no answer to."""
         longest = min(LONGEST_SECONDS, FIRST_SECONDS * GROWTH ** min(self._tries, 16))
         self._tries += 1
-        return longest * random.uniform(0.5, 1.0)
+        return longest * random.random()
 
     def busy(self) -> float:
         """The delay after a try that was refused because there were too many."""

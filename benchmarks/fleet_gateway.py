@@ -56,15 +56,9 @@ class Limiter:
 
 
 class Seen(NamedTuple):
-<<<<<<< HEAD
-    """A request at the gateway: when it came and when it was answered, in seconds of the machine's
-    monotonic clock, and how many of them it was at the server; who sent it, what it was answered,
-    and what it asked for.
-=======
     """A request at the gateway: when it came and when it was answered, by the machine's monotonic
     clock, and the seconds that the server took for it; who sent it, the status, and what it asked
     for.
->>>>>>> 4df0a63db2abb3484ec61a97431c22c6d0042e45
     """
 
     came: float

@@ -176,3 +176,23 @@ def test_the_thread_rests_unless_somebody_waits_for_it(monkeypatch):
     assert delivery.flush(None, 10.0) == 0
     assert applied == ["1", "2", "3"]
     delivery.stop()
+
+
+def test_a_file_among_them_goes_by_itself_and_the_others_together(scene, monkeypatch):
+    together, singly = [], []
+    for name, seen in (("apply_together", together), ("apply", singly)):
+        original = getattr(MlflowTracking, name)
+
+        def noting(self, given, *rest, _original=original, _seen=seen):
+            _seen.append(given)
+            return _original(self, given, *rest)
+
+        monkeypatch.setattr(MlflowTracking, name, noting)
+    file = LogArtifact(search_id="s", file_name="f.txt", text="")
+    scene.outbox.put([file, *child(0), *child(1)])
+    delivery = Delivery(scene.outbox, scene.tracking, pytest.fail, together=scene.tracking)
+    delivery.start()
+    assert delivery.flush(None, 30.0) == 0
+    delivery.stop()
+    assert singly == [file]
+    assert together == [[*child(0), *child(1)]]

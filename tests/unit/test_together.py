@@ -24,6 +24,7 @@ from trackmllib.operations import (
 from trackmllib.outbox.memory import MemoryOutbox
 from trackmllib.tracking import together
 from trackmllib.tracking.apply import MlflowTracking
+from trackmllib.tracking.known import Known
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,27 @@ def test_where_one_is_refused_nothing_stands_and_nothing_is_known(scene, caplog)
     with pytest.raises(Refused, match="x not logged"):
         scene.tracking.apply(again)
     assert sorted(scene.children()) == [0, 1]
+
+
+def test_nobody_else_knows_of_a_run_before_it_stands(scene):
+    known = Known("s", scene.outbox)
+    with known.all_or_nothing():
+        known.keep({"child/7": "run"})
+        assert known.get("child/7") == "run"
+        assert known.stands("child/7") is None
+        assert known.runs().get(7) is None
+    assert known.stands("child/7") == "run"
+    assert scene.outbox.recall("s")["child/7"] == "run"
+
+    def fail():
+        with known.all_or_nothing():
+            known.keep({"child/8": "run"})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert known.get("child/8") is None
+    assert "child/8" not in scene.outbox.recall("s")
 
 
 def test_what_asks_the_server_something_goes_by_itself(scene):

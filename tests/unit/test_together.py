@@ -24,6 +24,7 @@ from trackmllib.operations import (
 from trackmllib.outbox.memory import MemoryOutbox
 from trackmllib.tracking import together
 from trackmllib.tracking.apply import MlflowTracking
+from trackmllib.tracking.known import Known
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,27 @@ def test_where_one_is_refused_nothing_stands_and_nothing_is_known(scene, caplog)
     assert sorted(scene.children()) == [0, 1]
 
 
+def test_nobody_else_knows_of_a_run_before_it_stands(scene):
+    known = Known("s", scene.outbox)
+    with known.all_or_nothing():
+        known.keep({"child/7": "run"})
+        assert known.get("child/7") == "run"
+        assert known.stands("child/7") is None
+        assert known.runs().get(7) is None
+    assert known.stands("child/7") == "run"
+    assert scene.outbox.recall("s")["child/7"] == "run"
+
+    def fail():
+        with known.all_or_nothing():
+            known.keep({"child/8": "run"})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert known.get("child/8") is None
+    assert "child/8" not in scene.outbox.recall("s")
+
+
 def test_what_asks_the_server_something_goes_by_itself(scene):
     file = LogArtifact(search_id="s", candidate=0, file_name="f", text="")
     if_running = EndRun(search_id="s", candidate=0, status="KILLED", end_ms=1, if_running=True)
@@ -176,3 +198,23 @@ def test_the_thread_rests_unless_somebody_waits_for_it(monkeypatch):
     assert delivery.flush(None, 10.0) == 0
     assert applied == ["1", "2", "3"]
     delivery.stop()
+
+
+def test_a_file_among_them_goes_by_itself_and_the_others_together(scene, monkeypatch):
+    together, singly = [], []
+    for name, seen in (("apply_together", together), ("apply", singly)):
+        original = getattr(MlflowTracking, name)
+
+        def noting(self, given, *rest, _original=original, _seen=seen):
+            _seen.append(given)
+            return _original(self, given, *rest)
+
+        monkeypatch.setattr(MlflowTracking, name, noting)
+    file = LogArtifact(search_id="s", file_name="f.txt", text="")
+    scene.outbox.put([file, *child(0), *child(1)])
+    delivery = Delivery(scene.outbox, scene.tracking, pytest.fail, together=scene.tracking)
+    delivery.start()
+    assert delivery.flush(None, 30.0) == 0
+    delivery.stop()
+    assert singly == [file]
+    assert together == [[*child(0), *child(1)]]

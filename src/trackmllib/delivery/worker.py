@@ -237,9 +237,7 @@ class Delivery:
         runs = 1 if self._together is None else self._together.runs_at_once()
         linger = self._flushes == 0
         rows = self._outbox.peek(MOST_ROWS, without=skipped, linger=linger, runs=runs)
-        sendings = coalesce(rows)
-        together = self._deliver_together(sendings) if runs > 1 else 0
-        for numbers, operation, again in sendings[together:]:
+        for numbers, operation, again in self._one_by_one(coalesce(rows)):
             if self._stop.is_set():
                 break
             self._outbox.sending(numbers)
@@ -274,20 +272,32 @@ class Delivery:
             return False
         return True
 
-    def _deliver_together(self, sendings: list[Sending]) -> int:
-        """Send the first of these all at once, if they go together; how many they are."""
-        new = list(takewhile(lambda sending: not sending.again, sendings))
-        if self._together is None or not new:
+    def _one_by_one(self, sendings: list[Sending]) -> Iterator[Sending]:
+        """Those that are to be sent one by one; what goes together is sent on the way."""
+        while sendings and not self._stop.is_set():
+            fit = self._fit_together(sendings)
+            if fit < 2 or not self._send_together(sendings[:fit]):
+                fit = max(fit, 1)
+                yield from sendings[:fit]
+            sendings = sendings[fit:]
+
+    def _fit_together(self, sendings: list[Sending]) -> int:
+        """How many of the first ones go together. What was sent before is looked up singly."""
+        new = takewhile(lambda sending: not sending.again, sendings)
+        operations = [sending.operation for sending in new]
+        if self._together is None or len(operations) < 2:
             return 0
-        new = new[: self._together.fit_together([sending.operation for sending in new])]
-        numbers = [number for sending in new for number in sending.numbers]
-        if len(new) < 2 or self._stop.is_set():
-            return 0
+        return self._together.fit_together(operations)
+
+    def _send_together(self, sendings: list[Sending]) -> bool:
+        assert self._together is not None
+        numbers = [number for sending in sendings for number in sending.numbers]
         self._outbox.sending(numbers)
-        if not self._together.apply_together([sending.operation for sending in new]):
-            return 0
-        self._outbox.acknowledge(numbers)
-        return len(new)
+        done = self._together.apply_together([sending.operation for sending in sendings])
+        if done:
+            self._outbox.acknowledge(numbers)
+            self._go_on(sendings[0].operation.search_id)
+        return done
 
     def _pause(self, search_id: str, error: Unavailable) -> None:
         before = self._paused.get(search_id)

@@ -9,7 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from trackmllib.events import Event, SearchFailed, SearchFinished
 from trackmllib.operations import LogBatch, OpenMainRun, Operation, Row, ready
@@ -25,6 +27,8 @@ BUSY_SECONDS = 5.0
 CHECKPOINT_SECONDS = 5.0
 MOST_CHANGES = 5_000
 QUIET_SECONDS = 0.5
+# Older SQLite takes 999 values at a time.
+ROWS_A_STATEMENT = 100
 # The mode of a file whose marks of what was sent cannot be trusted. Takes no room on a full disk.
 DOUBTFUL_MODE = 0o700
 
@@ -71,21 +75,19 @@ class SqliteOutbox(Outbox):
             numbers = range(self._next, self._next + len(operations))
             self._next = numbers.stop
             with self._transaction() as connection:
+                rows: list[tuple[Any, ...]] = []
                 for number, operation, text in zip(numbers, operations, texts, strict=True):
                     if isinstance(operation, OpenMainRun):
                         self._open(operation)
-                    search_id, candidate = operation.run
+                    is_batch = isinstance(operation, LogBatch)
+                    rows.append((number, *operation.run, now_ms, is_batch, text))
+                # Each statement gives Python's lock away, and may wait 5 ms to have it again.
+                for place in range(0, len(rows), ROWS_A_STATEMENT):
+                    some = rows[place : place + ROWS_A_STATEMENT]
                     connection.execute(
                         "INSERT INTO rows (number, search_id, candidate, put_ms, batch, body)"
-                        " VALUES (?, ?, ?, ?, ?, ?)",
-                        (
-                            number,
-                            search_id,
-                            candidate,
-                            now_ms,
-                            isinstance(operation, LogBatch),
-                            text,
-                        ),
+                        f" VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * len(some))}",
+                        list(chain.from_iterable(some)),
                     )
                 if isinstance(event, (SearchFinished, SearchFailed)):
                     self._close_search(event.search_id)

@@ -146,10 +146,10 @@ class MlflowTracking:
         known = self._known.get(search_id)
         if known is None:
             return None
-        refused = known.get(refusal(candidate)) or known.get(REFUSED)
+        refused = known.stands(refusal(candidate)) or known.stands(REFUSED)
         if refused:
             raise Refused(refused)
-        return known.get(run(candidate))
+        return known.stands(run(candidate))
 
     def run_ids(self, search_id: str) -> tuple[str | None, dict[int | None, str]]:
         """The experiment of a search, and the ids of its runs by candidate (None: the main run), as

@@ -32,33 +32,33 @@ class Known:
         self._new: dict[str, str] | None = None
 
     def get(self, name: str) -> str | None:
+        """For the thread that applies operations."""
+        return (self._new or {}).get(name) or self._facts.get(name)
+
+    def stands(self, name: str) -> str | None:
+        """For all others: not what may still be undone."""
         return self._facts.get(name)
 
     def keep(self, facts: Mapping[str, str], *, on_disk: bool = False) -> None:
         """Add facts before anything is done that follows from them; ``on_disk`` for those that
         cannot be found out again after a crash of the machine.
         """
-        if facts and self._new is None:
-            self._memory.remember(self.search_id, facts, on_disk=on_disk)
-        elif self._new is not None:
+        if self._new is not None:
             self._new.update(facts)
-        self._facts.update(facts)
+        elif facts:
+            self._memory.remember(self.search_id, facts, on_disk=on_disk)
+            self._facts.update(facts)
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
-        """New facts that are kept in here are kept at the end of it, unless that is an error."""
-        self._new = {}
+        """Facts that are kept in here are kept at the end of it, unless that is an error."""
+        new: dict[str, str] = {}
+        self._new = new
         try:
             yield
-        except BaseException:
-            for name in self._new:
-                self._facts.pop(name, None)
-            raise
-        else:
-            if self._new:
-                self._memory.remember(self.search_id, self._new)
         finally:
             self._new = None
+        self.keep(new)
 
     def keep_again(self) -> bool:
         """Keep all of it once more, where it may have been dropped; whether there is a main run."""

@@ -29,6 +29,9 @@ class OneTransaction:
         self._arguments = {"read_only": False} if takes_read_only else {}
         self._session: _Shared | None = None
         store.ManagedSessionMaker = self._shared
+        self._get_experiment = store.get_experiment
+        self._experiments: dict[str, Any] = {}
+        store.get_experiment = self._experiment
         self._client = copy.copy(client)
         self._client._tracking_client = _Service.on(store, client._tracking_client)
 
@@ -40,6 +43,7 @@ class OneTransaction:
         """
         with self._open(**self._arguments) as session:
             self._session = _Shared(session)
+            self._experiments.clear()
             try:
                 yield self._client
             finally:
@@ -51,6 +55,12 @@ class OneTransaction:
         if self._session is None:
             raise RuntimeError("the transaction is over")
         yield self._session
+
+    def _experiment(self, experiment_id: str) -> Any:
+        """MLflow asks for it, with its tags, each time that it makes a run."""
+        if experiment_id not in self._experiments:
+            self._experiments[experiment_id] = self._get_experiment(experiment_id)
+        return self._experiments[experiment_id]
 
 
 def one_transaction(client: MlflowClient, uri: str) -> OneTransaction | None:

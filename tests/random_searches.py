@@ -46,7 +46,7 @@ def rows(spark: Any) -> Any:
 
 
 def random_search(seed: int) -> Any:
-    """A tuner of a Pipeline with a grid of two to five candidates."""
+    """A tuner of a Pipeline with a grid of two to seven candidates."""
     pick = random.Random(seed)
     stages, choices = (_of_text if pick.random() < 0.4 else _of_numbers)(pick)
     last, its_choices = _last(pick)
@@ -58,6 +58,8 @@ def random_search(seed: int) -> Any:
     for param, values in pick.sample(choices, min(len(choices), pick.randrange(3))) + its_choices:
         maps = [{**extra, param: value} for extra in maps for value in values]
     maps = pick.sample(maps, min(len(maps), 3))
+    if pick.random() < 0.3:
+        maps += [{}, {}]
     if pick.random() < 0.15:
         # Stages as a param: two of the candidates have another last stage.
         other, _ = _last(pick)
@@ -69,7 +71,9 @@ def random_search(seed: int) -> Any:
     if pick.random() < 0.4:
         tuner = TrainValidationSplit(trainRatio=0.6)
     else:
-        tuner = CrossValidator(numFolds=2, foldCol=pick.choice(["", "", "fold"]))
+        tuner = CrossValidator(numFolds=pick.choice([2, 2, 3]), foldCol="")
+        if pick.random() < 0.3:
+            tuner.setNumFolds(2).setFoldCol("fold")
     return tuner._set(
         estimator=pipeline,
         estimatorParamMaps=maps,

@@ -65,6 +65,7 @@ def explain(tuner: Any) -> Explanation:
     :returns: ``stages`` with an entry for each stage of the pipeline, or a ``reason`` why nothing
         can be shared.
     :raises TypeError: It is no tuner of ``pyspark.ml.tuning``.
+    :raises ValueError: It has no estimator or no grid yet.
     """
     from trackmllib.spark.sharing.explain import explain
 

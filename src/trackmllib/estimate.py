@@ -13,8 +13,8 @@ def seconds_left(result: SearchResult, now_ms: int) -> float | None:
     """Seconds until a running search ends; None as long as nothing is measured, and after its end.
 
     A cell takes what its candidate took on earlier folds, or else the mean of all. Folds follow
-    each other, and ``parallelism`` cells of a fold run at a time, as Spark does it. Then comes the
-    refit.
+    each other, and ``parallelism`` cells of a fold run at a time, as Spark does it; or cells of all
+    folds do. Then comes the refit.
     """
     if result.end_ms is not None:
         return None
@@ -25,7 +25,10 @@ def seconds_left(result: SearchResult, now_ms: int) -> float | None:
         begun_ms = max((found.end_ms or 0 for found in result.candidates.values()), default=now_ms)
         return max(0.0, _refit_seconds(result) - max(0.0, (now_ms - begun_ms) / 1000.0))
     mean = math.fsum(taken.values()) / len(taken)
-    left = sum(_fold_seconds(result, fold, taken, mean, now_ms) for fold in range(result.folds))
+    folds = [[fold] for fold in range(result.folds)]
+    if result.description.parallel_folds:
+        folds = [list(range(result.folds))]
+    left = sum(_seconds_of(result, some, taken, mean, now_ms) for some in folds)
     return left + _refit_seconds(result)
 
 
@@ -59,20 +62,24 @@ def _seconds_by_candidate(result: SearchResult) -> dict[int, float]:
     return found
 
 
-def _fold_seconds(
-    result: SearchResult, fold: int, taken: dict[int, float], mean: float, now_ms: int
+def _seconds_of(
+    result: SearchResult, folds: list[int], taken: dict[int, float], mean: float, now_ms: int
 ) -> float:
-    """When the last cell of a fold ends, with each cell given to the first thread that is free."""
+    """When the last cell of these folds ends, with each cell given to the first thread that is
+    free.
+    """
     running, waiting = [], []
-    for candidate in result.description.candidates:
-        expected = taken.get(candidate.index, mean)
-        begun = result.candidates.get(candidate.index)
-        cell = None if begun is None else begun.cells.get(fold)
-        if cell is None:
-            waiting.append(expected)
-        elif cell.end_ms is None:
-            running.append(max(0.0, expected - (now_ms - cell.start_ms) / 1000.0))
-    threads = running + [0.0] * (_parallelism(result) - len(running))
+    for fold in folds:
+        for candidate in result.description.candidates:
+            expected = taken.get(candidate.index, mean)
+            begun = result.candidates.get(candidate.index)
+            cell = None if begun is None else begun.cells.get(fold)
+            if cell is None:
+                waiting.append(expected)
+            elif cell.end_ms is None:
+                running.append(max(0.0, expected - (now_ms - cell.start_ms) / 1000.0))
+    cells = len(folds) * len(result.description.candidates)
+    threads = running + [0.0] * (min(_parallelism(result), cells) - len(running))
     heapq.heapify(threads)
     for expected in waiting:
         heapq.heapreplace(threads, threads[0] + expected)
@@ -80,10 +87,10 @@ def _fold_seconds(
 
 
 def _parallelism(result: SearchResult) -> int:
-    """How many cells run at a time: the tuner's param, and no more than there are candidates."""
+    """How many cells run at a time: the tuner's param."""
     for param in result.description.tuner.params:
         if param.name == "parallelism" and isinstance(param.value.data, int):
-            return max(1, min(param.value.data, len(result.description.candidates)))
+            return max(1, param.value.data)
     return 1
 
 

@@ -122,8 +122,9 @@ class SearchDescription:
     of folds that Spark's own loop makes, ``averaged`` whether scores are averaged over folds (a
     CrossValidator) or stand as they are (a TrainValidationSplit), ``schema`` the names and types of
     the data's columns, ``dataset`` more about the data where that was asked for. ``page`` and
-    ``page_in_history`` are the addresses at which Spark shows the application. ``shared`` are the
-    stages that are computed once for several candidates, where that was asked for.
+    ``page_in_history`` are the addresses at which Spark shows the application. ``parallel_folds``:
+    the cells of all folds are computed in one pool, instead of one fold after another. ``shared``
+    are the stages that are computed once for several candidates, where that was asked for.
     """
 
     tuner: Component
@@ -140,6 +141,7 @@ class SearchDescription:
     dataset: Dataset | None = None
     page: str | None = None
     page_in_history: str | None = None
+    parallel_folds: bool = False
     shared: tuple[SharedStages, ...] = ()
 
 

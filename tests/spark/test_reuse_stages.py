@@ -140,6 +140,7 @@ def test_what_is_shared_is_on_the_record(data, recorded, session):
         (fold, stages) for fold in (0, 1) for stages in (("StandardScaler",), ("PCA",), ("PCA",))
     ]
     seconds = [event.seconds for event in computed]
+    assert all(second > 0.0 for second in seconds)
     assert main.data.metrics["shared_seconds"] == pytest.approx(sum(seconds))
     # In one thread no two of these are at the same time: together they are no more than the clock.
     cells = [event for event in heard if type(event).__name__ == "CellScored"]
@@ -234,11 +235,27 @@ def test_a_search_without_a_pipeline_goes_sparks_way_and_is_told_so_once(points,
     assert said.startswith("reuse_stages has no effect on a search of pyspark.ml.classification.")
 
 
-class OwnLoop(CrossValidator):
+class Repeated(CrossValidator):
+    """Runs Spark's loop twice, the second time on another grid."""
+
     def _fit(self, dataset):
-        self.getEstimator().fit(dataset)
-        self.getEstimator().fit(dataset)
-        return CrossValidator._fit(self, dataset)
+        first = super()._fit(dataset)
+        grid = self.getEstimatorParamMaps()
+        second = self.copy().setEstimatorParamMaps(grid[::-1]).setNumFolds(3)
+        self.seen = (first.avgMetrics, CrossValidator._fit(second, dataset).avgMetrics)
+        return first
+
+
+@pytest.mark.parametrize("parallelism", [1, 3])
+def test_a_loop_that_runs_twice_has_the_scores_of_each(data, lenient, parallelism):
+    search = scaled_search(kind=Repeated, parallelism=parallelism)
+    trackmllib.autolog(disable=True)
+    search._set(numFolds=2).fit(data)
+    expected = search.seen
+    trackmllib.autolog(record=False, **BOTH)
+    search.fit(data)
+    assert search.seen == expected
+    assert expected[0] != expected[1]
 
 
 class NoLoop(CrossValidator):
@@ -251,7 +268,7 @@ def test_a_subclass_with_its_own_loop_is_told_so_once(points, lenient, caplog):
     search = tree_search(kind=NoLoop)
     search.fit(points)
     (said,) = [r.getMessage() for r in caplog.records if r.name == "trackmllib"]
-    assert said.startswith("reuse_stages and parallel_folds have no effect on a NoLoop")
+    assert said.startswith("parallel_folds and reuse_stages has no effect on a NoLoop")
     assert "in a way of its own" in str(trackmllib.explain(search))
 
 
@@ -275,6 +292,80 @@ def test_a_tuner_inside_of_a_pipeline_and_of_a_tuner(data, recorded):
     assert {run.info.status for run in runs} == {"FINISHED"}
     shared = [run for run in runs if "shared_seconds" in run.data.metrics]
     assert len(shared) == 1 + 2 + 1  # the outer one, two inside of its cells, and one in the refit
+
+
+@pytest.mark.parametrize("name", ["persist", "unpersist", "count"])
+def test_what_spark_raises_over_data_that_is_kept_is_no_end_of_the_search(
+    data, lenient, monkeypatch, name
+):
+    """Where data cannot be kept, candidates go Spark's way; where it cannot be let go, they are
+    done.
+    """
+    trackmllib.autolog(disable=True)
+    expected = scaled_search(parallelism=2).fit(data).avgMetrics
+    call = getattr(type(data), name)
+    raised = []
+
+    def full(self, *args, **kwargs):
+        if "scaled" in self.columns:
+            call(self) if name == "unpersist" else None
+            raised.append(name)
+            raise OSError("No space left on device")
+        return call(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(data), name, full)
+    trackmllib.autolog(record=False, **BOTH)
+    assert scaled_search(parallelism=2).fit(data).avgMetrics == expected
+    assert raised
+
+
+def test_spark_says_itself_what_is_wrong_with_a_grid(data, lenient, caplog):
+    search = scaled_search()
+    trackmllib.autolog(disable=True)
+    for maps in ([{"k": 2}, {"k": 3}], [3, 4]):
+        search.setEstimatorParamMaps(maps)
+        trackmllib.autolog(disable=True)
+        with pytest.raises((AttributeError, TypeError)) as expected:
+            search.fit(data)
+        trackmllib.autolog(record=False, **BOTH)
+        with pytest.raises(type(expected.value)) as found:
+            search.fit(data)
+        assert str(found.value) == str(expected.value)
+
+
+def test_no_stages_are_stages_too(data):
+    search = scaled_search(ks=(2,))
+    pipeline = search.getEstimator()
+    scaled = feature.StandardScaler(inputCol="raw", outputCol="features")
+    stages = [scaled, DecisionTreeClassifier(maxDepth=1)]
+    search.setEstimatorParamMaps([{pipeline.stages: stages}] * 2 + [{}, {}])
+    trackmllib.autolog(disable=True)
+    expected = search.fit(data).avgMetrics
+    trackmllib.autolog(record=False, **BOTH)
+    assert search.fit(data).avgMetrics == expected
+    found = trackmllib.explain(search.setEstimatorParamMaps([{pipeline.stages: []}] * 2))
+    assert found.stages == ()
+
+
+def test_the_users_own_stages_are_not_written_on(data):
+    """A candidate without params of its own is fitted on copies, as Spark fits it."""
+    fitted = []
+
+    class Writing(DecisionTreeClassifier):
+        def _fit(self, dataset):
+            fitted.append(self)
+            return super()._fit(dataset)
+
+    search = scaled_search()
+    scaler, pca, _ = search.getEstimator().getStages()
+    tree = Writing(maxDepth=1)
+    search.getEstimator().setStages([scaler, pca, tree])
+    search.setEstimatorParamMaps([{}, {}, {pca.k: 3}])
+    trackmllib.autolog(record=False, reuse_stages=True)
+    search.fit(data)
+    # The refit of a winner without params is Spark's own, on the stages themselves.
+    assert tree not in fitted[:-1]
+    assert len(fitted) == 2 * 3 + 1
 
 
 def test_sub_models_do_not_share_models(data):
@@ -332,6 +423,8 @@ def test_explain_runs_nothing_and_says_why(data, jobs_run):
         ),
     ]
     assert "no Pipeline" in str(trackmllib.explain(regression_search()))
+    with pytest.raises(ValueError, match="no estimator or no estimatorParamMaps"):
+        trackmllib.explain(CrossValidator())
     with pytest.raises(TypeError, match="explain\\(\\) takes a CrossValidator"):
         trackmllib.explain(Estimator)
     assert jobs_run() == 0

@@ -11,6 +11,7 @@ from typing import Any
 from trackmllib.spark.cell import CellWatch
 from trackmllib.spark.here import Here, State
 from trackmllib.spark.interventions import FoldCall, Task
+from trackmllib.spark.parallel_folds import of_frames
 from trackmllib.spark.standins import ConnectStandIn, EstimatorStandIn, EvaluatorStandIn
 from trackmllib.spark.watch import SearchWatch
 
@@ -56,7 +57,7 @@ class Folds:
             collects_models=bool(rest[0] if rest else named.get("collectSubModel", False)),
         )
         if state.interventions is None or not spark_loops:
-            return lay_out(call)
+            return lay_out(of_frames(call))
         return state.interventions.lay_out(call, lay_out)
 
     def around_folds(self, original: Any, tuner: Any, *args: Any, **kwargs: Any) -> Any:

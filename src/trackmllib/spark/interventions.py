@@ -7,6 +7,7 @@ With none asked for, Spark's own code runs untouched.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -23,7 +24,8 @@ class FoldCall:
     """One call of Spark's ``_parallelFitTasks``: a fold, whose cells are to be laid out.
 
     ``order`` says in which order the candidates are taken, when the first one is; None leaves it
-    to Spark.
+    to Spark. Where the ``fitSingleModel`` of what the estimator's ``fitMultiple`` returns has a
+    ``prepare``, that is called with the candidate before its cell begins: it is no part of that.
     """
 
     estimator: Any
@@ -35,12 +37,23 @@ class FoldCall:
     order: Callable[[], Sequence[int]] | None = None
 
 
+def let_go(*frames: Any) -> None:
+    """Keep these no longer. What Spark raises then is no matter of the user's: it has been stopped,
+    or its server is gone.
+    """
+    for frame in frames:
+        with suppress(Exception):
+            frame.unpersist()
+
+
 class SearchIsOver(Exception):
     """Ends a cell of a search that is over; nobody sees it."""
 
 
 class Intervention(Protocol):
-    """One of them, for one search."""
+    """One of them, for one search; ``name`` is the option that asks for it."""
+
+    name: str
 
     def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         """The pairs of training and validation data that Spark has made, or what stands for them.
@@ -62,6 +75,9 @@ class Intervention(Protocol):
 class SearchAt(Protocol):
     """What an intervention needs of the search that it is for."""
 
+    # What the last cell of each candidate has taken, in seconds.
+    seconds: dict[int, float]
+
     def shared(self, fold: int, shared: SharedStages, seconds: float) -> None:
         """Stages were computed for several candidates at once."""
         ...
@@ -76,6 +92,7 @@ class Interventions:
 
     def __init__(self, interventions: Sequence[Intervention]) -> None:
         self._interventions = tuple(interventions)
+        self.names = " and ".join(one.name for one in interventions)
         # Whether Spark's own loop has come by.
         self.used = False
 
@@ -91,8 +108,9 @@ class Interventions:
         return lay_out(call)
 
     def close(self) -> None:
-        for intervention in self._interventions:
-            intervention.close()
+        with ExitStack() as stack:
+            for intervention in self._interventions:
+                stack.callback(intervention.close)
 
 
 Make = Callable[[Settings, SearchAt], Intervention | None]

@@ -8,7 +8,6 @@ begins, and no longer than to its last.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -17,6 +16,7 @@ from typing import Any
 
 import pyspark
 from pyspark import inheritable_thread_target
+from pyspark.ml import Estimator
 
 from trackmllib.settings import Settings
 from trackmllib.spark.interventions import (
@@ -26,6 +26,7 @@ from trackmllib.spark.interventions import (
     SearchAt,
     SearchIsOver,
     Task,
+    let_go,
 )
 
 
@@ -37,51 +38,63 @@ def parallel_folds(settings: Settings, search: SearchAt) -> Intervention | None:
 class ParallelFolds:
     """The folds of one search, computed in one pool."""
 
+    name = "parallel_folds"
+
     def __init__(self, most_cached: int, search: SearchAt) -> None:
         self._most_cached = most_cached
         self._search = search
-        self._seen = False
-        self._laid_out = 0
         self._threads = 0
+        self._laid_out = 0
+        self._seen = False
         self._data: list[tuple[FoldData, FoldData]] = []
         self._folds: list[_Fold] = []
         self._pool: _Pool | None = None
 
     def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+        # A subclass may run Spark's loop again, each time with data of its own.
+        self.close()
         self._seen = True
-        parallelism = tuner.getParallelism()
-        if parallelism < 2 or len(folds) < 2:
-            return folds
-        self._threads = parallelism
-        self._data = [(FoldData(train), FoldData(validation)) for train, validation in folds]
-        return list(self._data)
+        self._data, self._folds, self._pool = [], [], None
+        self._threads = tuner.getParallelism()
+        estimator = tuner.getEstimator()
+        if type(estimator).fitMultiple is not Estimator.fitMultiple:
+            name = type(estimator).__name__
+            self._say(f"{name} has a fitMultiple of its own, which wants one fold after another")
+        elif self._threads > 1 and len(folds) > 1:
+            self._data = [(FoldData(train), FoldData(validation)) for train, validation in folds]
+            return list(self._data)
+        return folds
 
     def lay_out(self, call: FoldCall, lay_out: LayOut) -> list[Task]:
+        self._laid_out += 1
         at = next((at for at, (train, _) in enumerate(self._data) if train is call.train), None)
         if at is None:
-            self._laid_out += 1
-            if self._laid_out == 2 and not self._seen:
-                self._search.say(
-                    "parallel_folds has no effect on a tuner whose _kFold is not Spark's own: its "
-                    "folds are computed one after another."
-                )
-            return lay_out(call)
+            if self._data:
+                self._say("Spark keeps the data of folds somewhere else than in its cache")
+            elif self._laid_out == 2 and not self._seen:
+                self._say("the folds of this tuner are not those that pyspark.ml.tuning makes")
+            return lay_out(of_frames(call))
         if self._pool is None:
             self._begin(call, lay_out)
         return self._folds[at].waiting()
 
+    def _say(self, reason: str) -> None:
+        self._search.say(f"parallel_folds has no effect: {reason}.")
+
     def close(self) -> None:
         if self._pool is not None:
             self._pool.close(SearchIsOver())
+            for fold in self._folds:
+                fold.leave_nobody_waiting()
 
     def _begin(self, call: FoldCall, lay_out: LayOut) -> None:
         """Lay out all folds, and let the pool begin. In the thread of ``fit()``, whose local
         properties the threads of the pool get, as those of Spark's get them.
         """
-        seconds: dict[int, float] = {}
 
         def longest_first() -> list[int]:
             # Those that no earlier fold has brought to an end yet take the longest of all.
+            seconds = dict(self._search.seconds)
             return sorted(
                 range(len(call.maps)), key=lambda at: seconds.get(at, float("inf")), reverse=True
             )
@@ -90,7 +103,7 @@ class ParallelFolds:
             data = (train.frame, validation.frame)
             of_fold = replace(call, train=data[0], validation=data[1], order=longest_first)
             self._folds.append(_Fold(data, lay_out(of_fold)))
-        self._pool = _Pool(self._folds, self._most_cached, seconds)
+        self._pool = _Pool(self._folds, self._most_cached)
         cells = sum(len(fold.tasks) for fold in self._folds)
         inherit = _inheriting(call.train.sparkSession)
         self._pool.begin([inherit(self._pool.next_cell) for _ in range(cells)], self._threads)
@@ -123,9 +136,17 @@ class FoldData:
         return getattr(self.frame, name)
 
 
+def of_frames(call: FoldCall) -> FoldCall:
+    """A call with the data frames themselves, whatever stands for them."""
+    train, validation = (
+        data.frame if isinstance(data, FoldData) else data for data in (call.train, call.validation)
+    )
+    return replace(call, train=train, validation=validation)
+
+
 class _Fold:
     """The cells of one fold: tasks of Spark's, and as many results, in the order in which these
-    come. All is changed under the lock of the pool.
+    come. Changed under the lock of the pool.
     """
 
     def __init__(self, data: tuple[Any, Any], tasks: Sequence[Task]) -> None:
@@ -135,42 +156,56 @@ class _Fold:
         self.begun = False
         self._data = data
         self._unset = deque(self.results)
+        self._cached = threading.Event()
+        self._is_cached = False
 
     def waiting(self) -> list[Task]:
         """What Spark runs in the place of the tasks."""
         return [result.result for result in self.results]
-
-    def take(self) -> Task:
-        """A cell of this fold begins: its task. The first one finds the data marked as cached."""
-        if not self.begun:
-            self.begun = True
-            for data in self._data:
-                data.cache()
-        return self.tasks.popleft()
 
     def put(self, result: Any) -> None:
         if self._unset:
             self._unset.popleft().set_result(result)
 
     def give_up(self, reason: BaseException) -> None:
-        """Begin no more cells; whoever waits for one gets the reason."""
+        """Begin no more cells. One of those that wait for one gets the reason, which Spark raises
+        in ``fit()``: raised in all of them, its traceback would be one of all.
+        """
         self.left -= len(self.tasks)
         self.tasks.clear()
-        while self._unset:
+        if self._unset:
             self._unset.popleft().set_exception(reason)
 
+    def leave_nobody_waiting(self) -> None:
+        while self._unset:
+            self._unset.popleft().set_exception(SearchIsOver())
+
+    # In the threads of the pool, without its lock: these are calls of Spark's.
+
+    def cache(self, *, first: bool) -> None:
+        """Have the data cached by the first of its cells, for which the others wait."""
+        if not first:
+            self._cached.wait()
+            if not self._is_cached:
+                raise SearchIsOver
+            return
+        try:
+            for data in self._data:
+                data.cache()
+            self._is_cached = True
+        finally:
+            self._cached.set()
+
     def release(self) -> None:
-        for data in self._data:
-            data.unpersist()
+        let_go(*self._data)
 
 
 class _Pool:
     """Threads that compute the cells of all folds, those of a fold before those of the next one."""
 
-    def __init__(self, folds: Sequence[_Fold], most_cached: int, seconds: dict[int, float]) -> None:
+    def __init__(self, folds: Sequence[_Fold], most_cached: int) -> None:
         self._folds = folds
         self._most_cached = most_cached
-        self._seconds = seconds
         self._changed = threading.Condition()
         self._closed = False
         self._cells: deque[Callable[[], None]] = deque()
@@ -207,24 +242,27 @@ class _Pool:
             fold = self._next_fold()
             if self._closed or fold is None:
                 return
-            task = fold.take()
-        began = time.monotonic()
+            task = fold.tasks.popleft()
+            first, fold.begun = not fold.begun, True
+        result: Any = None
         error: BaseException | None = None
         try:
+            fold.cache(first=first)
             result = task()
-        except BaseException as raised:  # noqa: BLE001 - fit() raises it, in its own thread
+        except BaseException as raised:  # noqa: BLE001 - Spark's pool raises it, in fit()
             error = raised
+        if error is not None:
+            self.close(error)
         with self._changed:
             fold.left -= 1
             is_over = fold.left == 0
-            if error is None:
-                self._seconds[result[0]] = time.monotonic() - began
-                fold.put(result)
             self._changed.notify_all()
         if is_over:
+            # Before the result is there, as Spark's loop does it before the refit.
             fold.release()
-        if error is not None:
-            self.close(error)
+        if error is None:
+            with self._changed:
+                fold.put(result)
 
     def _work(self) -> None:
         while True:
@@ -232,7 +270,10 @@ class _Pool:
                 if not self._cells:
                     return
                 cell = self._cells.popleft()
-            cell()
+            try:
+                cell()
+            except BaseException as error:  # noqa: BLE001 - of what Spark wraps a cell in
+                self.close(error)
 
     def _next_fold(self) -> _Fold | None:
         in_flight = sum(fold.begun and fold.left > 0 for fold in self._folds)

@@ -70,3 +70,19 @@ def _fitted_params(estimator: Any, model: Any) -> Iterator[tuple[str, dict[str, 
 def _equal(one: Any, other: Any) -> bool:
     """Whether two values are equal; what cannot be compared is taken for equal."""
     return attempt(lambda: bool(one == other), True)
+
+
+def results_of(
+    model: Any, averaged: bool
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Averages and deviations as they stand on the model; None for what it does not have."""
+
+    def read(name: str) -> tuple[float, ...] | None:
+        return tuple(float(score) for score in getattr(model, name)) or None
+
+    def doubles(name: str) -> tuple[float, ...] | None:
+        return attempt(lambda: read(name), None)
+
+    if averaged:
+        return doubles("avgMetrics"), doubles("stdMetrics")
+    return doubles("validationMetrics"), None

@@ -181,7 +181,11 @@ class Seam:
         ):
             return original(tuner, *args, **kwargs)
         search = self._search(tuner, args, kwargs, settings, self._place(), delegates=True)
-        with search, self._at(State(search=search)):
+        with (
+            search,
+            self._intervening(search) as interventions,
+            self._at(State(search=search, interventions=interventions)),
+        ):
             model = original(tuner, *args, **kwargs)
             search.returned(model, _arguments(args, kwargs)[0])
         return model
@@ -211,11 +215,12 @@ class Seam:
             yield interventions
             if not interventions.used and not search.superseded:
                 search.say(
-                    "reuse_stages and parallel_folds have no effect on a "
-                    f"{type(search.tuner).__name__}, which goes over its folds in its own way."
+                    f"{interventions.names} has no effect on a {type(search.tuner).__name__}: it "
+                    "goes over its folds in its own way, or this pyspark is not one that is known."
                 )
         finally:
-            interventions.close()
+            with search.guard("letting go what was kept"):
+                interventions.close()
 
     @contextmanager
     def _at(self, state: State) -> Iterator[None]:
@@ -293,9 +298,11 @@ class Seam:
                 with_dataset=settings.log_datasets,
                 history_server=settings.history_server,
             )
-            if settings.reuse_stages and type(tuner)._fit in self._own_fits:
-                return replace(described, shared=shared_stages(effective, maps))
-            return described
+            return replace(
+                described,
+                parallel_folds=settings.parallel_folds and described.averaged,
+                shared=shared_stages(effective, maps) if settings.reuse_stages else (),
+            )
 
         def choose(model: Any, maps: Any, expected: int) -> int | None:
             if type(tuner)._fit in self._own_fits and not self.doubts:

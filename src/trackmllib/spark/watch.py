@@ -37,7 +37,7 @@ from trackmllib.settings import Settings
 from trackmllib.spark.cell import CellWatch
 from trackmllib.spark.costs import Costs
 from trackmllib.spark.host import Host
-from trackmllib.spark.scores import average_and_deviation, winner
+from trackmllib.spark.scores import average_and_deviation, results_of, winner
 from trackmllib.spark.spent import SearchSpending
 
 
@@ -89,6 +89,8 @@ class SearchWatch:
         self._refit_start: float | None = None
         self._refit_seconds: float | None = None
         self._refitted: int | None = None
+        # What the last cell of each candidate has taken.
+        self.seconds: dict[int, float] = {}
         # Of the threads that compute cells, in the order in which they came.
         self._threads: dict[int, int] = {}
 
@@ -253,7 +255,7 @@ class SearchWatch:
                     )
                 )
                 return
-            averages, deviations = _results_of(self._model, self._description.averaged)
+            averages, deviations = results_of(self._model, self._description.averaged)
             best = self._winner(averages)
             with self.guard("remembering the model"):
                 self._host.remember(self.search_id, self._model)
@@ -308,6 +310,7 @@ class SearchWatch:
         """A cell has its score; what follows from it is said at once."""
         candidate = cell.candidate
         assert candidate is not None
+        self.seconds[candidate] = fit_seconds + evaluate_seconds
         now = self._host.clock.now_ms()
         scored = CellScored(
             search_id=self.search_id,
@@ -382,22 +385,6 @@ class SearchWatch:
         by_spark = winner(averages, description.larger_is_better)
         otherwise: int | None = by_spark
         return attempt(lambda: self._choose(self._model, self._maps, by_spark), otherwise)
-
-
-def _results_of(
-    model: Any, averaged: bool
-) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Averages and deviations as they stand on the model; None for what it does not have."""
-
-    def read(name: str) -> tuple[float, ...] | None:
-        return tuple(float(score) for score in getattr(model, name)) or None
-
-    def doubles(name: str) -> tuple[float, ...] | None:
-        return attempt(lambda: read(name), None)
-
-    if averaged:
-        return doubles("avgMetrics"), doubles("stdMetrics")
-    return doubles("validationMetrics"), None
 
 
 def _failure_from(error: BaseException) -> Failure:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
 from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 
+from trackmllib.guard import attempt
 from trackmllib.spark.sharing.plan import (
     Plan,
     is_plain_pipeline,
@@ -54,7 +56,7 @@ class Explanation:
         folds = f" and {self.folds} folds" if self.folds > 1 else ""
         head = f"reuse_stages on a {self.tuner} of {self.candidates} candidates{folds}"
         if self.reason:
-            return f"{head}: {self.reason}"
+            return f"{head}: nothing is shared, because {self.reason}."
         rows = [("", "stage", "computed in each fold", "why not less")]
         rows += [
             (str(stage.position), stage.stage, _times(stage), stage.reason) for stage in self.stages
@@ -83,19 +85,25 @@ def explain(tuner: Any) -> Explanation:
             f"explain() takes a CrossValidator or a TrainValidationSplit of pyspark.ml.tuning, and "
             f"not a {type(tuner).__name__}"
         )
-    pipeline, maps = tuner.getEstimator(), tuner.getEstimatorParamMaps()
-    folds = tuner.getNumFolds() if isinstance(tuner, CrossValidator) else 1
-    reason = ""
-    stages: tuple[StageExplanation, ...] = ()
-    if not any(type(tuner)._fit is known._fit for known in _TUNERS):
-        reason = "nothing is shared, because it goes over its folds in a way of its own"
-    elif not is_plain_pipeline(pipeline):
-        reason = (
-            f"nothing is shared, because its estimator is a {type(pipeline).__name__} and no "
-            "Pipeline"
+    pipeline = attempt(tuner.getEstimator, None)
+    maps: list[Any] = attempt(lambda: list(tuner.getEstimatorParamMaps()), [])
+    if pipeline is None or not maps:
+        raise ValueError(
+            "This tuner has no estimator or no estimatorParamMaps yet; explain() needs both"
         )
-    else:
-        stages = tuple(_Explainer(plan_for(pipeline, maps), maps).stages())
+    folds = tuner.getNumFolds() if isinstance(tuner, CrossValidator) else 1
+    plan = attempt(lambda: plan_for(pipeline, maps), None) if is_plain_pipeline(pipeline) else None
+    reason = ""
+    if not any(inspect.unwrap(type(tuner)._fit) is known._fit for known in _TUNERS):
+        reason = (
+            f"{type(tuner).__name__} goes over its folds in a way of its own; stages are shared "
+            "only where that is Spark's way"
+        )
+    elif not is_plain_pipeline(pipeline):
+        reason = f"its estimator is a {type(pipeline).__name__} and no Pipeline"
+    elif plan is None:
+        reason = "its stages or its grid cannot be read"
+    stages = () if plan is None or reason else tuple(_Explainer(plan, maps).stages())
     return Explanation(
         tuner=type(tuner).__name__,
         candidates=len(maps),

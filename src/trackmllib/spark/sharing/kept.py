@@ -13,6 +13,7 @@ from typing import Any
 from pyspark import StorageLevel
 from pyspark.ml import Estimator
 
+from trackmllib.spark.interventions import let_go
 from trackmllib.spark.sharing.plan import Plan, Segment
 
 # What Spark's own cache() takes for data frames.
@@ -45,6 +46,7 @@ class KeptFold:
             self._segments[segment] = KeptSegment(segment, parent, self)
         self._left = {segment: len(segment.candidates) for segment in plan.segments}
         self._in_use = dict.fromkeys(plan.segments, 0)
+        # Candidates between take() and done().
         self._at_work: set[int] = set()
         self._last = plan.last_segment
         self.closed = False
@@ -107,12 +109,19 @@ class KeptSegment:
             return False
         with self._lock:
             if self._there is None:
+                # User's code runs under this lock: others that wait have nothing else to do.
                 self._there = False
+                began = self._fold.monotonic()
                 try:
                     self._compute()
-                    self._there = True
                 except Exception:  # noqa: BLE001 - the candidate raises it again, as Spark would
-                    self._let_go()
+                    pass
+                else:
+                    self._there = True
+                    self._fold.told(self.segment, self._fold.monotonic() - began)
+                finally:
+                    if not self._there:
+                        self._let_go()
             return self._there
 
     def release(self) -> None:
@@ -123,7 +132,6 @@ class KeptSegment:
 
     def _compute(self) -> None:
         fold, parent = self._fold, self._parent
-        began = fold.monotonic()
         if parent is None:
             train, validation, self.models = fold.train, fold.validation, []
         else:
@@ -136,14 +144,14 @@ class KeptSegment:
             train = model.transform(train)
             validation = model.transform(validation, extra)
             self.models.append(model)
+        # Computed now, so that this is in the seconds of no candidate.
         self.train = train.persist(_LEVEL)
+        self.train.count()
         self.validation = validation.persist(_LEVEL)
-        fold.told(self.segment, fold.monotonic() - began)
+        self.validation.count()
 
     def _let_go(self) -> None:
-        for data in (self.train, self.validation):
-            if data is not None:
-                data.unpersist()
+        let_go(*(data for data in (self.train, self.validation) if data is not None))
         self.train = self.validation = None
         self.models = []
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pyspark.ml import Estimator, Pipeline
@@ -83,20 +84,14 @@ class _Planner:
 
     def _groups(self, depth: int, candidates: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Candidates with the same stage there, where it can be shared."""
-        groups: list[tuple[Any, dict[str, Any], list[int]]] = []
+        groups: dict[Any, list[int]] = {}
         for candidate in candidates:
-            if depth >= self._most[candidate]:
-                continue
-            stage = self._plan.stages[candidate][depth]
-            values = own_params(stage, self._maps[candidate])
-            for other, others, members in groups:
-                if stage is other and _same(values, others):
-                    members.append(candidate)
-                    break
-            else:
-                if why_not_for(stage, self._maps[candidate]) is None:
-                    groups.append((stage, values, [candidate]))
-        return [tuple(members) for _, _, members in groups]
+            if depth < self._most[candidate]:
+                stage, extra = self._plan.stages[candidate][depth], self._maps[candidate]
+                key = attempt(partial(_key, stage, extra), None)
+                if key is not None and (key in groups or why_not_for(stage, extra) is None):
+                    groups.setdefault(key, []).append(candidate)
+        return list(map(tuple, groups.values()))
 
 
 def why_not_for(stage: Any, extra: Any) -> str | None:
@@ -112,22 +107,27 @@ def own_params(stage: Any, extra: Any) -> dict[str, Any]:
 
 
 def _stages(pipeline: Any, extra: Any) -> Sequence[Any]:
-    stages: Sequence[Any] = extra.get(pipeline.stages, None) or pipeline.getStages()
-    return stages
+    stages: Sequence[Any] = extra.get(pipeline.stages)
+    return pipeline.getStages() if stages is None else stages
 
 
-def _same(values: dict[str, Any], others: dict[str, Any]) -> bool:
-    """Whether params are equal, and of equal types; what cannot be compared is not the same."""
-    return values.keys() == others.keys() and attempt(
-        lambda: all(_equal(value, others[name]) for name, value in values.items()), False
+def _key(stage: Any, extra: Any) -> Any:
+    """What is equal for two candidates that have one stage in common, down to the types of its
+    values and which of them are set; TypeError where a value has no hash.
+    """
+    values = stage.extractParamMap(extra)
+    own = frozenset(
+        (param.name, param in extra or stage.isSet(param), _exact(value))
+        for param, value in values.items()
+        if param.parent == stage.uid
     )
+    key = (id(stage), own)
+    return key
 
 
-def _equal(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    return bool(one == other)
+def _exact(value: Any) -> Any:
+    if isinstance(value, float):
+        return ("float", value.hex())
+    if isinstance(value, (list, tuple)):
+        return (type(value).__name__, tuple(map(_exact, value)))
+    return (type(value).__name__, value)

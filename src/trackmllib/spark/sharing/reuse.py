@@ -11,6 +11,7 @@ from typing import Any
 from pyspark.ml import Pipeline, PipelineModel, base
 
 from trackmllib.events import SharedStages
+from trackmllib.guard import attempt
 from trackmllib.settings import Settings
 from trackmllib.spark.interventions import (
     FoldCall,
@@ -30,21 +31,30 @@ def reuse_stages(settings: Settings, search: SearchAt) -> Intervention | None:
 
 
 def shared_stages(tuner: Any, maps: Any = None) -> tuple[SharedStages, ...]:
-    """What candidates of a tuner have in common, on this grid or its own."""
-    pipeline = tuner.getEstimator()
-    if not is_plain_pipeline(pipeline):
-        return ()
-    plan = plan_for(pipeline, tuner.getEstimatorParamMaps() if maps is None else maps)
-    return tuple(map(_shared, plan.segments))
+    """What candidates of a tuner have in common, on this grid or its own; nothing where that cannot
+    be read.
+    """
+
+    def read() -> tuple[SharedStages, ...]:
+        pipeline = tuner.getEstimator()
+        if not is_plain_pipeline(pipeline):
+            return ()
+        plan = plan_for(pipeline, tuner.getEstimatorParamMaps() if maps is None else maps)
+        return tuple(map(_shared, plan.segments))
+
+    return attempt(read, ())
 
 
 class ReuseStages:
     """Stages of a Pipeline that candidates have in common are computed once a fold."""
 
+    name = "reuse_stages"
+
     def __init__(self, search: SearchAt) -> None:
         self._search = search
         self._folds: list[SharingPipeline] = []
-        self._plan: tuple[Any, Plan] | None = None
+        self._plan: Plan | None = None
+        self._planned: tuple[Any, Any] | None = None
 
     def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         return folds
@@ -57,7 +67,7 @@ class ReuseStages:
             )
             return lay_out(call)
         plan = self._plan_for(call)
-        if not plan.segments:
+        if plan is None or not plan.segments:
             return lay_out(call)
         pipeline = SharingPipeline(call, plan, self._search, fold=len(self._folds))
         self._folds.append(pipeline)
@@ -67,10 +77,13 @@ class ReuseStages:
         for fold in self._folds:
             fold.kept.close()
 
-    def _plan_for(self, call: FoldCall) -> Plan:
-        if self._plan is None or self._plan[0] is not call.maps:
-            self._plan = call.maps, plan_for(call.estimator, call.maps)
-        return self._plan[1]
+    def _plan_for(self, call: FoldCall) -> Plan | None:
+        """The plan of a grid; None where it cannot be read, which Spark will say."""
+        before = self._planned
+        if before is None or before[0] is not call.estimator or before[1] is not call.maps:
+            self._plan = attempt(lambda: plan_for(call.estimator, call.maps), None)
+            self._planned = call.estimator, call.maps
+        return self._plan
 
 
 class SharingPipeline:
@@ -118,7 +131,8 @@ class SharingPipeline:
         """The model of a candidate's Pipeline: fitted from there on, and evaluated from there."""
         extra = self._call.maps[candidate]
         rest = Pipeline(stages=list(self._plan.stages[candidate][begun.segment.end :]))
-        fitted = rest.fit(begun.train, extra)
+        # A copy also where the candidate has no params of its own, as Spark fits one.
+        fitted = rest.copy(extra).fit(begun.train)
         models = begun.models
         if self._call.collects_models:
             # Each of Spark's sub-models has models of its own.
@@ -127,11 +141,11 @@ class SharingPipeline:
         validation = begun.validation
 
         def transform(dataset: Any, params: Any = None) -> Any:
-            # Spark evaluates the model once, on the validation data.
+            if dataset is not self._call.validation:
+                return PipelineModel.transform(whole, dataset, params)
+            # Spark evaluates the model once.
             del whole.transform
-            if dataset is self._call.validation:
-                return fitted.transform(validation, params)
-            return whole.transform(dataset, params)
+            return fitted.transform(validation, params)
 
         whole.transform = transform
         return whole

@@ -1,8 +1,10 @@
 """Which stages give the same each time they are fitted or applied, so that sharing changes nothing.
 
 Known classes only, and no subclasses of them. Each of them computes an output row from its input
-row and what was fitted; what is fitted depends on the data, the params and a seed alone. Where a
-result depends on which task of Spark's ends first, the reason is said.
+row and what was fitted; what is fitted depends on the data, the params and a seed alone, up to the
+last bits of sums: Spark adds up the parts of more than two partitions in the order in which its
+tasks end, so that each fit of its own may differ there. What is shared is one of these. Where more
+than that depends on which task ends first, the stage is not shared, and the reason is said.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ Binarizer BucketedRandomProjectionLSH Bucketizer ChiSqSelector DCT ElementwisePr
 FeatureHasher HashingTF IDF IndexToString Interaction MaxAbsScaler MinHashLSH MinMaxScaler NGram
 Normalizer OneHotEncoder PCA PolynomialExpansion RegexTokenizer StandardScaler StopWordsRemover
 StringIndexer Tokenizer UnivariateFeatureSelector VarianceThresholdSelector VectorAssembler
-VectorIndexer VectorSizeHint VectorSlicer
+VectorIndexer VectorSlicer
 BucketedRandomProjectionLSHModel ChiSqSelectorModel CountVectorizerModel IDFModel ImputerModel
 MaxAbsScalerModel MinHashLSHModel MinMaxScalerModel OneHotEncoderModel PCAModel RobustScalerModel
 StandardScalerModel StringIndexerModel UnivariateFeatureSelectorModel

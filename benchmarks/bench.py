@@ -225,6 +225,7 @@ def prepare(folder: Path) -> None:
     for name in list(os.environ):
         if name.startswith(("TRACKMLLIB_", "MLFLOW_", "SPARK_")):
             del os.environ[name]
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["TRACKMLLIB_HOME"] = str(folder / "home")
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     os.environ["PYSPARK_PYTHON"] = sys.executable

@@ -272,6 +272,31 @@ def test_of_an_interrupted_search_complete_candidates_come_first():
     assert [run.status for run in some.store.children()] == ["FINISHED", "KILLED", "FINISHED"]
 
 
+@pytest.mark.parametrize(("sign", "best"), [(1.0, [0, 4, 5]), (-1.0, [0, 1, 2])])
+def test_of_an_interrupted_search_incomplete_candidates_are_ranked_too(sign, best):
+    """By the first fold, which they have in common: the second score of candidate 3 says little."""
+    scores = [[0.5, 0.5], [0.1], [0.2], [0.3, 9.0 * sign], [0.9], [0.8]]
+    events = interrupted(scores, complete=False)
+    begin = events[0]
+    larger = dataclasses.replace(begin.description, larger_is_better=sign > 0)
+    complete = CandidateScored(
+        search_id=begin.search_id,
+        time_ms=events[-1].time_ms,
+        candidate=0,
+        average=0.5,
+        deviation=0.0,
+    )
+    events = [
+        dataclasses.replace(begin, description=larger),
+        *events[1:-1],
+        complete,
+        events[-1],
+    ]
+    some, everything = Recorded(events, "best:3"), Recorded(events, "all")
+    assert some.made == best
+    assert same(some, everything, best)
+
+
 def test_candidates_that_nobody_saw_have_the_times_of_the_search():
     begin = started(described(grid(1, 2, 3)))
     end = SearchFinished(

@@ -213,10 +213,12 @@ class Session:
         """Record an event; the search that it is about, None if that one has ended."""
         if isinstance(event, SearchStarted):
             event = replace(event, children=settings.children)
-            if event.parent is not None and self._searches.get(event.parent.search_id) is None:
-                # The outer one is not recorded.
-                event = replace(event, parent=None)
             if event.parent is not None:
+                outer = self._searches.get(event.parent.search_id)
+                if outer is None or (settings.record and not outer.settings.record):
+                    # There is no run that it could be nested under.
+                    event = replace(event, parent=None)
+            if event.parent is not None and settings.record:
                 # It is nested under that run.
                 self._runs.need(event.parent.search_id, event.parent.candidate)
             self._searches.begin(event, settings)

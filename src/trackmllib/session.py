@@ -28,7 +28,7 @@ from trackmllib.events import (
 from trackmllib.guard import Guard, attempt
 from trackmllib.made_runs import MadeRuns
 from trackmllib.models import Models
-from trackmllib.operations import Destination, Operation
+from trackmllib.operations import CreateChildRun, Destination, Operation
 from trackmllib.outbox.estate import Estate
 from trackmllib.outbox.home import Home
 from trackmllib.outbox.memory import MemoryOutbox
@@ -245,7 +245,8 @@ class Session:
                         listener(event)
             finally:
                 if not recorded and isinstance(event, (SearchFinished, SearchFailed)):
-                    self._put(search, search.recorder.abandon(event, search.result), event)
+                    ends = search.recorder.abandon(event, search.result, sorted(search.with_runs))
+                    self._put(search, ends, event)
         return search
 
     def _put(self, search: RunningSearch, operations: Iterable[Operation], event: Event) -> None:
@@ -259,6 +260,11 @@ class Session:
             made.extend(operations)
         finally:
             self._outbox.put(made, event)
+            search.with_runs.update(
+                each.candidate
+                for each in made
+                if isinstance(each, CreateChildRun) and each.candidate is not None
+            )
             self._delivery.start()
 
     def guard(self, search_id: str, doing: str) -> Guard:

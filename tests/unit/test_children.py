@@ -13,11 +13,13 @@ import pytest
 from mlflow import MlflowClient
 
 import trackmllib
-from made import leave_behind
+from made import leave_behind, new_session
 from played import COST, Player, cell, described, failing, grid, search, started
+from trackmllib.errors import Refused
 from trackmllib.events import (
     CandidateScored,
     CellCosted,
+    CellFailed,
     CellScored,
     CellStarted,
     ChildRunNeeded,
@@ -338,10 +340,40 @@ def test_errors_of_ours_at_the_end_leave_no_run_open():
     some.result.apply(events[-1])
     ended = [
         each.candidate
-        for each in some.recorder.abandon(events[-1], some.result)
+        for each in some.recorder.abandon(events[-1], some.result, [1, 4])
         if isinstance(each, EndRun)
     ]
-    assert ended == [4, 1, 3, None]
+    assert ended == [1, 4, None]
+
+
+def test_after_errors_of_ours_nothing_is_said_of_runs_that_were_not_made(tmp_path):
+    """The runs of the best one and of those that failed are made at the end; the second raises."""
+    refused = []
+
+    class Store(InMemoryStore):
+        def apply(self, operation, again=False):
+            try:
+                super().apply(operation, again)
+            except Refused:
+                refused.append(operation)
+
+    store = Store()
+    session = new_session(tmp_path, "memory:", store, children="best:1")
+    begin = started(described(grid(0, 1, 2, 3), folds=1))
+    unreadable = Failure(type="Odd", message=None, traceback="", interrupted=False)
+    events = [begin, *cell(begin.search_id, 0, 0, 0.5)]
+    for index, failure in enumerate((unreadable, KILLED), start=1):
+        where = {"search_id": begin.search_id, "time_ms": begin.time_ms, "candidate": index}
+        events.append(CellStarted(**where, fold=0))
+        events.append(CellFailed(**where, fold=0, failure=failure))
+    end_ms = events[-1].time_ms + 1000
+    events.append(SearchFailed(search_id=begin.search_id, time_ms=end_ms, failure=KILLED))
+    for event in events:
+        session.emit(event)
+    assert session.flush(20)
+    assert [run.candidate for run in store.children()] == [0, 1]
+    assert "RUNNING" not in {run.status for run in [*store.main_runs(), *store.children()]}
+    assert refused == []
 
 
 def test_the_end_of_a_large_search_says_little():

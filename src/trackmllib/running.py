@@ -30,6 +30,8 @@ class RunningSearch:
         self.settings = settings
         self.result = SearchResult(started)
         self.recorder = Recorder(destination, self.result)
+        # The candidates whose child runs the outbox was told to make.
+        self.with_runs: set[int] = set()
         self.closed = False
         # Kept when the rest that is known of it on its server is forgotten.
         self.runs = Runs()

@@ -28,7 +28,7 @@ from trackmllib.events import (
 from trackmllib.guard import Guard, attempt
 from trackmllib.made_runs import MadeRuns
 from trackmllib.models import Models
-from trackmllib.operations import Destination, Operation
+from trackmllib.operations import CreateChildRun, Destination, Operation
 from trackmllib.outbox.estate import Estate
 from trackmllib.outbox.home import Home
 from trackmllib.outbox.memory import MemoryOutbox
@@ -213,10 +213,12 @@ class Session:
         """Record an event; the search that it is about, None if that one has ended."""
         if isinstance(event, SearchStarted):
             event = replace(event, children=settings.children)
-            if event.parent is not None and self._searches.get(event.parent.search_id) is None:
-                # The outer one is not recorded.
-                event = replace(event, parent=None)
             if event.parent is not None:
+                outer = self._searches.get(event.parent.search_id)
+                if outer is None or (settings.record and not outer.settings.record):
+                    # There is no run that it could be nested under.
+                    event = replace(event, parent=None)
+            if event.parent is not None and settings.record:
                 # It is nested under that run.
                 self._runs.need(event.parent.search_id, event.parent.candidate)
             self._searches.begin(event, settings)
@@ -243,7 +245,8 @@ class Session:
                         listener(event)
             finally:
                 if not recorded and isinstance(event, (SearchFinished, SearchFailed)):
-                    self._put(search, search.recorder.abandon(event, search.result), event)
+                    ends = search.recorder.abandon(event, search.result, sorted(search.with_runs))
+                    self._put(search, ends, event)
         return search
 
     def _put(self, search: RunningSearch, operations: Iterable[Operation], event: Event) -> None:
@@ -257,6 +260,11 @@ class Session:
             made.extend(operations)
         finally:
             self._outbox.put(made, event)
+            search.with_runs.update(
+                each.candidate
+                for each in made
+                if isinstance(each, CreateChildRun) and each.candidate is not None
+            )
             self._delivery.start()
 
     def guard(self, search_id: str, doing: str) -> Guard:

@@ -32,24 +32,15 @@ def standings(result: SearchResult) -> list[Standing]:
     """The candidates that have begun, best first.
 
     Spark takes fold after fold, so while a search runs no candidate is complete for most of the
-    time. Then they are compared by the folds that all of them have, or by the first one.
+    time. Then they are compared by the folds that all of them have, or by the first one. So are,
+    behind the complete ones, those that a search has left incomplete.
     """
     if _is_settled(result):
-        # Also a winner whose average is NaN comes after all that have a score.
-        settled = (_whole(result, index) for index in result.ranked())
-        return sorted(settled, key=lambda each: _rank(each.average))
+        return _settled(result)
     begun = sorted(result.candidates)
     scored = [result.candidates[index].scored for index in begun]
     all_begun = len(begun) == len(result.description.candidates)
-    level = max(1, min(scored, default=0)) if all_begun else 1
-    found = [_over_first_folds(index, result.candidates[index], level) for index in begun]
-    sign = {True: -1.0, False: 1.0, None: 0.0}[result.description.larger_is_better]
-
-    def place(standing: Standing) -> tuple[int, float, int]:
-        average, rank = standing.average, _rank(standing.average)
-        return (rank, 0.0 if average is None or rank else sign * average, standing.candidate)
-
-    return sorted(found, key=place)
+    return _compared(result, begun, max(1, min(scored, default=0)) if all_begun else 1)
 
 
 def leader(result: SearchResult) -> Standing | None:
@@ -104,6 +95,38 @@ def _is_settled(result: SearchResult) -> bool:
         return True
     averages = (found.average for found in result.candidates.values())
     return result.end_ms is not None and any(average is not None for average in averages)
+
+
+def _settled(result: SearchResult) -> list[Standing]:
+    """The winner and the complete ones, and then the others by the folds that those of them have
+    that have any.
+    """
+    ranked = result.ranked()
+    others = [
+        index
+        for index in ranked
+        if result.candidates[index].average is None and index != result.best
+    ]
+    incomplete = set(others)
+    complete = [_whole(result, index) for index in ranked if index not in incomplete]
+    scored = [result.candidates[index].scored for index in others]
+    level = min(filter(None, scored), default=1)
+    # Also a winner whose average is NaN comes after all that have a score.
+    return sorted(
+        [*complete, *_compared(result, others, level)], key=lambda each: _rank(each.average)
+    )
+
+
+def _compared(result: SearchResult, indexes: Iterable[int], level: int) -> list[Standing]:
+    """Some candidates by the average of their first scores, so many of each, best first."""
+    sign = {True: -1.0, False: 1.0, None: 0.0}[result.description.larger_is_better]
+
+    def place(standing: Standing) -> tuple[int, float, int]:
+        average, rank = standing.average, _rank(standing.average)
+        return (rank, 0.0 if average is None or rank else sign * average, standing.candidate)
+
+    found = (_over_first_folds(index, result.candidates[index], level) for index in indexes)
+    return sorted(found, key=place)
 
 
 def _whole(result: SearchResult, index: int) -> Standing:

@@ -13,11 +13,13 @@ import pytest
 from mlflow import MlflowClient
 
 import trackmllib
-from made import leave_behind
+from made import leave_behind, new_session
 from played import COST, Player, cell, described, failing, grid, search, started
+from trackmllib.errors import Refused
 from trackmllib.events import (
     CandidateScored,
     CellCosted,
+    CellFailed,
     CellScored,
     CellStarted,
     ChildRunNeeded,
@@ -272,6 +274,31 @@ def test_of_an_interrupted_search_complete_candidates_come_first():
     assert [run.status for run in some.store.children()] == ["FINISHED", "KILLED", "FINISHED"]
 
 
+@pytest.mark.parametrize(("sign", "best"), [(1.0, [0, 4, 5]), (-1.0, [0, 1, 2])])
+def test_of_an_interrupted_search_incomplete_candidates_are_ranked_too(sign, best):
+    """By the first fold, which they have in common: the second score of candidate 3 says little."""
+    scores = [[0.5, 0.5], [0.1], [0.2], [0.3, 9.0 * sign], [0.9], [0.8]]
+    events = interrupted(scores, complete=False)
+    begin = events[0]
+    larger = dataclasses.replace(begin.description, larger_is_better=sign > 0)
+    complete = CandidateScored(
+        search_id=begin.search_id,
+        time_ms=events[-1].time_ms,
+        candidate=0,
+        average=0.5,
+        deviation=0.0,
+    )
+    events = [
+        dataclasses.replace(begin, description=larger),
+        *events[1:-1],
+        complete,
+        events[-1],
+    ]
+    some, everything = Recorded(events, "best:3"), Recorded(events, "all")
+    assert some.made == best
+    assert same(some, everything, best)
+
+
 def test_candidates_that_nobody_saw_have_the_times_of_the_search():
     begin = started(described(grid(1, 2, 3)))
     end = SearchFinished(
@@ -313,10 +340,40 @@ def test_errors_of_ours_at_the_end_leave_no_run_open():
     some.result.apply(events[-1])
     ended = [
         each.candidate
-        for each in some.recorder.abandon(events[-1], some.result)
+        for each in some.recorder.abandon(events[-1], some.result, [1, 4])
         if isinstance(each, EndRun)
     ]
-    assert ended == [4, 1, 3, None]
+    assert ended == [1, 4, None]
+
+
+def test_after_errors_of_ours_nothing_is_said_of_runs_that_were_not_made(tmp_path):
+    """The runs of the best one and of those that failed are made at the end; the second raises."""
+    refused = []
+
+    class Store(InMemoryStore):
+        def apply(self, operation, again=False):
+            try:
+                super().apply(operation, again)
+            except Refused:
+                refused.append(operation)
+
+    store = Store()
+    session = new_session(tmp_path, "memory:", store, children="best:1")
+    begin = started(described(grid(0, 1, 2, 3), folds=1))
+    unreadable = Failure(type="Odd", message=None, traceback="", interrupted=False)
+    events = [begin, *cell(begin.search_id, 0, 0, 0.5)]
+    for index, failure in enumerate((unreadable, KILLED), start=1):
+        where = {"search_id": begin.search_id, "time_ms": begin.time_ms, "candidate": index}
+        events.append(CellStarted(**where, fold=0))
+        events.append(CellFailed(**where, fold=0, failure=failure))
+    end_ms = events[-1].time_ms + 1000
+    events.append(SearchFailed(search_id=begin.search_id, time_ms=end_ms, failure=KILLED))
+    for event in events:
+        session.emit(event)
+    assert session.flush(20)
+    assert [run.candidate for run in store.children()] == [0, 1]
+    assert "RUNNING" not in {run.status for run in [*store.main_runs(), *store.children()]}
+    assert refused == []
 
 
 def test_the_end_of_a_large_search_says_little():

@@ -202,7 +202,8 @@ def test_a_crossing_is_one_write_where_a_cell_crosses_several():
 def test_every_end_is_described_before_the_run_is_ended(way):
     search = Search(plan(2)).cell(0, 0, 0.5).fail(CTRL_C)
     recorder = Recorder(Destination(tracking_uri="memory:"), search.result)
-    operations = list(getattr(recorder, way)(search.events[-1], search.result))
+    made = [[0]] if way == "abandon" else []
+    operations = list(getattr(recorder, way)(search.events[-1], search.result, *made))
     (text,) = [o.text for o in operations if isinstance(o, Describe)]
     assert text.startswith("**Killed**")
     kinds = [type(o) for o in operations if o.candidate is None]

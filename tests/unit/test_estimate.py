@@ -130,6 +130,20 @@ def test_before_the_first_fold_is_over_those_lead_that_have_it():
     assert [s.folds for s in standings(search.result)] == [1, 0]
 
 
+def test_of_a_search_cut_short_the_incomplete_ones_follow_by_the_folds_that_they_share():
+    search = Search(plan(5))
+    for candidate, score in enumerate((0.5, 0.25, 0.125, 1.0)):
+        search.cell(candidate, 0, score)
+    for fold in (1, 2):
+        search.cell(0, fold, 0.5)
+    # What one of them alone has is not counted.
+    search.cell(1, 1, 8.0).begin(4, 0)
+    search.fail()
+    assert order(search) == [0, 3, 1, 2, 4]
+    assert [s.average for s in standings(search.result)] == [0.5, 1.0, 0.25, 0.125, None]
+    assert [s.folds for s in standings(search.result)] == [3, 1, 1, 1, 0]
+
+
 def test_smaller_is_better_and_ties_go_by_number():
     search = Search(plan(3, larger_is_better=False)).all_cells([0.5, 0.25, 0.25])
     assert order(search) == [1, 2, 0]

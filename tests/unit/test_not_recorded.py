@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import io
 import sys
@@ -17,8 +18,8 @@ from pyspark.ml.tuning import CrossValidator
 
 from made import leave_behind
 from played import failing, search
-from trackmllib.events import SearchStarted
-from trackmllib.operations import Destination
+from trackmllib.events import Place, SearchStarted
+from trackmllib.operations import CreateChildRun, Destination, OpenMainRun
 from trackmllib.outbox.home import Home
 from trackmllib.session import Session
 from trackmllib.settings import Settings
@@ -125,6 +126,40 @@ def test_one_search_of_a_session_may_be_left_out(tmp_path):
     play(session, search(SCORES, AVERAGES, 1))
     assert session.flush(20)
     assert target.reached
+
+
+def test_a_recorded_search_inside_of_one_that_is_not_stands_on_its_own(tmp_path):
+    target, stands = Nowhere(), Destination(tracking_uri="memory:")
+    session = new_session(tmp_path, ON, target=target, destination=lambda: stands)
+    begin, *others = search(SCORES, AVERAGES, 1)
+    inside = Place(search_id=begin.search_id, candidate=0, fold=0)
+    play(session, [begin, *others[:1]], OFF)
+    inner = play(session, search(SCORES, AVERAGES, 1, parent=inside), ON)
+    not_recorded = play(session, search(SCORES, AVERAGES, 1, parent=inside), OFF)
+    play(session, others[1:])
+    assert session.flush(20)
+    (opened,) = (each for each in target.reached if isinstance(each, OpenMainRun))
+    assert opened.destination == stands
+    assert opened.search_id == session.afterwards.results(inner).search.search_id
+    assert session.afterwards.results(not_recorded).search.parent == inside
+
+
+def test_for_a_search_that_is_not_recorded_the_one_around_it_gets_no_run(tmp_path):
+    target = Nowhere()
+    session = new_session(
+        tmp_path,
+        dataclasses.replace(ON, children="best:1"),
+        target=target,
+        destination=lambda: Destination(tracking_uri="memory:"),
+    )
+    begin, *others = search(SCORES, AVERAGES, 1)
+    inside = Place(search_id=begin.search_id, candidate=0, fold=0)
+    play(session, [begin, *others[:1]])
+    play(session, search(SCORES, AVERAGES, 1, parent=inside), OFF)
+    play(session, others[1:])
+    assert session.flush(20)
+    made = [each.candidate for each in target.reached if isinstance(each, CreateChildRun)]
+    assert made == [1]
 
 
 def test_the_progress_is_shown(tmp_path, monkeypatch):

@@ -5,7 +5,11 @@ from __future__ import annotations
 import logging
 import pickle
 import sqlite3
+import threading
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import requests
@@ -15,10 +19,13 @@ from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from trackmllib.errors import Busy, Refused, Unauthorized, Unavailable
 from trackmllib.guard import Guard
+from trackmllib.operations import LogBatch, Metric
 from trackmllib.patching import Patch, is_patched
 from trackmllib.redaction import redacted
+from trackmllib.tracking import client as calls
 from trackmllib.tracking.active import absolute
 from trackmllib.tracking.failures import partly_done, translate
+from trackmllib.tracking.http import tried_once
 
 
 def test_a_guard_reports_errors_and_lets_an_interrupt_pass():
@@ -204,3 +211,54 @@ def test_a_server_is_not_busy_where_a_part_may_stand_already():
         with pytest.raises(MlflowException) as passed, partly_done():
             raise other
         assert passed.value is other
+
+
+@contextmanager
+def answering(*statuses: int) -> Iterator[str]:
+    """The URI of a server that answers its requests so, one after the other."""
+    left = list(statuses)
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(left.pop(0))
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert left == []
+
+
+@pytest.mark.parametrize(
+    ("metrics", "params", "tags", "taken", "kind"),
+    [
+        (1000, 0, 0, 0, Busy),
+        (800, 100, 100, 0, Busy),
+        (1001, 0, 0, 1, Unavailable),
+        (901, 100, 0, 1, Unavailable),
+        (0, 101, 0, 1, Unavailable),
+        (0, 0, 101, 1, Unavailable),
+    ],
+)
+def test_of_a_batch_that_goes_in_parts_one_may_stand_already(metrics, params, tags, taken, kind):
+    batch = LogBatch(
+        search_id="a",
+        params=tuple((f"p{n}", "1") for n in range(params)),
+        metrics=tuple(Metric("m", float(n), 1, n) for n in range(metrics)),
+        tags=tuple((f"t{n}", "1") for n in range(tags)),
+    )
+    with answering(*[200] * taken, 429) as uri, tried_once():
+        with pytest.raises(Exception) as raised:  # noqa: PT011 - what it means is asked below
+            calls.log_batch(calls.connect(uri), "run", batch)
+        assert type(translate(raised.value, uri)) is kind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -155,15 +155,17 @@ class Recorder:
                 yield operation
 
     def abandon(
-        self, event: SearchFinished | SearchFailed, result: SearchResult
+        self, event: SearchFinished | SearchFailed, result: SearchResult, made: Iterable[int]
     ) -> Iterator[Operation]:
-        """The least that must be said at the end if the rest cannot be: no run stays RUNNING."""
+        """The least that must be said at the end if the rest cannot be: no run stays RUNNING, of
+        the candidates whose runs were ``made``, and of the search.
+        """
         search_id = result.search_id
         failure = event.failure if isinstance(event, SearchFailed) else None
         status: RunStatus = "FINISHED"
         if failure is not None:
             status = "KILLED" if failure.interrupted else "FAILED"
-        for index in chosen.with_runs(result):
+        for index in made:
             candidate = result.candidates[index]
             # Said twice of a child run that has ended: the same once more.
             end_ms = candidate.end_ms or event.time_ms

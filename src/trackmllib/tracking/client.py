@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,6 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric as MlflowMetric
 from mlflow.entities import Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import MAX_ENTITIES_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
 
 from trackmllib.errors import Refused
 from trackmllib.operations import Destination, LogBatch
@@ -122,11 +124,19 @@ def log_batch(client: MlflowClient, run_id: str, batch: LogBatch) -> None:
         *(MlflowMetric(m.key, m.value, m.time_ms, m.step) for m in batch.metrics),
     ]
     refused: dict[str, str] = {}
-    _log(client, run_id, entities, refused)
+    with nullcontext() if _is_one_request(batch) else partly_done():
+        _log(client, run_id, entities, refused)
     if refused:
         names = ", ".join(refused)
         reason = redacted(next(iter(refused.values())).splitlines()[0])[:LONGEST_REASON]
         raise Refused(f"{names} not logged: {reason}")
+
+
+def _is_one_request(batch: LogBatch) -> bool:
+    """Whether MLflow's client sends a batch whole; it sends larger ones in parts."""
+    most = max(len(batch.params), len(batch.tags))
+    entities = len(batch.params) + len(batch.tags) + len(batch.metrics)
+    return most <= MAX_PARAMS_TAGS_PER_BATCH and entities <= MAX_ENTITIES_PER_BATCH
 
 
 def _log(

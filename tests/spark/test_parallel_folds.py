@@ -153,7 +153,7 @@ def test_an_error_in_a_later_fold_does_not_wait_for_the_first(points, on):
 
 
 @pytest.mark.parametrize("name", ["cache", "unpersist"])
-def test_what_spark_raises_over_the_data_of_folds(points, on, lenient, monkeypatch, name):
+def test_what_spark_raises_over_the_data_of_folds(points, on, spark, lenient, monkeypatch, name):
     """What cannot be cached is Spark's own error; what cannot be let go, none."""
     on()
 
@@ -168,6 +168,7 @@ def test_what_spark_raises_over_the_data_of_folds(points, on, lenient, monkeypat
         with pytest.raises(ConnectionError, match="gone"):
             search.fit(points)
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("trackmllib-folds")])
+    spark.catalog.clearCache()
 
 
 def test_what_has_no_folds_to_share_is_as_it_was(points, on, caplog):

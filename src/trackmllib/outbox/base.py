@@ -9,9 +9,9 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from trackmllib.events import Event
 from trackmllib.operations import Operation, Row
 
-# A batch lingers for a second; that of a child run, where very many runs of its search have something
-# that waits, for as long as it takes to send something to each of them at this pace, and no longer
-# than five.
+# A batch lingers for a second; that of a child run, where something waits of very many runs of its
+# search, for as long as it takes to send something to each of them at this pace, and no longer than
+# five.
 LINGER_SECONDS = 1.0
 LONGEST_LINGER_SECONDS = 5.0
 LINGER_SECONDS_A_RUN = 0.02

@@ -136,7 +136,7 @@ def _is_one_request(batch: LogBatch) -> bool:
     """Whether MLflow's client sends a batch whole; it sends larger ones in parts."""
     most = max(len(batch.params), len(batch.tags))
     entities = len(batch.params) + len(batch.tags) + len(batch.metrics)
-    return most <= MAX_PARAMS_TAGS_PER_BATCH and entities <= MAX_ENTITIES_PER_BATCH
+    return bool(most <= MAX_PARAMS_TAGS_PER_BATCH and entities <= MAX_ENTITIES_PER_BATCH)
 
 
 def _log(

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
+from trackmllib.options.children import ALL
+
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 
@@ -229,7 +231,7 @@ class SearchStarted(Event):
 
     description: SearchDescription
     parent: Place | None = None
-    children: str = "all"
+    children: str = ALL
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from trackmllib import limits
 from trackmllib.errors import UnknownSearch
 from trackmllib.events import Cost, Failure
+from trackmllib.options.children import ALL
 from trackmllib.recorder import files, read_back
 from trackmllib.search_result import CandidateResult, Cell, SearchResult, Status
 from trackmllib.tracking.lookup import Found, find
@@ -148,7 +149,7 @@ def _count(result: SearchResult, main: StoredRun) -> None:
     def said(key: str) -> int:
         return int(main.metrics.get(f"{key}_{result.search_id}", main.metrics.get(key, 0.0)))
 
-    if result.children != "all":
+    if result.children != ALL:
         result.cells_finished = said("cells_finished")
         result.candidates_finished = said("candidates_finished")
 

@@ -8,6 +8,7 @@ from trackmllib.clock import Clock
 from trackmllib.delivery.worker import Delivery
 from trackmllib.errors import Refused
 from trackmllib.events import ChildRunNeeded
+from trackmllib.options.children import ALL
 from trackmllib.recorder import chosen
 from trackmllib.running import RunningSearch, RunningSearches
 from trackmllib.tracking.apply import MlflowTracking
@@ -37,7 +38,7 @@ class MadeRuns:
     def need(self, search_id: str, candidate: int | None) -> None:
         """Have the run of a candidate made now, if it is not made anyway and its search runs."""
         search = self._searches.get(search_id)
-        if search is None or candidate is None or search.result.children == chosen.ALL:
+        if search is None or candidate is None or search.result.children == ALL:
             return
         with search.recording:
             # Who finds it made already, finds its operations in the outbox too.
@@ -75,4 +76,4 @@ class MadeRuns:
     def _will_be(self, search: RunningSearch, candidate: int) -> bool:
         """Whether a candidate has a run, or gets one for all that is known."""
         result = search.result
-        return result.children == chosen.ALL or candidate in chosen.with_runs(result)
+        return result.children == ALL or candidate in chosen.with_runs(result)

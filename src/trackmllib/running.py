@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -18,6 +18,8 @@ from trackmllib.view.runs import Runs
 
 # Of a search that is not recorded.
 NOWHERE = Destination(tracking_uri="")
+# A process that goes on for months may have any number of them.
+MOST_FAILED = 1000
 
 
 class RunningSearch:
@@ -84,8 +86,8 @@ class RunningSearches:
     def __init__(self, destination: Callable[[], Destination]) -> None:
         self._destination = destination
         self._searches: dict[str, RunningSearch] = {}
-        # Threads of a search that failed may run on for long.
-        self._failed_and_not_recorded: set[str] = set()
+        # Threads of a search that failed may run on for long; of the last ones that did.
+        self._failed_and_not_recorded: deque[str] = deque(maxlen=MOST_FAILED)
 
     def begin(self, started: SearchStarted, settings: Settings) -> None:
         destination = self._destination_of(started) if settings.record else NOWHERE
@@ -108,7 +110,7 @@ class RunningSearches:
     def forget(self, search_id: str) -> None:
         search = self._searches.pop(search_id, None)
         if search is not None and search.result.failure is not None and not search.settings.record:
-            self._failed_and_not_recorded.add(search_id)
+            self._failed_and_not_recorded.append(search_id)
 
     def whole(self, search: RunningSearch) -> Iterator[RunningSearch]:
         """The searches inside of a search that are not forgotten yet, and the search itself."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from trackmllib.options.children import ALL
 from trackmllib.options.given import NotGiven
 from trackmllib.options.kinds import BadText
 from trackmllib.options.listed import OPTIONS, STRICT, Option
@@ -34,7 +35,7 @@ class Settings:
     progress: bool = True
     report: bool = True
     history_server: str | None = None
-    children: str = "all"
+    children: str = ALL
     record: bool = True
     reuse_stages: bool = False
     parallel_folds: bool = False

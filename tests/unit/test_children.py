@@ -40,6 +40,7 @@ from trackmllib.operations import (
     Row,
     coalesce,
 )
+from trackmllib.options.children import is_good, most
 from trackmllib.outbox.estate import Estate
 from trackmllib.outbox.home import Home
 from trackmllib.recorder import files, read_back
@@ -142,6 +143,19 @@ CASES = {
     "a split": (lambda: search([[0.5], [0.9], [0.7]], [0.5, 0.9, 0.7], 1, averaged=False), [1, 2]),
     "fewer than two": (lambda: search([[0.5, 0.5]], [0.5], 0), [0]),
 }
+
+
+@pytest.mark.parametrize(("words", "number"), [("all", None), ("best:1", 1), ("best:200", 200)])
+def test_how_many_are_the_best(words, number):
+    assert is_good(words)
+    assert most(words) == number
+
+
+@pytest.mark.parametrize("words", ["", "none", "best", "best:0", "best:-1", "best:2 ", "best:²"])
+def test_other_words_say_nothing(words):
+    assert not is_good(words)
+    with pytest.raises(ValueError, match="does not say"):
+        most(words)
 
 
 @pytest.mark.parametrize("case", CASES)

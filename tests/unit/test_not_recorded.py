@@ -21,6 +21,7 @@ from played import failing, search
 from trackmllib.events import Place, SearchStarted
 from trackmllib.operations import CreateChildRun, Destination, OpenMainRun
 from trackmllib.outbox.home import Home
+from trackmllib.running import MOST_FAILED, RunningSearches
 from trackmllib.session import Session
 from trackmllib.settings import Settings
 from trackmllib.view.runs import Runs
@@ -126,6 +127,20 @@ def test_one_search_of_a_session_may_be_left_out(tmp_path):
     play(session, search(SCORES, AVERAGES, 1))
     assert session.flush(20)
     assert target.reached
+
+
+def test_of_how_many_failed_searches_it_is_known_that_they_were_not_recorded():
+    """By threads that run on: a process that goes on for months may have any number of them."""
+    searches = RunningSearches(no_destination)
+    ids = []
+    for _ in range(MOST_FAILED + 2):
+        begin, *_, end = failing()
+        ids.append(begin.search_id)
+        searches.begin(begin, OFF)
+        searches.get(begin.search_id).result.apply(end)
+        searches.forget(begin.search_id)
+    assert [searches.is_recorded(each) for each in ids].count(False) == MOST_FAILED
+    assert not searches.is_recorded(ids[-1])
 
 
 def test_a_recorded_search_inside_of_one_that_is_not_stands_on_its_own(tmp_path):

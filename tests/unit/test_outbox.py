@@ -15,13 +15,28 @@ from trackmllib.outbox.process import ProcessOutbox
 from trackmllib.outbox.sqlite import SqliteOutbox
 
 
+class Time:
+    """A clock that stands until somebody moves it on."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Time:
+    return Time()
+
+
 @pytest.fixture(params=["memory", "sqlite", "process"])
-def outbox(request, tmp_path):
+def outbox(request, tmp_path, clock):
     if request.param == "memory":
-        return MemoryOutbox()
+        return MemoryOutbox(monotonic=clock)
     if request.param == "process":
-        return ProcessOutbox(Home(tmp_path / "outbox"), pytest.fail)
-    return SqliteOutbox(tmp_path / "outbox.db")
+        return ProcessOutbox(Home(tmp_path / "outbox"), pytest.fail, clock)
+    return SqliteOutbox(tmp_path / "outbox.db", monotonic=clock)
 
 
 def operation(name, search_id="a"):
@@ -73,26 +88,62 @@ def test_more_runs_of_the_same_search_are_read_one_after_the_other(outbox):
     assert len(outbox.peek(3, runs=9)) == 3
 
 
-def test_what_a_new_run_is_told_lingers_and_the_run_does_not(outbox):
+def test_what_a_new_run_is_told_lingers_and_the_run_does_not(outbox, clock):
     new = LogArtifact(search_id="a", candidate=0, file_name="new", text="")
     outbox.put([new, LogBatch(search_id="a", candidate=0)])
     (row,) = outbox.peek(10, linger=True)
     assert row.operation == new
     assert len(outbox.peek(10)) == 2
     outbox.acknowledge([row.number])
+    clock.seconds += 0.99
     assert outbox.peek(10, linger=True) == []
+    clock.seconds += 0.01
+    assert len(outbox.peek(10, linger=True)) == 1
+    clock.seconds -= 1.0
     outbox.put([LogArtifact(search_id="a", candidate=0, file_name="end", text="")])
     assert len(outbox.peek(10, linger=True)) == 2
 
 
-def test_where_many_runs_wait_batches_linger_longer():
-    order = Order()
-    for number in range(200):
+def lingering(order, clock) -> dict[int, float]:
+    """After how many seconds each row may be read, when all of them are put now."""
+    began, found = clock.seconds, {}
+    while len(order):
+        while rows := order.rows_to_read(1000, (), linger=True):
+            for number in rows:
+                found[number] = clock.seconds - began
+                order.remove(number)
+        clock.seconds += 0.25
+    return found
+
+
+def test_where_many_runs_of_a_search_wait_its_batches_linger_longer(clock):
+    order = Order(clock)
+    for number in range(400):
         order.add(number, ("a", number), batch=True)
-    began = time.monotonic()
-    dues = [min(due.values()) - began for due in order._due_of.values()]
-    assert dues[0] <= 1.0
-    assert 3.0 < dues[-1] <= 5.0
+    found = lingering(order, clock)
+    assert [found[number] for number in (0, 49, 99, 199, 249, 399)] == [
+        1.0,
+        1.0,
+        2.0,
+        4.0,
+        5.0,
+        5.0,
+    ]
+    # What has left does not count.
+    order.add(0, ("a", 0), batch=True)
+    assert lingering(order, clock) == {0: 1.0}
+
+
+def test_neither_runs_of_other_searches_nor_what_the_main_run_is_told_linger_longer(clock):
+    order = Order(clock)
+    for number in range(400):
+        order.add(number, (str(number % 100), number), batch=True)
+    for number in range(400, 600):
+        order.add(number, ("many", number), batch=True)
+    order.add(600, ("many", None), batch=True)
+    found = lingering(order, clock)
+    assert {found[number] for number in [*range(400), 600]} == {1.0}
+    assert max(found.values()) == 4.0
 
 
 def test_reading_changes_nothing(outbox):

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import json
 import math
+import sqlite3
 import struct
 from pathlib import Path
 
@@ -44,6 +45,8 @@ from trackmllib.operations import (
     TakeOver,
 )
 from trackmllib.outbox import wire
+
+FILES = Path(__file__).parents[1] / "outboxes"
 
 MODERATE = settings(
     deadline=None,
@@ -310,6 +313,46 @@ def _started(tuner):
             application_id=None,
         ),
     )
+
+
+def fields_of(item, where="") -> set[str]:
+    """The names of all fields in a JSON text, each with the class that it is of."""
+    if isinstance(item, list):
+        return {name for inner in item for name in fields_of(inner, where)}
+    if not isinstance(item, dict):
+        return set()
+    own = {f"{item['$']}.{name}" for name in item}
+    return own.union(*(fields_of(inner) for inner in item.values()))
+
+
+@pytest.mark.parametrize("path", sorted(FILES.glob("version-*.db")), ids=lambda path: path.stem)
+def test_an_older_version_reads_what_it_could_have_written_itself(path):
+    """What is new since then is not there where nobody has asked for it."""
+    connection = sqlite3.connect(path)
+    tables = {"events": wire.event, "rows": wire.operation}
+    texts = [
+        (read, text)
+        for table, read in tables.items()
+        for (text,) in connection.execute(f"SELECT body FROM {table}")
+    ]
+    connection.close()
+    assert len(texts) > 20
+    for read, text in texts:
+        now = fields_of(json.loads(wire.to_text(read(text))))
+        assert now <= fields_of(json.loads(text))
+
+
+def test_a_field_is_left_out_only_where_it_has_its_default_to_the_type():
+    def written(**fields) -> set[str]:
+        return set(json.loads(wire.to_text(Cost(**fields)))) - {"$"}
+
+    assert written() == written(num_jobs=0) == set()
+    assert written(num_jobs=1) == {"num_jobs"}
+    assert written(num_jobs=False, input_bytes=0.0) == {"num_jobs", "input_bytes"}
+    old = {"$": "Cost", **dict.fromkeys(vars(Cost()), 0), "num_jobs": 2}
+    text = wire.to_text(events.SearchCosted(search_id="s", time_ms=1, cost=Cost()))
+    whole = json.dumps({**json.loads(text), "cost": old})
+    assert wire.event(whole).cost == Cost(num_jobs=2)
 
 
 def text_of(cls="EndRun", **fields) -> str:

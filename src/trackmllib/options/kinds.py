@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
+from trackmllib.options import children
 from trackmllib.options.near import nearest, question
 
 MOST_SECONDS = threading.TIMEOUT_MAX
@@ -142,23 +143,19 @@ class Children(Kind):
     """``all``, or ``best:<number>``: which candidates get runs of their own."""
 
     _ALLOWED = "'all' or 'best:<number>', such as 'best:20'"
-    _BEST = re.compile(r"best:([1-9][0-9]*)", re.ASCII)
 
     def of_argument(self, name: str, value: Any) -> Any:
         if not isinstance(value, str):
             raise TypeError(f"{name} is {value!r}, but must be {self._ALLOWED}")
-        if not self._is_good(value):
+        if not children.is_good(value):
             raise ValueError(f"{name} is {value!r}, but must be {self._ALLOWED}")
         return value
 
     def of_text(self, name: str, text: str, instead: Any) -> Any:
         word = text.strip().lower()
-        if not self._is_good(word):
+        if not children.is_good(word):
             raise self._bad(name, text, self._ALLOWED, None, instead)
         return word
-
-    def _is_good(self, word: str) -> bool:
-        return word == "all" or self._BEST.fullmatch(word) is not None
 
 
 class Count(Kind):

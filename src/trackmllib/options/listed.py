@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from trackmllib.options.children import ALL
 from trackmllib.options.kinds import (
     Children,
     Count,
@@ -146,7 +147,7 @@ OPTIONS = (
     Option(
         argument="children",
         kind=Children(),
-        default="all",
+        default=ALL,
         meaning="which candidates get child runs: `all`, or `best:20` for the 20 best, when the "
         "search ends; `results.csv` has all of them",
     ),

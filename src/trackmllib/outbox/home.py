@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -73,7 +74,11 @@ class Home:
         home = Path(named).expanduser() if named else platformdirs.user_state_path("trackmllib")
         return cls(home.absolute() / "outbox")
 
-    def create(self, changed: threading.Condition | None = None) -> HeldOutbox[SqliteOutbox]:
+    def create(
+        self,
+        changed: threading.Condition | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> HeldOutbox[SqliteOutbox]:
         """A new outbox for this process."""
         try:
             # The mode of mkdir is for the last folder only.
@@ -86,11 +91,11 @@ class Home:
         lock = Lock.take(_lock_of(path), create=True)
         if lock is None:
             # Somebody looked at the very moment whether it is held.
-            return self.create(changed)
+            return self.create(changed, monotonic)
         try:
             lock.sign(this_process())
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o600))
-            return HeldOutbox(SqliteOutbox(path, changed), lock)
+            return HeldOutbox(SqliteOutbox(path, changed, monotonic), lock)
         except BaseException:
             path.unlink(missing_ok=True)
             lock.path.unlink(missing_ok=True)

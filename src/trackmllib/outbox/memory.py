@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from itertools import count
 
 from trackmllib.events import Event
@@ -19,9 +20,13 @@ class MemoryOutbox(Outbox):
     Keeps neither facts nor what is set aside: nobody could read them.
     """
 
-    def __init__(self, changed: threading.Condition | None = None) -> None:
+    def __init__(
+        self,
+        changed: threading.Condition | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._rows: dict[int, Operation] = {}
-        self._order = Order()
+        self._order = Order(monotonic)
         self._sent: set[int] = set()
         self._facts: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._numbers = count(1)

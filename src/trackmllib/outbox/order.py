@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Container, Iterable
+from collections import Counter
+from collections.abc import Callable, Container, Iterable
 from heapq import merge
 from itertools import chain, islice
 
@@ -21,12 +22,18 @@ _AT_ONCE = 0.0
 
 
 class Order:
-    """The order of an outbox. Not for several threads at once: its outbox holds the lock."""
+    """The order of an outbox. Not for several threads at once: its outbox holds the lock.
 
-    def __init__(self) -> None:
+    ``monotonic`` is the clock by which rows linger, in seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self._run_of: dict[int, Run] = {}
         self._numbers_of: dict[str, dict[int, None]] = {}
         self._due_of: dict[Run, dict[int, float]] = {}
+        # Of how many runs of a search something waits.
+        self._runs_of: Counter[str] = Counter()
 
     def __contains__(self, number: object) -> bool:
         return number in self._run_of
@@ -39,10 +46,14 @@ class Order:
         return len(self._numbers_of.get(search_id, ()))
 
     def add(self, number: int, run: Run, *, batch: bool, linger: bool = True) -> None:
-        """A row that is put behind all others. A ``batch`` may linger."""
-        later = time.monotonic()
+        """A row that is put behind all others. A ``batch`` may linger, that of a child run the
+        longer the more runs of its search wait.
+        """
+        if run not in self._due_of:
+            self._runs_of[run[0]] += 1
+        later = self._monotonic()
         if linger:
-            of_all = LINGER_SECONDS_A_RUN * len(self._due_of)
+            of_all = 0.0 if run[1] is None else LINGER_SECONDS_A_RUN * self._runs_of[run[0]]
             later += min(max(LINGER_SECONDS, of_all), LONGEST_LINGER_SECONDS)
         self._run_of[number] = run
         self._numbers_of.setdefault(run[0], {})[number] = None
@@ -56,9 +67,11 @@ class Order:
         del self._due_of[run][number]
         if not self._due_of[run]:
             del self._due_of[run]
+            self._runs_of[run[0]] -= 1
         del self._numbers_of[run[0]][number]
         if not self._numbers_of[run[0]]:
             del self._numbers_of[run[0]]
+            del self._runs_of[run[0]]
         return run[0]
 
     def remove_search(self, search_id: str) -> None:
@@ -80,7 +93,7 @@ class Order:
         if oldest is None:
             return ()
         number, run = oldest, self._run_of[oldest]
-        now = time.monotonic() if linger else math.inf
+        now = self._monotonic() if linger else math.inf
         if linger:
             while self._due_of[run][number] > now:
                 following = next(allowed, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from trackmllib.errors import OutboxError
@@ -29,12 +30,18 @@ class ProcessOutbox(Outbox):
     none after it: the file stays, whatever becomes of it.
     """
 
-    def __init__(self, home: Home, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        home: Home,
+        warn: Callable[[str], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(threading.Condition())
         self._home = home
         self._warn = warn
         self._warned: set[str] = set()
-        self._memory = MemoryOutbox(self.changed)
+        self._monotonic = monotonic
+        self._memory = MemoryOutbox(self.changed, monotonic)
         self._own: HeldOutbox[SqliteOutbox] | None = None
         self._readable = True
         self._in_memory: set[str] = set()
@@ -152,7 +159,7 @@ class ProcessOutbox(Outbox):
     def _on_disk(self) -> SqliteOutbox:
         with self.changed:
             if self._own is None:
-                self._own = self._home.create(self.changed)
+                self._own = self._home.create(self.changed, self._monotonic)
             return self._own.outbox
 
     def _waits_on_disk(self, search_id: str) -> bool:

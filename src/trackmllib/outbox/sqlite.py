@@ -41,8 +41,14 @@ class SqliteOutbox(Outbox):
     connection for all threads. All methods raise ``sqlite3.Error`` where the disk fails.
     """
 
-    def __init__(self, path: Path, changed: threading.Condition | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        changed: threading.Condition | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.path = path
+        self._monotonic = monotonic
         super().__init__(changed)
         self._connection = sqlite3.connect(
             path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -285,7 +291,7 @@ class SqliteOutbox(Outbox):
 
     def _load(self) -> None:
         """Read which rows there are."""
-        self._order = Order()
+        self._order = Order(self._monotonic)
         found = self._connection.execute(
             "SELECT number, search_id, candidate, batch FROM rows ORDER BY number"
         )

@@ -3,6 +3,9 @@
 A dataclass is an object with its class under ``"$"``; a float keeps every bit (also infinities and
 NaN, in Python's spelling). The user's own data is a text inside of the text, so that it can never
 be taken for a class.
+
+A field that has its default is left out. So an older version, which may be the heir, reads all that
+it would have written itself, and a new field needs a default, with which older files are read.
 """
 
 from __future__ import annotations
@@ -23,6 +26,17 @@ _CLASSES: dict[str, type] = {
     for module in (events, operations)
     for cls in vars(module).values()
     if dataclasses.is_dataclass(cls) and isinstance(cls, type)
+}
+
+
+_NO_DEFAULT = object()
+_DEFAULTS: dict[type, dict[str, object]] = {
+    cls: {
+        field.name: field.default
+        for field in dataclasses.fields(cls)
+        if field.default is not dataclasses.MISSING
+    }
+    for cls in _CLASSES.values()
 }
 
 
@@ -60,7 +74,12 @@ def _tagged(item: Any) -> dict[str, Any]:
     cls = type(item)
     if _CLASSES.get(cls.__name__) is not cls:
         raise TypeError(f"{cls.__name__} is no plain data")
-    fields = {_TAG: cls.__name__, **vars(item)}
+    defaults = _DEFAULTS[cls]
+    fields: dict[str, Any] = {_TAG: cls.__name__}
+    for name, value in vars(item).items():
+        default = defaults.get(name, _NO_DEFAULT)
+        if type(value) is not type(default) or value != default:
+            fields[name] = value
     if cls is Value:
         fields["data"] = json.dumps(item.data)
     return fields

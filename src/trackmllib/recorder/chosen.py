@@ -14,12 +14,10 @@ from collections.abc import Iterable, Iterator
 from trackmllib.events import CellCosted, CellScored
 from trackmllib.names import GridNames
 from trackmllib.operations import Operation
+from trackmllib.options.children import ALL, most
 from trackmllib.recorder import child_runs
 from trackmllib.search_result import Cell, SearchResult
 from trackmllib.standing import standings
-
-ALL = "all"
-_BEST = "best:"
 
 
 def told(operations: Iterator[Operation], result: SearchResult) -> Iterator[Operation]:
@@ -41,12 +39,12 @@ def at_end(result: SearchResult) -> list[int]:
     """The candidates that get their run with the end of the search: the best of those that have a
     score, best first, and then those that failed.
     """
-    if result.children == ALL:
+    number = most(result.children)
+    if number is None:
         return []
-    most = int(result.children.removeprefix(_BEST))
     failed = [index for index in sorted(result.candidates) if _failures(result, index)]
     without = set(failed)
-    best = itertools.islice((index for index in _ranked(result) if index not in without), most)
+    best = itertools.islice((index for index in _ranked(result) if index not in without), number)
     return [index for index in (*best, *failed) if index not in result.needed]
 
 

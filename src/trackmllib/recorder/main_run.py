@@ -20,6 +20,7 @@ from trackmllib.operations import (
     Operation,
     RunStatus,
 )
+from trackmllib.options.children import ALL
 from trackmllib.recorder import files
 from trackmllib.recorder.description import describe
 from trackmllib.search_result import SearchResult
@@ -145,7 +146,7 @@ def _tags(result: SearchResult) -> Iterator[tuple[str, str]]:
         yield "trackmllib.spark_history", description.page_in_history
     if description.larger_is_better is not None:
         yield "trackmllib.larger_is_better", str(description.larger_is_better).lower()
-    if result.children != "all":
+    if result.children != ALL:
         yield "trackmllib.children", result.children
     if result.parent is not None:
         yield "trackmllib.parent_search_id", result.parent.search_id

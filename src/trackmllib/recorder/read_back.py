@@ -19,6 +19,7 @@ from trackmllib.events import (
     SearchStarted,
     Value,
 )
+from trackmllib.options.children import ALL
 from trackmllib.search_result import CandidateResult, Cell, SearchResult
 
 
@@ -46,7 +47,7 @@ def _started(data: Mapping[str, Any]) -> SearchStarted:
         time_ms=round(datetime.fromisoformat(data["started"]).timestamp() * 1000),
         parent=None if place is None else Place(**place),
         # Not there before there was a choice.
-        children=data.get("children", "all"),
+        children=data.get("children", ALL),
         description=SearchDescription(
             tuner=_component(data["tuner"]),
             estimator=None if data["estimator"] is None else _component(data["estimator"]),

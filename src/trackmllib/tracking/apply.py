@@ -53,6 +53,8 @@ from trackmllib.tracking.together import OneTransaction, one_transaction
 
 logger = logging.getLogger(__name__)
 
+# What waits of so many runs goes in one transaction at most: nobody else can write to the file
+# meanwhile.
 MOST_RUNS = 100
 
 

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import io
 import logging
+import math
 import os
 import sys
 import time
@@ -31,11 +32,13 @@ DELIVERY_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Taken:
-    """One search: the seconds of its ``fit()``; the CPU seconds of this process from there until
+    """One search: the seconds of its ``fit()``, and when it returned, as ``time.perf_counter()``
+    has it; the CPU seconds of this process from there until
     all was delivered; and its averages, to the last bit.
     """
 
     seconds: float
+    ended: float
     cpu_seconds: float
     averages: tuple[str, ...]
 
@@ -43,13 +46,15 @@ class Taken:
 @dataclass
 class Bench:
     """``smoke``: everything once and small, and no bound is judged. ``remote`` is the address of a
-    Spark Connect server to search on. With a ``sampler`` only ours is run, under it.
+    Spark Connect server to search on. With a ``sampler`` only ours is run, under it. ``deadline``,
+    on the monotonic clock, is when all must have been asked.
     """
 
     folder: Path
     smoke: bool = False
     remote: str = ""
     sampler: Sampler | None = None
+    deadline: float = math.inf
     _numbers: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _server: Store | None = None
@@ -61,20 +66,34 @@ class Bench:
         self._numbers[name] += 1
         return self.folder / f"{name}-{self._numbers[name]}"
 
+    def left(self) -> float:
+        """The seconds until the deadline; Incomplete where it has passed."""
+        seconds = self.deadline - time.monotonic()
+        if seconds <= 0:
+            raise Incomplete("there is no time left")
+        return seconds
+
     def in_turn(
-        self, variants: Sequence[str], repeats: int, seconds: float
+        self, variants: Sequence[str], repeats: int, seconds: float, warm_ups: int = 1
     ) -> Iterator[tuple[str, bool]]:
-        """As ``figures.in_turn``, with no new round that would not end within so many seconds; one
-        round and no warm-up where nothing is judged.
+        """As ``figures.in_turn``, with no new round that would not end within so many seconds, nor
+        within what is left; one round and no warm-up where nothing is judged.
+
+        Incomplete where the deadline passes before the least rounds are run.
         """
         began = time.monotonic()
+        seconds = min(seconds, self.left())
 
         def is_time(rounds: int) -> bool:
             return (time.monotonic() - began) * (rounds + 1) / rounds <= seconds
 
         if self.sampler is not None:
-            return in_turn([OURS], 1)
-        return in_turn(variants, self.pick(repeats, 1), self.pick(1, 0), is_time)
+            variants, repeats = [OURS], 1
+        elif self.smoke:
+            repeats, warm_ups = 1, 0
+        for turn in in_turn(variants, repeats, warm_ups, is_time):
+            self.left()
+            yield turn
 
     @cached_property
     def spark(self) -> Any:
@@ -119,6 +138,7 @@ class Bench:
         seconds: float,
         variants: Sequence[str] = (UNTRACKED, OURS),
         same: bool = False,
+        warm_ups: int = 1,
         **options: Any,
     ) -> dict[str, list[Taken]]:
         """Search with the variants in turn, ``repeats`` times if ``seconds`` are enough for it.
@@ -127,7 +147,7 @@ class Bench:
         """
         taken: dict[str, list[Taken]] = defaultdict(list)
         averages = set()
-        for variant, counts in self.in_turn(variants, repeats, seconds):
+        for variant, counts in self.in_turn(variants, repeats, seconds, warm_ups):
             found = self.take(variant, tuner(), data, store, **options)
             averages.add(found.averages)
             if counts:
@@ -151,6 +171,9 @@ class Bench:
         """
         store.set_delay(0.0)
         experiment = store.new_experiment()
+        if self.smoke:
+            # Each report is drawn by a process of its own.
+            options.setdefault("report", False)
         candidates, folds = len(tuner.getEstimatorParamMaps()), tuner.getNumFolds()
         gc.collect()
         with (
@@ -161,11 +184,12 @@ class Bench:
             store.set_delay(ROUND_TRIP_SECONDS)
             cpu, began = time.process_time(), time.perf_counter()
             model = tuner.fit(data)
-            seconds = time.perf_counter() - began
+            ended = time.perf_counter()
             # What comes now is not measured, and need not take long.
             store.set_delay(0.0)
-            if not trackmllib.flush(DELIVERY_SECONDS):
-                raise Incomplete(f"the record was not delivered within {DELIVERY_SECONDS:g} s")
+            patience = min(DELIVERY_SECONDS, self.left())
+            if not trackmllib.flush(patience):
+                raise Incomplete(f"the record was not delivered within {patience:.0f} s")
             cpu = time.process_time() - cpu
         if variant == UNTRACKED:
             store.check(experiment, 0, 0, 0, "")
@@ -174,7 +198,8 @@ class Bench:
             store.check(experiment, candidates + 1, candidates, candidates * folds, metric)
         else:
             store.check(experiment, candidates + 1, candidates, 0, "")
-        return Taken(seconds, cpu, tuple(float(average).hex() for average in model.avgMetrics))
+        averages = tuple(float(average).hex() for average in model.avgMetrics)
+        return Taken(ended - began, ended, cpu, averages)
 
     @contextlib.contextmanager
     def profiled(self, variant: str) -> Iterator[None]:
@@ -200,17 +225,23 @@ def _ours(options: dict[str, Any]) -> Iterator[None]:
         trackmllib.autolog(disable=True)
 
 
+# Without a list it asks the session for its sparkContext, which one of Spark Connect has not.
+_NO_MODELS = ["none"]
+
+
 @contextlib.contextmanager
 def _peer(options: dict[str, Any]) -> Iterator[None]:
     """MLflow's own autologging. It logs no models and no data here, as we do not by default."""
     trackmllib.autolog(disable=True)
-    mlflow.pyspark.ml.autolog(log_models=False, log_datasets=False, silent=True)
+    mlflow.pyspark.ml.autolog(
+        log_models=False, log_datasets=False, silent=True, log_model_allowlist=_NO_MODELS
+    )
     try:
         # It prints two lines a run.
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        mlflow.pyspark.ml.autolog(disable=True)
+        mlflow.pyspark.ml.autolog(disable=True, log_model_allowlist=_NO_MODELS)
         while mlflow.active_run() is not None:
             mlflow.end_run()
 

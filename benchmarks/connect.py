@@ -1,4 +1,4 @@
-"""A client of Spark Connect that searches in turn, and prints its seconds by variant as JSON.
+"""A client of Spark Connect that searches in turn, and prints as JSON what it took.
 
 ``python -m benchmarks.connect SETTINGS``: there cannot be two kinds of sessions in one process.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 from benchmarks import trees
 from benchmarks.bench import Bench, prepare
 from benchmarks.sampler import Sampler
+from benchmarks.stores import sqlite
 
 
 def main(settings: dict) -> None:
@@ -22,11 +24,14 @@ def main(settings: dict) -> None:
         smoke=settings["smoke"],
         remote=settings["remote"],
         sampler=Sampler() if settings["profile"] else None,
+        deadline=time.monotonic() + settings["seconds"],
     )
-    took = trees.seconds(bench)
+    rows, store = trees.images(bench), sqlite(bench.new_folder("trees"))
+    took = trees.seconds(bench, rows, store)
     if bench.sampler is not None:
         print(bench.sampler.text(), file=sys.stderr)
-    print(json.dumps(took), flush=True)
+    else:
+        print(json.dumps({"took": took, "peer": trees.peer(bench, rows, store)}), flush=True)
     bench.close()
 
 

@@ -72,7 +72,9 @@ class Row:
     ``below`` is set, it must lie below it. ``rounds`` is how often it was measured, the warm-up not
     counted. ``measured`` has what it is made of, in
     ``measured_unit``: by variant, as far as the question has them. ``meaning`` is a sentence for
-    the page.
+    the page. ``without`` says of a variant that was not measured why there is none.
+
+    ValueError for untracked or the peer with neither.
     """
 
     name: str
@@ -86,6 +88,12 @@ class Row:
     measured: Mapping[str, Spread] = field(default_factory=dict)
     measured_unit: str = "s"
     peer: Spread | None = None
+    without: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        has = {*self.measured, *self.without} | ({PEER} if self.peer is not None else set())
+        if lacking := [variant for variant in (UNTRACKED, PEER) if variant not in has]:
+            raise ValueError(f"{self.name}: neither measured nor said why not: {lacking}")
 
     @property
     def holds(self) -> bool:

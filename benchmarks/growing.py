@@ -13,6 +13,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,42 +34,49 @@ def main(settings: dict[str, Any]) -> None:
     folder = Path(settings["folder"])
     prepare(folder)
     sampler = Sampler() if settings["profile"] else None
-    bench = Bench(folder, smoke=settings["smoke"], sampler=sampler)
-    data = bench.spark.range(10)
-    with taker() as store:
-        _measure(bench, settings, data, store)
+    bench = Bench(folder, sampler=sampler, deadline=time.monotonic() + settings["seconds"])
+    try:
+        with taker() as store:
+            for line in measure(bench, settings["variant"], settings["sizes"], store):
+                print(json.dumps(line), flush=True)
+    finally:
+        bench.close()
     if sampler is not None:
         print(sampler.text(), file=sys.stderr)
-    bench.close()
 
 
-def _measure(bench: Bench, settings: dict[str, Any], data: Any, store: Store) -> None:
+def measure(
+    bench: Bench, variant: str, sizes: Sequence[int], store: Store
+) -> Iterator[dict[str, Any]]:
+    """A line for each size, as above."""
+    data = bench.spark.range(10)
+
     def search(candidates: int) -> list[list[float]]:
         """When the cells of each fold were scored."""
+        bench.left()
         times: list[float] = []
         tuner = stub_search(
             xs=range(candidates),
             eva=StubEvaluator(call=lambda _: times.append(time.perf_counter())),
             numFolds=FOLDS,
         )
-        bench.take(settings["variant"], tuner, data, store, wait=False)
+        bench.take(variant, tuner, data, store, wait=False)
         return [times[fold * candidates : (fold + 1) * candidates] for fold in range(FOLDS)]
 
     for _ in range(bench.pick(WARM_UPS, 0)):
-        search(settings["sizes"][0])
+        search(sizes[0])
     _forget_peak()
-    for candidates in settings["sizes"]:
+    for candidates in sizes:
         repeats = bench.pick(min(MOST_REPEATS, max(1, AT_LEAST_CELLS // (candidates * FOLDS))), 1)
         folds = [fold for _ in range(repeats) for fold in search(candidates)]
         window = min(MOST_IN_WINDOW, max(2, candidates // 10))
-        line = {
+        yield {
             "candidates": candidates,
             "cells": [_microseconds(fold) for fold in folds],
             "first": [_microseconds(fold[:window]) for fold in folds],
             "last": [_microseconds(fold[-window:]) for fold in folds],
             "peak_mb": _peak_mb(),
         }
-        print(json.dumps(line), flush=True)
 
 
 def _microseconds(times: list[float]) -> float:

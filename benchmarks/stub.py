@@ -13,9 +13,9 @@ from stubs import StubEstimator
 
 FOLDS, FIT_SECONDS, PARALLELISM = 3, 0.02, 4
 # MLflow's own autologging takes up to 23 times as long, so it is measured on fewer candidates.
-CANDIDATES, PEER_CANDIDATES, SMOKE_CANDIDATES, PEER_SMOKE_CANDIDATES = 200, 20, 10, 3
+CANDIDATES, PEER_CANDIDATES, SMOKE_CANDIDATES, PEER_SMOKE_CANDIDATES = 200, 20, 4, 2
 REPEATS, PEER_REPEATS = 5, 2
-SECONDS = 90.0
+SECONDS, PEER_SECONDS = 60.0, 25.0
 
 STUB = (
     f"{CANDIDATES} candidates x {FOLDS} folds of a stub whose fit sleeps for 20 ms, parallelism "
@@ -51,7 +51,12 @@ def peer(bench: Bench, store: Store) -> Spread | None:
     candidates = bench.pick(PEER_CANDIDATES, PEER_SMOKE_CANDIDATES)
     taken = seconds(
         bench.compare(
-            lambda: tuner(candidates), _data(bench), store, PEER_REPEATS, SECONDS, (UNTRACKED, PEER)
+            lambda: tuner(candidates),
+            _data(bench),
+            store,
+            PEER_REPEATS,
+            PEER_SECONDS,
+            (UNTRACKED, PEER),
         )
     )
     return ratio(taken[PEER], taken[UNTRACKED])
@@ -59,7 +64,7 @@ def peer(bench: Bench, store: Store) -> Spread | None:
 
 def on_sqlite(bench: Bench) -> Iterator[Row]:
     store = sqlite(bench.new_folder("sqlite"))
-    taken = measure(bench, store)
+    taken = measure(bench, store, report=True)
     if bench.sampler is not None:
         return
     yield compared(
@@ -83,6 +88,7 @@ def on_sqlite(bench: Bench) -> Iterator[Row]:
         rounds=len(cpu[OURS]),
         measured={variant: Spread.of(values) for variant, values in cpu.items()},
         measured_unit="CPU s",
+        without={PEER: "not bounded: it is in the time of `fit()`, above"},
     )
 
 

@@ -7,6 +7,7 @@ for minutes; here the search and its client are what is measured.
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import uuid
 from collections import Counter
@@ -104,7 +105,9 @@ def main() -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
-    server.serve_forever()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # Who has started it is gone once nobody can write here.
+    sys.stdin.read()
 
 
 if __name__ == "__main__":

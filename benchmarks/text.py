@@ -32,30 +32,39 @@ def bound(row: Row) -> str:
     return f"{'below' if row.below else 'at most'} {row.bound:,g}{unit}"
 
 
+def verdict(row: Row, yes: str, no: str) -> str:
+    """A cost below nothing holds, and is said to be one: it is less than what a round varies by."""
+    if not row.holds:
+        return no
+    return f"{yes}, below 0" if row.value.median < 0 else yes
+
+
 def cells(row: Row, judged: bool = True) -> list[str]:
-    """What stands in the table, under ``HEADS``."""
+    """What stands in the table, under ``HEADS``; ours is the value itself where it has no other."""
+    value = spread(row.value, row.unit)
     measured = [
-        spread(row.measured[variant], row.measured_unit) if variant in row.measured else ""
+        spread(row.measured[variant], row.measured_unit)
+        if variant in row.measured
+        else row.without.get(variant, value)
         for variant in (UNTRACKED, OURS)
     ]
     for variant, found in row.measured.items():
         if variant not in (UNTRACKED, OURS, PEER):
             measured[0] += f", {variant} {spread(found, row.measured_unit)}"
-    peer = "" if row.peer is None else spread(row.peer, "x")
+    peer = row.without.get(PEER, "") if row.peer is None else spread(row.peer, "x")
     if PEER in row.measured:
         peer = spread(row.measured[PEER], row.measured_unit)
-    holds = ("yes" if row.holds else "**no**") if judged else UNJUDGED
-    value = spread(row.value, row.unit)
+    holds = verdict(row, "yes", "**no**") if judged else UNJUDGED
     return [row.question, bound(row), value, holds, str(row.rounds), *measured, peer]
 
 
 def line(row: Row, judged: bool = True) -> str:
     """A row for the terminal."""
     _, limit, measured, _, rounds, *others = cells(row, judged)
-    verdict = ("holds" if row.holds else "MISSED") if judged else "not judged"
+    judgement = verdict(row, "holds", "MISSED") if judged else "not judged"
     named = zip((UNTRACKED, OURS, PEER), others, strict=True)
     beside = "".join(f"; {name} {text}" for name, text in named if text)
-    return f"{row.name:16} {measured}, {limit}: {verdict}{beside}; {rounds} rounds"
+    return f"{row.name:16} {measured}, {limit}: {judgement}{beside}; {rounds} rounds"
 
 
 def missed(rows: Sequence[Row]) -> str:

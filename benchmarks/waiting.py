@@ -6,7 +6,7 @@ import http.client
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,23 +15,27 @@ from urllib.parse import urlsplit
 import requests
 
 from benchmarks import stub
-from benchmarks.bench import Bench
-from benchmarks.figures import OURS, UNTRACKED, Row, Spread
-from benchmarks.stores import Incomplete
+from benchmarks.bench import Bench, Taken
+from benchmarks.figures import OURS, PEER, UNTRACKED, Row, Spread, ratio
+from benchmarks.stores import Incomplete, Store
 
-REPEATS, SECONDS = 4, 90.0
+REPEATS, SECONDS = 4, 70.0
+PEER_REPEATS, PEER_SECONDS = 2, 25.0
 _RUN_ID = re.compile(rb"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request that the client has made, and what came back."""
+    """A request that the client has made, what came back, and when, as ``time.perf_counter()`` has
+    it.
+    """
 
     method: str
     path: str
     headers: dict[str, str]
     body: bytes
     answer: bytes
+    answered: float
 
 
 @contextmanager
@@ -45,6 +49,7 @@ def listening(heard: list[Request]) -> Iterator[None]:
         if hasattr(body, "read"):
             request.body = body = body.read()
         answer = send(self, request, **options)
+        answered = time.perf_counter()
         parts = urlsplit(request.url)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         with lock:
@@ -55,6 +60,7 @@ def listening(heard: list[Request]) -> Iterator[None]:
                     dict(request.headers),
                     body.encode() if isinstance(body, str) else bytes(body),
                     answer.content,
+                    answered,
                 )
             )
         return answer
@@ -64,6 +70,13 @@ def listening(heard: list[Request]) -> Iterator[None]:
         yield
     finally:
         requests.Session.send = send  # type: ignore[method-assign]
+
+
+def waited_for(heard: list[Request], ended: float) -> list[Request]:
+    """Those that were answered before ``fit()`` returned: what comes later, as the report, it does
+    not wait for.
+    """
+    return [request for request in heard if request.answered <= ended]
 
 
 def replay(uri: str, heard: list[Request]) -> float:
@@ -99,44 +112,69 @@ def replay(uri: str, heard: list[Request]) -> float:
 
 def measure(bench: Bench) -> Iterator[Row]:
     candidates = bench.pick(stub.CANDIDATES, stub.SMOKE_CANDIDATES)
-    data = bench.spark.range(10)
-    counted: list[float] = []
+    few = bench.pick(stub.PEER_CANDIDATES, stub.PEER_SMOKE_CANDIDATES)
     took: dict[str, list[float]] = {UNTRACKED: [], OURS: [], "server": []}
+    counted: dict[str, list[float]] = {UNTRACKED: [], OURS: [], PEER: []}
     over: list[float] = []
+    peers: dict[str, list[float]] = {UNTRACKED: [], PEER: []}
     with bench.server() as store:
-        for variant, counts in bench.in_turn((UNTRACKED, OURS), REPEATS, SECONDS):
-            heard: list[Request] = []
-            found = bench.take(
-                variant, stub.tuner(candidates), data, store, during=listening(heard)
-            )
-            if counts:
-                took[variant].append(found.seconds)
-            if variant == OURS and counts and bench.sampler is None:
-                # What came after the end of fit(), the report, is one of the requests too.
-                counted.append(len(heard) / candidates)
-                took["server"].append(replay(store.uri, heard))
+        for variant, found, heard in _searches(
+            bench, store, (UNTRACKED, OURS), candidates, REPEATS, SECONDS
+        ):
+            took[variant].append(found.seconds)
+            # What came after the end of fit(), the report, is one of the requests too.
+            counted[variant].append(len(heard) / candidates)
+            if variant == OURS and bench.sampler is None:
+                took["server"].append(replay(store.uri, waited_for(heard, found.ended)))
                 over.append(found.seconds / max(took["server"][-1], took[UNTRACKED][-1]))
-    if bench.sampler is not None:
-        return
+        if bench.sampler is not None:
+            return
+        for variant, found, heard in _searches(
+            bench, store, (UNTRACKED, PEER), few, PEER_REPEATS, PEER_SECONDS
+        ):
+            peers[variant].append(found.seconds)
+            if variant == PEER:
+                counted[PEER].append(len(heard) / few)
     yield Row(
         name="requests",
         question="Stub, loopback server, waiting: requests a child",
         meaning="All HTTP requests of the process, from the start of the search until record and "
-        "report are delivered, by the number of candidates.",
+        f"report are delivered, by the number of candidates; {stub.PEERS}.",
         bound=3.0,
         unit="requests",
-        value=Spread.of(counted),
-        rounds=len(counted),
+        value=Spread.of(counted[OURS]),
+        rounds=len(counted[OURS]),
+        measured={variant: Spread.of(values) for variant, values in counted.items()},
+        measured_unit="requests",
     )
     yield Row(
         name="waiting",
         question="Stub, loopback server, waiting: over the server's own time",
         meaning="`fit()` with its wait for the record, against the floor: what the server needs "
-        "for the same requests, or the search untracked, whichever is longer. What the server "
-        "needs is measured after each search, by making all its requests again from a bare "
-        "client: one after the other, on one connection, with nothing else running.",
+        "for the requests that `fit()` waited for, or the search untracked, whichever is longer. "
+        "What the server needs is measured after each search, by making again, from a bare client, "
+        "all requests that were answered before `fit()` returned: one after the other, on one "
+        f"connection, with nothing else running; {stub.PEERS}.",
         bound=1.2,
         value=Spread.of(over),
         rounds=len(over),
         measured={variant: Spread.of(values) for variant, values in took.items()},
+        peer=ratio(peers[PEER], peers[UNTRACKED]),
     )
+
+
+def _searches(
+    bench: Bench,
+    store: Store,
+    variants: Sequence[str],
+    candidates: int,
+    repeats: int,
+    seconds: float,
+) -> Iterator[tuple[str, Taken, list[Request]]]:
+    """The searches that count, in turn, and the requests of each until all was delivered."""
+    data = bench.spark.range(10)
+    for variant, counts in bench.in_turn(variants, repeats, seconds):
+        heard: list[Request] = []
+        found = bench.take(variant, stub.tuner(candidates), data, store, during=listening(heard))
+        if counts:
+            yield variant, found, heard

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from benchmarks import page, text
+from benchmarks import growth, page, runner, text
+from benchmarks.bench import Bench
 from benchmarks.figures import (
     OURS,
+    PEER,
     UNTRACKED,
     Row,
     Spread,
@@ -17,6 +21,8 @@ from benchmarks.figures import (
     ratio,
 )
 from benchmarks.runner import QUESTIONS, chosen
+from benchmarks.stores import Incomplete
+from benchmarks.waiting import Request, waited_for
 
 
 def row(**fields) -> Row:
@@ -27,6 +33,7 @@ def row(**fields) -> Row:
         "bound": 1.1,
         "value": Spread(1.05, 1.0, 1.2),
         "rounds": 4,
+        "without": {UNTRACKED: "nothing", PEER: "has none"},
     }
     return Row(**{**about, **fields})
 
@@ -72,7 +79,12 @@ def test_a_percentile_is_one_of_the_values(percent, expected):
 
 def test_ours_is_compared_with_untracked():
     made = compared(
-        {UNTRACKED: [1.0, 1.0], OURS: [1.0, 2.0]}, name="", question="", meaning="", bound=1.5
+        {UNTRACKED: [1.0, 1.0], OURS: [1.0, 2.0]},
+        name="",
+        question="",
+        meaning="",
+        bound=1.5,
+        without={PEER: "has none"},
     )
     assert made.value == Spread(1.5, 1.0, 2.0)
     assert made.measured[OURS] == Spread(1.5, 1.0, 2.0)
@@ -102,7 +114,67 @@ def test_the_table_says_bound_verdict_and_what_was_measured():
 
 def test_what_else_was_measured_stands_beside_untracked():
     about = {UNTRACKED: Spread(3.0, 3.0, 3.0), "server": Spread(4.0, 4.0, 4.0)}
-    assert "| 3.00 s, server 4.00 s |  |" in text.table([row(measured=about)])
+    assert "| 3.00 s, server 4.00 s | 1.050 x" in text.table([row(measured=about)])
+
+
+def test_a_row_says_why_a_variant_was_not_measured():
+    made = row(value=Spread(84.0, 80.0, 90.0), unit="µs", without={UNTRACKED: "-", PEER: "none"})
+    assert text.cells(made)[-3:] == ["-", "84.0 µs (80.0 to 90.0)", "none"]
+    with pytest.raises(ValueError, match=r"neither measured nor said why not: \['peer'\]"):
+        row(without={UNTRACKED: "-"})
+
+
+def test_a_cost_below_nothing_holds_and_is_said_to_be_one():
+    made = row(value=Spread(-3.0, -3.0, -3.0), unit="MB", bound=50.0)
+    assert text.cells(made)[2:4] == ["-3.00 MB", "yes, below 0"]
+    assert "holds, below 0" in text.line(made)
+
+
+def test_costs_that_grow_within_a_fold_are_seen():
+    assert growth.over_folds([300.0, 100.0], [300.0, 150.0]) == Spread(1.125, 1.0, 1.5)
+
+
+def test_costs_that_grow_from_fold_to_fold_are_seen():
+    first, last = [900.0, 100.0, 200.0, 300.0], [900.0, 100.0, 200.0, 300.0]
+    assert growth.over_folds(first, last).median == 1.0
+    assert growth.from_fold_to_fold(first, last).median == 3.0
+
+
+@pytest.mark.parametrize("ratio", [growth.over_folds, growth.from_fold_to_fold])
+@pytest.mark.parametrize(
+    ("first", "last"), [([-2.0, -1.0], [1.0, 1.0]), ([0.0, 0.0], [1.0, 1.0]), ([1.0, 1.0], [1, -1])]
+)
+def test_of_costs_that_are_less_than_noise_no_ratio_holds(ratio, first, last):
+    with pytest.raises(Incomplete, match="noise"):
+        ratio(first, last)
+
+
+def test_the_floor_is_made_of_the_requests_that_fit_waited_for():
+    heard = [Request("POST", f"/{at}", {}, b"", b"", at) for at in (1.0, 2.0, 3.0)]
+    assert [request.path for request in waited_for(heard, 2.0)] == ["/1.0", "/2.0"]
+
+
+def test_after_the_deadline_nothing_is_measured(tmp_path):
+    bench = Bench(tmp_path, deadline=time.monotonic() - 1)
+    with pytest.raises(Incomplete, match="no time left"):
+        list(bench.in_turn([OURS], 1, 60.0))
+
+
+def test_a_deadline_that_passes_ends_even_the_least_rounds(tmp_path):
+    bench = Bench(tmp_path, deadline=time.monotonic() + 60)
+    turns = bench.in_turn([UNTRACKED, OURS], 1, 60.0)
+    assert next(turns) == (UNTRACKED, False)
+    bench.deadline = time.monotonic() - 1
+    with pytest.raises(Incomplete, match="no time left"):
+        next(turns)
+
+
+def test_what_has_no_time_left_is_said_to_have_failed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "FOLDER", tmp_path / "bench")
+    monkeypatch.setattr(runner, "SECONDS", 0.0)
+    monkeypatch.setattr(runner, "prepare", lambda folder: None)
+    assert runner.main(["--only", "import"]) == 1
+    assert "Failed: import." in capsys.readouterr().out
 
 
 def test_a_single_value_has_no_spread():

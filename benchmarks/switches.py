@@ -98,10 +98,16 @@ def uneven_tuner(smoke: bool = False) -> Any:
 
 
 def on_pca(bench: Bench) -> Iterator[Row]:
+    from pyspark.ml.feature import PCA
+
+    digits = data.digits(bench.spark)
+    # LAPACK in Java finds out about the machine at its first call. Two threads that make that one
+    # at once may never come back from it, with stock Spark as well.
+    PCA(k=1, inputCol="features", outputCol="first").fit(digits)
     yield from _row(
         bench,
         pca_tuner,
-        data.digits(bench.spark),
+        digits,
         name="switches-pca",
         question="Both switches: shared scaling and PCA",
         meaning="StringIndexer, StandardScaler, PCA(20), DecisionTreeClassifier on scikit-learn's "

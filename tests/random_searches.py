@@ -48,7 +48,7 @@ def rows(spark: Any) -> Any:
 
 
 def first_pca(data: Any) -> None:
-    """The LAPACK in Java that Spark takes where there is no other one finds out about the machine at
+    """LAPACK in Java, which Spark takes where there is no other one, finds out about the machine at
     its first call; if that is two calls at once, they may never come back.
     """
     feature.PCA(k=1, inputCol="raw", outputCol="first").fit(data)

@@ -104,6 +104,7 @@ def test_what_a_new_run_is_told_lingers_and_the_run_does_not(outbox, clock):
     assert len(outbox.peek(10, linger=True)) == 2
 
 
+<<<<<<< HEAD
 def lingering(order, clock) -> dict[int, float]:
     """After how many seconds each row may be read, when all of them are put now."""
     began, found = clock.seconds, {}
@@ -144,6 +145,22 @@ def test_neither_runs_of_other_searches_nor_what_the_main_run_is_told_linger_lon
     found = lingering(order, clock)
     assert {found[number] for number in [*range(400), 600]} == {1.0}
     assert max(found.values()) == 4.0
+=======
+def test_where_many_runs_wait_batches_linger_longer(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("trackmllib.outbox.order.time.monotonic", lambda: clock[0])
+
+    def lingers(runs):
+        order = Order()
+        for number in range(runs):
+            order.add(number, ("a", number), batch=True)
+        began = clock[0]
+        while not order.rows_to_read(1, (), linger=True):
+            clock[0] += 0.5
+        return clock[0] - began
+
+    assert [lingers(runs) for runs in (1, 50, 150, 1000)] == [1.0, 1.0, 3.0, 5.0]
+>>>>>>> 20fb2395d04580036fa682070e8d230b1d19b1ad
 
 
 def test_reading_changes_nothing(outbox):

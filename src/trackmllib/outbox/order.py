@@ -17,8 +17,9 @@ from trackmllib.outbox.base import (
 
 Run = tuple[str, int | None]
 
-# Of a row that does not linger.
-_AT_ONCE = 0.0
+# Since when a row waits that does not linger, and one that has lingered long enough.
+_AT_ONCE = -math.inf
+_LONG_AGO = -1e9
 
 
 class Order:
@@ -31,9 +32,13 @@ class Order:
         self._monotonic = monotonic
         self._run_of: dict[int, Run] = {}
         self._numbers_of: dict[str, dict[int, None]] = {}
+<<<<<<< HEAD
         self._due_of: dict[Run, dict[int, float]] = {}
         # Of how many runs of a search something waits.
         self._runs_of: Counter[str] = Counter()
+=======
+        self._since_of: dict[Run, dict[int, float]] = {}
+>>>>>>> 20fb2395d04580036fa682070e8d230b1d19b1ad
 
     def __contains__(self, number: object) -> bool:
         return number in self._run_of
@@ -46,6 +51,7 @@ class Order:
         return len(self._numbers_of.get(search_id, ()))
 
     def add(self, number: int, run: Run, *, batch: bool, linger: bool = True) -> None:
+<<<<<<< HEAD
         """A row that is put behind all others. A ``batch`` may linger, that of a child run the
         longer the more runs of its search wait.
         """
@@ -55,19 +61,29 @@ class Order:
         if linger:
             of_all = 0.0 if run[1] is None else LINGER_SECONDS_A_RUN * self._runs_of[run[0]]
             later += min(max(LINGER_SECONDS, of_all), LONGEST_LINGER_SECONDS)
+=======
+        """A row that is put behind all others. A ``batch`` may linger."""
+        since = time.monotonic() if linger else _LONG_AGO
+>>>>>>> 20fb2395d04580036fa682070e8d230b1d19b1ad
         self._run_of[number] = run
         self._numbers_of.setdefault(run[0], {})[number] = None
-        self._due_of.setdefault(run, {})[number] = later if batch else _AT_ONCE
+        self._since_of.setdefault(run, {})[number] = since if batch else _AT_ONCE
 
     def remove(self, number: int) -> str | None:
         """Take a row out; its search, or None if it is not here."""
         run = self._run_of.pop(number, None)
         if run is None:
             return None
+<<<<<<< HEAD
         del self._due_of[run][number]
         if not self._due_of[run]:
             del self._due_of[run]
             self._runs_of[run[0]] -= 1
+=======
+        del self._since_of[run][number]
+        if not self._since_of[run]:
+            del self._since_of[run]
+>>>>>>> 20fb2395d04580036fa682070e8d230b1d19b1ad
         del self._numbers_of[run[0]][number]
         if not self._numbers_of[run[0]]:
             del self._numbers_of[run[0]]
@@ -93,34 +109,43 @@ class Order:
         if oldest is None:
             return ()
         number, run = oldest, self._run_of[oldest]
+<<<<<<< HEAD
         now = self._monotonic() if linger else math.inf
+=======
+        due = self._due() if linger else math.inf
+>>>>>>> 20fb2395d04580036fa682070e8d230b1d19b1ad
         if linger:
-            while self._due_of[run][number] > now:
+            while self._since_of[run][number] > due:
                 following = next(allowed, None)
                 if following is None:
                     return ()
                 number, run = following, self._run_of[following]
-            waits_for_all = run[1] is None and self._due_of[run][number] == _AT_ONCE
+            waits_for_all = run[1] is None and self._since_of[run][number] == _AT_ONCE
             if waits_for_all:
                 run = self._run_of[oldest]
         chosen = {run: None}
         if runs > 1:
             for number in self._numbers_of[run[0]]:
                 other = self._run_of[number]
-                if other not in chosen and self._due_of[other][number] <= now:
+                if other not in chosen and self._since_of[other][number] <= due:
                     chosen[other] = None
                     if len(chosen) == runs:
                         break
-        rows = chain.from_iterable(self._rows_of(run, now) for run in chosen)
+        rows = chain.from_iterable(self._rows_of(run, due) for run in chosen)
         return list(islice(rows, limit))
 
-    def _rows_of(self, run: Run, now: float) -> list[int]:
+    def _due(self) -> float:
+        """Batches that wait since then have lingered long enough."""
+        of_all = LINGER_SECONDS_A_RUN * len(self._since_of)
+        return time.monotonic() - min(max(LINGER_SECONDS, of_all), LONGEST_LINGER_SECONDS)
+
+    def _rows_of(self, run: Run, due: float) -> list[int]:
         """What is read of a run that is read: all of it, or what is not to linger, and what is
         before that, where all that lingers is young.
         """
-        due_of = self._due_of[run]
-        numbers = list(due_of)
-        at_once = [place for place, due in enumerate(due_of.values()) if due == _AT_ONCE]
-        if not at_once or any(_AT_ONCE < due <= now for due in due_of.values()):
+        since_of = self._since_of[run]
+        numbers = list(since_of)
+        at_once = [place for place, since in enumerate(since_of.values()) if since == _AT_ONCE]
+        if not at_once or any(_AT_ONCE < since <= due for since in since_of.values()):
             return numbers
         return numbers[: at_once[-1] + 1]

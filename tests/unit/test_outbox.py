@@ -104,63 +104,44 @@ def test_what_a_new_run_is_told_lingers_and_the_run_does_not(outbox, clock):
     assert len(outbox.peek(10, linger=True)) == 2
 
 
-<<<<<<< HEAD
-def lingering(order, clock) -> dict[int, float]:
-    """After how many seconds each row may be read, when all of them are put now."""
-    began, found = clock.seconds, {}
-    while len(order):
-        while rows := order.rows_to_read(1000, (), linger=True):
-            for number in rows:
-                found[number] = clock.seconds - began
-                order.remove(number)
-        clock.seconds += 0.25
-    return found
+def lingers(order, clock) -> float:
+    """For how many seconds nothing is read of rows that are put now."""
+    began = clock.seconds
+    while not order.rows_to_read(1, (), linger=True):
+        clock.seconds += 0.5
+    return clock.seconds - began
 
 
-def test_where_many_runs_of_a_search_wait_its_batches_linger_longer(clock):
+@pytest.mark.parametrize(("runs", "seconds"), [(1, 1.0), (50, 1.0), (150, 3.0), (1000, 5.0)])
+def test_where_many_runs_of_a_search_wait_batches_linger_longer(clock, runs, seconds):
     order = Order(clock)
-    for number in range(400):
+    for number in range(runs):
         order.add(number, ("a", number), batch=True)
-    found = lingering(order, clock)
-    assert [found[number] for number in (0, 49, 99, 199, 249, 399)] == [
-        1.0,
-        1.0,
-        2.0,
-        4.0,
-        5.0,
-        5.0,
-    ]
-    # What has left does not count.
-    order.add(0, ("a", 0), batch=True)
-    assert lingering(order, clock) == {0: 1.0}
+    assert lingers(order, clock) == seconds
 
 
 def test_neither_runs_of_other_searches_nor_what_the_main_run_is_told_linger_longer(clock):
     order = Order(clock)
     for number in range(400):
         order.add(number, (str(number % 100), number), batch=True)
-    for number in range(400, 600):
+    assert lingers(order, clock) == 1.0
+    order = Order(clock)
+    for number in range(200):
         order.add(number, ("many", number), batch=True)
-    order.add(600, ("many", None), batch=True)
-    found = lingering(order, clock)
-    assert {found[number] for number in [*range(400), 600]} == {1.0}
-    assert max(found.values()) == 4.0
-=======
-def test_where_many_runs_wait_batches_linger_longer(monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr("trackmllib.outbox.order.time.monotonic", lambda: clock[0])
-
-    def lingers(runs):
-        order = Order()
-        for number in range(runs):
-            order.add(number, ("a", number), batch=True)
-        began = clock[0]
-        while not order.rows_to_read(1, (), linger=True):
-            clock[0] += 0.5
-        return clock[0] - began
-
-    assert [lingers(runs) for runs in (1, 50, 150, 1000)] == [1.0, 1.0, 3.0, 5.0]
->>>>>>> 20fb2395d04580036fa682070e8d230b1d19b1ad
+    assert lingers(order, clock) == 4.0
+    # What has left does not count.
+    for number in range(190):
+        order.remove(number)
+    order.add(200, ("many", 0), batch=True)
+    for number in range(190, 200):
+        order.remove(number)
+    assert lingers(order, clock) == 1.0
+    for number in range(201, 401):
+        order.add(number, ("many", number), batch=True)
+    order.add(401, ("many", None), batch=True)
+    order.remove(200)
+    assert lingers(order, clock) == 1.0
+    assert list(order.rows_to_read(1, (), linger=True)) == [401]
 
 
 def test_reading_changes_nothing(outbox):

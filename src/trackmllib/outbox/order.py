@@ -32,13 +32,9 @@ class Order:
         self._monotonic = monotonic
         self._run_of: dict[int, Run] = {}
         self._numbers_of: dict[str, dict[int, None]] = {}
-<<<<<<< HEAD
-        self._due_of: dict[Run, dict[int, float]] = {}
+        self._since_of: dict[Run, dict[int, float]] = {}
         # Of how many runs of a search something waits.
         self._runs_of: Counter[str] = Counter()
-=======
-        self._since_of: dict[Run, dict[int, float]] = {}
->>>>>>> 20fb2395d04580036fa682070e8d230b1d19b1ad
 
     def __contains__(self, number: object) -> bool:
         return number in self._run_of
@@ -51,20 +47,10 @@ class Order:
         return len(self._numbers_of.get(search_id, ()))
 
     def add(self, number: int, run: Run, *, batch: bool, linger: bool = True) -> None:
-<<<<<<< HEAD
-        """A row that is put behind all others. A ``batch`` may linger, that of a child run the
-        longer the more runs of its search wait.
-        """
-        if run not in self._due_of:
-            self._runs_of[run[0]] += 1
-        later = self._monotonic()
-        if linger:
-            of_all = 0.0 if run[1] is None else LINGER_SECONDS_A_RUN * self._runs_of[run[0]]
-            later += min(max(LINGER_SECONDS, of_all), LONGEST_LINGER_SECONDS)
-=======
         """A row that is put behind all others. A ``batch`` may linger."""
-        since = time.monotonic() if linger else _LONG_AGO
->>>>>>> 20fb2395d04580036fa682070e8d230b1d19b1ad
+        if run not in self._since_of:
+            self._runs_of[run[0]] += 1
+        since = self._monotonic() if linger else _LONG_AGO
         self._run_of[number] = run
         self._numbers_of.setdefault(run[0], {})[number] = None
         self._since_of.setdefault(run, {})[number] = since if batch else _AT_ONCE
@@ -74,16 +60,10 @@ class Order:
         run = self._run_of.pop(number, None)
         if run is None:
             return None
-<<<<<<< HEAD
-        del self._due_of[run][number]
-        if not self._due_of[run]:
-            del self._due_of[run]
-            self._runs_of[run[0]] -= 1
-=======
         del self._since_of[run][number]
         if not self._since_of[run]:
             del self._since_of[run]
->>>>>>> 20fb2395d04580036fa682070e8d230b1d19b1ad
+            self._runs_of[run[0]] -= 1
         del self._numbers_of[run[0]][number]
         if not self._numbers_of[run[0]]:
             del self._numbers_of[run[0]]
@@ -109,13 +89,9 @@ class Order:
         if oldest is None:
             return ()
         number, run = oldest, self._run_of[oldest]
-<<<<<<< HEAD
         now = self._monotonic() if linger else math.inf
-=======
-        due = self._due() if linger else math.inf
->>>>>>> 20fb2395d04580036fa682070e8d230b1d19b1ad
         if linger:
-            while self._since_of[run][number] > due:
+            while not self._is_due(number, run, now):
                 following = next(allowed, None)
                 if following is None:
                     return ()
@@ -127,25 +103,29 @@ class Order:
         if runs > 1:
             for number in self._numbers_of[run[0]]:
                 other = self._run_of[number]
-                if other not in chosen and self._since_of[other][number] <= due:
+                if other not in chosen and self._is_due(number, other, now):
                     chosen[other] = None
                     if len(chosen) == runs:
                         break
-        rows = chain.from_iterable(self._rows_of(run, due) for run in chosen)
+        rows = chain.from_iterable(self._rows_of(run, now) for run in chosen)
         return list(islice(rows, limit))
 
-    def _due(self) -> float:
-        """Batches that wait since then have lingered long enough."""
-        of_all = LINGER_SECONDS_A_RUN * len(self._since_of)
-        return time.monotonic() - min(max(LINGER_SECONDS, of_all), LONGEST_LINGER_SECONDS)
+    def _is_due(self, number: int, run: Run, now: float) -> bool:
+        """Whether a row has lingered long enough: one of a child run lingers the longer the more
+        runs of its search wait.
+        """
+        of_all = 0.0 if run[1] is None else LINGER_SECONDS_A_RUN * self._runs_of[run[0]]
+        linger = min(max(LINGER_SECONDS, of_all), LONGEST_LINGER_SECONDS)
+        return self._since_of[run][number] <= now - linger
 
-    def _rows_of(self, run: Run, due: float) -> list[int]:
+    def _rows_of(self, run: Run, now: float) -> list[int]:
         """What is read of a run that is read: all of it, or what is not to linger, and what is
         before that, where all that lingers is young.
         """
         since_of = self._since_of[run]
         numbers = list(since_of)
         at_once = [place for place, since in enumerate(since_of.values()) if since == _AT_ONCE]
-        if not at_once or any(_AT_ONCE < since <= due for since in since_of.values()):
+        lingering = [number for number, since in since_of.items() if since != _AT_ONCE]
+        if not at_once or any(self._is_due(number, run, now) for number in lingering):
             return numbers
         return numbers[: at_once[-1] + 1]

@@ -101,7 +101,7 @@ def on_pca(bench: Bench) -> Iterator[Row]:
     yield from _row(
         bench,
         pca_tuner,
-        data.digits(bench.spark),
+        data.digits(bench.spark, bench.pick(data.DIGITS, 200)),
         name="switches-pca",
         question="Both switches: shared scaling and PCA",
         meaning="StringIndexer, StandardScaler, PCA(20), DecisionTreeClassifier on scikit-learn's "
@@ -129,7 +129,7 @@ def on_tree(bench: Bench) -> Iterator[Row]:
     yield from _row(
         bench,
         tree_tuner,
-        data.digits(bench.spark),
+        data.digits(bench.spark, bench.pick(data.DIGITS, 200)),
         name="switches-tree",
         question="Both switches: nothing to share",
         meaning="A bare DecisionTreeClassifier on the digits, 7 depths x 3 numbers of bins, 3 "
@@ -142,7 +142,7 @@ def on_uneven(bench: Bench) -> Iterator[Row]:
     yield from _row(
         bench,
         uneven_tuner,
-        data.digits(bench.spark),
+        data.digits(bench.spark, bench.pick(data.DIGITS, 200)),
         name="switches-uneven",
         question="Both switches: uneven candidates",
         meaning="A bare DecisionTreeClassifier on the digits, maxDepth 2 to 12, 3 folds, "

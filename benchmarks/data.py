@@ -11,6 +11,7 @@ IMAGE_SIDE = 28
 # Of the pixels of MNIST's images 19 in 100 are not zero.
 INKED = 0.19
 WORDS, TOPICS = 5_000, 2
+DIGITS = 1_797
 
 
 def images(spark: Any, number: int) -> Any:
@@ -33,15 +34,17 @@ def images(spark: Any, number: int) -> Any:
     return _kept(spark.createDataFrame(rows, ["features", "label"]))
 
 
-def digits(spark: Any) -> Any:
-    """scikit-learn's digits: 1,797 images of 64 pixels, ``features``; ``label`` is a number."""
+def digits(spark: Any, number: int = DIGITS) -> Any:
+    """scikit-learn's digits, or the first of them: images of 64 pixels, ``features``; ``label`` is
+    a number.
+    """
     from pyspark.ml.linalg import Vectors
     from sklearn.datasets import load_digits
 
     found = load_digits()
     rows = [
         (Vectors.dense(pixels.tolist()), float(label))
-        for pixels, label in zip(found.data, found.target, strict=True)
+        for pixels, label in zip(found.data[:number], found.target[:number], strict=True)
     ]
     return _kept(spark.createDataFrame(rows, ["features", "label"]))
 

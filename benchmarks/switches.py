@@ -100,7 +100,7 @@ def uneven_tuner(smoke: bool = False) -> Any:
 def on_pca(bench: Bench) -> Iterator[Row]:
     from pyspark.ml.feature import PCA
 
-    digits = data.digits(bench.spark)
+    digits = data.digits(bench.spark, bench.pick(data.DIGITS, 200))
     # LAPACK in Java finds out about the machine at its first call. Two threads that make that one
     # at once may never come back from it, with stock Spark as well.
     PCA(k=1, inputCol="features", outputCol="first").fit(digits)
@@ -135,7 +135,7 @@ def on_tree(bench: Bench) -> Iterator[Row]:
     yield from _row(
         bench,
         tree_tuner,
-        data.digits(bench.spark),
+        data.digits(bench.spark, bench.pick(data.DIGITS, 200)),
         name="switches-tree",
         question="Both switches: nothing to share",
         meaning="A bare DecisionTreeClassifier on the digits, 7 depths x 3 numbers of bins, 3 "
@@ -148,7 +148,7 @@ def on_uneven(bench: Bench) -> Iterator[Row]:
     yield from _row(
         bench,
         uneven_tuner,
-        data.digits(bench.spark),
+        data.digits(bench.spark, bench.pick(data.DIGITS, 200)),
         name="switches-uneven",
         question="Both switches: uneven candidates",
         meaning="A bare DecisionTreeClassifier on the digits, maxDepth 2 to 12, 3 folds, "

@@ -15,9 +15,13 @@ from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from trackmllib.errors import Busy, Refused, Unauthorized, Unavailable
 from trackmllib.guard import Guard
+from trackmllib.operations import Destination, OpenMainRun
+from trackmllib.outbox.memory import MemoryOutbox
 from trackmllib.patching import Patch, is_patched
 from trackmllib.redaction import redacted
+from trackmllib.tracking import client as calls
 from trackmllib.tracking.active import absolute
+from trackmllib.tracking.apply import MlflowTracking
 from trackmllib.tracking.failures import partly_done, translate
 
 
@@ -204,3 +208,26 @@ def test_a_server_is_not_busy_where_a_part_may_stand_already():
         with pytest.raises(MlflowException) as passed, partly_done():
             raise other
         assert passed.value is other
+
+
+def test_a_run_without_an_id_is_an_answer_that_was_cut_short(monkeypatch):
+    ids = iter(["", "the run"])
+
+    class Client:
+        def create_run(self, experiment_id, *_):
+            info = types.SimpleNamespace(
+                run_id=next(ids), experiment_id=experiment_id, artifact_uri="file:///files"
+            )
+            return types.SimpleNamespace(info=info)
+
+        def search_runs(self, *_, **__):
+            return []
+
+    monkeypatch.setattr(calls, "connect", lambda uri: Client())
+    tracking = MlflowTracking(pytest.fail, MemoryOutbox())
+    destination = Destination(tracking_uri="http://h", experiment_id="0")
+    opened = OpenMainRun(search_id="a", destination=destination, name="a", start_ms=0)
+    with pytest.raises(Unavailable, match="cut short"):
+        tracking.apply(opened)
+    tracking.apply(opened, again=True)
+    assert tracking.run_id("a", None) == "the run"

@@ -126,6 +126,9 @@ class _Gateway:
         if not found:
             return _refusal(BAD_GATEWAY)
         first, *lines = head.decode("latin-1").split("\r\n")
+        if len(content) < int(_headers(lines).get("content-length", 0)):
+            # The server died in the middle of it.
+            return _refusal(BAD_GATEWAY)
         status = int(first.split()[1])
         kept = [it for it in lines if _name(it) not in ("content-length", "connection")]
         lines = [f"HTTP/1.1 {status} -", *kept, f"Content-Length: {len(content)}", "", ""]

@@ -19,11 +19,13 @@ from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from trackmllib.errors import Busy, Refused, Unauthorized, Unavailable
 from trackmllib.guard import Guard
-from trackmllib.operations import LogBatch, Metric
+from trackmllib.operations import Destination, LogBatch, Metric, OpenMainRun
+from trackmllib.outbox.memory import MemoryOutbox
 from trackmllib.patching import Patch, is_patched
 from trackmllib.redaction import redacted
 from trackmllib.tracking import client as calls
 from trackmllib.tracking.active import absolute
+from trackmllib.tracking.apply import MlflowTracking
 from trackmllib.tracking.failures import partly_done, translate
 from trackmllib.tracking.http import tried_once
 
@@ -262,3 +264,26 @@ def test_of_a_batch_that_goes_in_parts_one_may_stand_already(metrics, params, ta
         with pytest.raises(Exception) as raised:  # noqa: PT011 - what it means is asked below
             calls.log_batch(calls.connect(uri), "run", batch)
         assert type(translate(raised.value, uri)) is kind
+
+
+def test_a_run_without_an_id_is_an_answer_that_was_cut_short(monkeypatch):
+    ids = iter(["", "the run"])
+
+    class Client:
+        def create_run(self, experiment_id, *_):
+            info = types.SimpleNamespace(
+                run_id=next(ids), experiment_id=experiment_id, artifact_uri="file:///files"
+            )
+            return types.SimpleNamespace(info=info)
+
+        def search_runs(self, *_, **__):
+            return []
+
+    monkeypatch.setattr(calls, "connect", lambda uri: Client())
+    tracking = MlflowTracking(pytest.fail, MemoryOutbox())
+    destination = Destination(tracking_uri="http://h", experiment_id="0")
+    opened = OpenMainRun(search_id="a", destination=destination, name="a", start_ms=0)
+    with pytest.raises(Unavailable, match="cut short"):
+        tracking.apply(opened)
+    tracking.apply(opened, again=True)
+    assert tracking.run_id("a", None) == "the run"

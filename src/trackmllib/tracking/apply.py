@@ -328,9 +328,13 @@ class MlflowTracking:
             found = calls.find_run(client, experiment_id, *operation.run)
             if found is not None:
                 return found
-        return client.create_run(
+        made = client.create_run(
             experiment_id, operation.start_ms, {**self._context(), **tags}, operation.name
         )
+        if not made.info.run_id:
+            # MLflow takes an answer without a body for one that says nothing.
+            raise Unavailable("the answer of the server was cut short")
+        return made
 
     def _kept(self, known: Known, candidate: int | None) -> str | None:
         """The run that stands for a candidate; of a main run of the user's there is no double."""

@@ -276,9 +276,12 @@ class Delivery:
         """Those that are to be sent one by one; what goes together is sent on the way."""
         while sendings and not self._stop.is_set():
             fit = self._fit_together(sendings)
-            if fit < 2 or not self._send_together(sendings[:fit]):
-                fit = max(fit, 1)
-                yield from sendings[:fit]
+            if fit < 2:
+                fit = 1
+                yield sendings[0]
+            elif not self._send_together(sendings[:fit]):
+                # Nothing of it stands, if the store is what it is taken for: that is looked up.
+                yield from (sending._replace(again=True) for sending in sendings[:fit])
             sendings = sendings[fit:]
 
     def _fit_together(self, sendings: list[Sending]) -> int:

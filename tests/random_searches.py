@@ -23,8 +23,8 @@ class Unknown(Transformer):
 
 
 def rows(spark: Any) -> Any:
-    """48 rows of two classes, which Spark itself makes, in two partitions: no sum depends on the
-    order of two parts.
+    """48 rows of two classes, which Spark itself makes, in one partition: no sum depends on the
+    order of its parts.
     """
     number = functions.col("id")
 
@@ -33,7 +33,7 @@ def rows(spark: Any) -> Any:
         return functions.element_at(functions.array(*map(functions.lit, texts)), at)
 
     numbers = [functions.sin(number * 7), functions.cos(number) * 3, number % 4, number % 5 / 5]
-    made = spark.range(0, 48, 1, 2).select(
+    made = spark.range(0, 48, 1, 1).select(
         array_to_vector(functions.array(*(one.cast("double") for one in numbers))).alias("raw"),
         (functions.sin(number * 11) * 2).alias("a"),
         pick(["red", "green", "blue"], 0).alias("colour"),
@@ -55,7 +55,7 @@ def first_pca(data: Any) -> None:
 
 
 def random_search(seed: int) -> Any:
-    """A tuner of a Pipeline with a grid of two to seven candidates."""
+    """A tuner of a Pipeline with a grid of two to four candidates."""
     pick = random.Random(seed)
     stages, choices = (_of_text if pick.random() < 0.4 else _of_numbers)(pick)
     last, its_choices = _last(pick)
@@ -66,10 +66,11 @@ def random_search(seed: int) -> Any:
     maps: list[dict[Any, Any]] = [{}]
     for param, values in pick.sample(choices, min(len(choices), pick.randrange(3))) + its_choices:
         maps = [{**extra, param: value} for extra in maps for value in values]
-    maps = pick.sample(maps, min(len(maps), 3))
-    if pick.random() < 0.3:
+    maps = pick.sample(maps, min(len(maps), 2))
+    kind = pick.random()
+    if kind < 0.3:
         maps += [{}, {}]
-    if pick.random() < 0.15:
+    elif kind < 0.45:
         # Stages as a param: two of the candidates have another last stage.
         other, _ = _last(pick)
         maps += [{pipeline.stages: [*stages[: stages.index(last)], other]}] * 2
@@ -77,10 +78,10 @@ def random_search(seed: int) -> Any:
         metricName=pick.choice(["f1", "logLoss", "weightedPrecision"])
     )
     tuner: Any
-    if pick.random() < 0.4:
+    if pick.random() < 0.5:
         tuner = TrainValidationSplit(trainRatio=0.6)
     else:
-        tuner = CrossValidator(numFolds=pick.choice([2, 2, 3]), foldCol="")
+        tuner = CrossValidator(numFolds=pick.choice([2, 2, 2, 3]), foldCol="")
         if pick.random() < 0.3:
             tuner.setNumFolds(2).setFoldCol("fold")
     return tuner._set(

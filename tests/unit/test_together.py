@@ -218,3 +218,34 @@ def test_a_file_among_them_goes_by_itself_and_the_others_together(scene, monkeyp
     delivery.stop()
     assert singly == [file]
     assert together == [[*child(0), *child(1)]]
+
+
+def test_a_process_that_dies_before_it_says_so_leaves_each_thing_once(scene):
+    """Between the commit of the store and the acknowledgement, and taken up by somebody else."""
+    operations = [one for candidate in range(3) for one in child(candidate)]
+    scene.outbox.put(operations)
+    acknowledge, died = scene.outbox.acknowledge, []
+
+    def dies(numbers):
+        if not died:
+            died.extend(numbers)
+            raise OSError("the process is gone")
+        acknowledge(numbers)
+
+    scene.outbox.acknowledge = dies
+    heir = MlflowTracking(lambda *note: scene.notes.append(note), scene.outbox)
+    first = Delivery(scene.outbox, scene.tracking, lambda *_: None, together=scene.tracking)
+    with pytest.raises(OSError, match="gone"):
+        first._deliver()
+    assert len(died) >= 3
+    assert len(scene.children()) == 3
+    delivery = Delivery(scene.outbox, heir, lambda *_: None, together=heir)
+    delivery.start()
+    assert delivery.flush(None, 30.0) == 0
+    children = scene.children()
+    assert sorted(children) == [0, 1, 2]
+    for run in children.values():
+        points = scene.client.get_metric_history(run.info.run_id, "m")
+        assert sorted(point.step for point in points) == [0, 1, 2]
+        assert run.info.status == "FINISHED"
+    assert scene.notes == []

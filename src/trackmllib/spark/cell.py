@@ -68,6 +68,7 @@ class CellWatch:
         clock = self._search.clock
         self._start_ms = clock.now_ms()
         self._start = clock.monotonic()
+        self._seconds_of_labels = 0.0
 
     def fits_unknown(self) -> None:
         """A fit begins whose candidate is known only from its model."""

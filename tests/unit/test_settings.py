@@ -154,6 +154,12 @@ def test_one_false_of_the_two_keys_is_enough(conf, enabled, refused):
         ({"registered_model_name": ""}, ValueError, "must be a text that is not empty, or None"),
         ({"registered_model_name": 3}, TypeError, "registered_model_name is 3, but must be a te"),
         ({"log_datasets": "true"}, TypeError, "log_datasets is 'true', but must be True or False"),
+        ({"parallel_folds": "yes"}, TypeError, "parallel_folds is 'yes', but must be True or Fal"),
+        ({"children": "best:x"}, ValueError, "children is 'best:x', but must be 'all' or 'best:<"),
+        ({"children": "best:0"}, ValueError, "but must be 'all' or 'best:<number>', such as 'bes"),
+        ({"children": 20}, TypeError, "children is 20, but must be 'all' or 'best:<number>'"),
+        ({"max_cached_folds": 0}, ValueError, "max_cached_folds is 0, but must be a whole number"),
+        ({"max_cached_folds": 1.5}, TypeError, "max_cached_folds is 1.5, but must be a whole num"),
     ],
 )
 def test_a_bad_argument_is_an_error_with_a_sentence(arguments, error, sentence):
@@ -179,6 +185,11 @@ BAD_TEXTS = [
     ("log_models", "bst", "'none', 'best' or 'all' (did you mean 'best'?); none holds instead."),
     ("log_models", "true", "'true', but must be 'none', 'best' or 'all'; none holds instead."),
     ("log_datasets", "on", "(did you mean 'true'?); false holds instead."),
+    ("parallel_folds", "yes", "'yes', but must be true or false (did you mean 'true'?); false"),
+    ("children", "best:x", "'best:x', but must be 'all' or 'best:<number>', such as 'best:20'; al"),
+    ("children", "20", "'20', but must be 'all' or 'best:<number>', such as 'best:20'; all holds"),
+    ("max_cached_folds", "0", "'0', but must be a whole number from 1 on; 2 holds instead."),
+    ("max_cached_folds", "²", "'²', but must be a whole number from 1 on; 2 holds instead."),
 ]
 
 

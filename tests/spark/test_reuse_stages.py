@@ -58,16 +58,21 @@ def until(holds, seconds: float = 30.0) -> None:
         time.sleep(0.05)
 
 
-def scaled_search(kind: type = CrossValidator, ks=(2, 3), depths=(1, 2), **params):
-    """A pipeline of three stages: an assembler, a PCA in the grid, and a tree in the grid."""
+def scaled_search(kind: type = CrossValidator, counts=(0, 3), depths=(1, 2), **params):
+    """A pipeline of three stages: a scaler, an IDF in the grid, and a tree in the grid."""
     scaler = feature.StandardScaler(inputCol="raw", outputCol="scaled", withMean=True)
-    pca = feature.PCA(inputCol="scaled", outputCol="features", k=2)
+    weighed = feature.IDF(inputCol="scaled", outputCol="features")
     tree = DecisionTreeClassifier()
-    grid = ParamGridBuilder().addGrid(pca.k, list(ks)).addGrid(tree.maxDepth, list(depths)).build()
+    grid = (
+        ParamGridBuilder()
+        .addGrid(weighed.minDocFreq, list(counts))
+        .addGrid(tree.maxDepth, list(depths))
+        .build()
+    )
     if kind is CrossValidator:
         params = {"numFolds": 2, **params}
     return kind(
-        estimator=Pipeline(stages=[scaler, pca, tree]),
+        estimator=Pipeline(stages=[scaler, weighed, tree]),
         estimatorParamMaps=grid,
         evaluator=MulticlassClassificationEvaluator(),
         seed=3,
@@ -79,7 +84,7 @@ def scaled_search(kind: type = CrossValidator, ks=(2, 3), depths=(1, 2), **param
 def fits(monkeypatch):
     """The classes that are fitted, one entry for each fit."""
     fitted: list[str] = []
-    for kind in (feature.StandardScaler, feature.PCA, feature.IDF):
+    for kind in (feature.StandardScaler, feature.IDF):
         fit = kind._fit
 
         def counting(self, dataset, fit=fit):
@@ -116,11 +121,11 @@ def test_each_prefix_is_computed_once_a_fold(data, fits, parallelism):
     tuner.fit(data)
     # In each of two folds, and then in the refit.
     assert fits.count("StandardScaler") == 2 + 1
-    assert fits.count("PCA") == 2 * 2 + 1
+    assert fits.count("IDF") == 2 * 2 + 1
     fits.clear()
     trackmllib.autolog(record=False)
     tuner.fit(data)
-    assert (fits.count("StandardScaler"), fits.count("PCA")) == (2 * 4 + 1, 2 * 4 + 1)
+    assert (fits.count("StandardScaler"), fits.count("IDF")) == (2 * 4 + 1, 2 * 4 + 1)
 
 
 def test_what_is_shared_is_on_the_record(data, recorded, session):
@@ -132,12 +137,12 @@ def test_what_is_shared_is_on_the_record(data, recorded, session):
     search = recorded.json(main, "trackmllib/search.json")
     assert search["shared_stages"] == [
         {"stages": ["StandardScaler"], "candidates": [0, 1, 2, 3]},
-        {"stages": ["PCA"], "candidates": [0, 1]},
-        {"stages": ["PCA"], "candidates": [2, 3]},
+        {"stages": ["IDF"], "candidates": [0, 1]},
+        {"stages": ["IDF"], "candidates": [2, 3]},
     ]
     computed = [event for event in heard if type(event).__name__ == "StagesComputed"]
     assert [(event.fold, event.shared.stages) for event in computed] == [
-        (fold, stages) for fold in (0, 1) for stages in (("StandardScaler",), ("PCA",), ("PCA",))
+        (fold, stages) for fold in (0, 1) for stages in (("StandardScaler",), ("IDF",), ("IDF",))
     ]
     seconds = [event.seconds for event in computed]
     assert all(second > 0.0 for second in seconds)
@@ -154,7 +159,7 @@ def test_seconds_of_a_prefix_are_in_no_cell(data, session, monkeypatch):
     heard = []
     session._listeners = (heard.append,)
     trackmllib.autolog(reuse_stages=True)
-    scaled_search(ks=(2,)).fit(data)
+    scaled_search(counts=(0,)).fit(data)
     order = [
         (type(event).__name__, event.fold)
         for event in heard
@@ -195,7 +200,7 @@ def test_errors_are_the_users_own_and_all_is_let_go(data, recorded, monkeypatch,
 def test_a_prefix_that_cannot_be_computed_leaves_the_others_alone(data, recorded, monkeypatch):
     """Its candidates go Spark's way, each by itself."""
     failures = iter([True])
-    failing(monkeypatch, feature.PCA, lambda stage: next(failures, False))
+    failing(monkeypatch, feature.IDF, lambda stage: next(failures, False))
     trackmllib.autolog(reuse_stages=True)
     model = scaled_search().fit(data)
     trackmllib.autolog(disable=True)
@@ -274,7 +279,7 @@ def test_a_subclass_with_its_own_loop_is_told_so_once(points, lenient, caplog):
 
 def test_a_tuner_inside_of_a_pipeline_and_of_a_tuner(data, recorded):
     """The inner one shares its stages in each cell of the outer one."""
-    inner = scaled_search(ks=(2,), numFolds=2, collectSubModels=True)
+    inner = scaled_search(counts=(0,), numFolds=2, collectSubModels=True)
     indexer = feature.StringIndexer(inputCol="colour", outputCol="index")
     grid = ParamGridBuilder().addGrid(inner.numFolds, [2, 3]).build()
     outer = TrainValidationSplit(
@@ -334,7 +339,7 @@ def test_spark_says_itself_what_is_wrong_with_a_grid(data, lenient, caplog):
 
 
 def test_no_stages_are_stages_too(data):
-    search = scaled_search(ks=(2,))
+    search = scaled_search(counts=(0,))
     pipeline = search.getEstimator()
     scaled = feature.StandardScaler(inputCol="raw", outputCol="features")
     stages = [scaled, DecisionTreeClassifier(maxDepth=1)]
@@ -357,10 +362,10 @@ def test_the_users_own_stages_are_not_written_on(data):
             return super()._fit(dataset)
 
     search = scaled_search()
-    scaler, pca, _ = search.getEstimator().getStages()
+    scaler, weighed, _ = search.getEstimator().getStages()
     tree = Writing(maxDepth=1)
-    search.getEstimator().setStages([scaler, pca, tree])
-    search.setEstimatorParamMaps([{}, {}, {pca.k: 3}])
+    search.getEstimator().setStages([scaler, weighed, tree])
+    search.setEstimatorParamMaps([{}, {}, {weighed.minDocFreq: 3}])
     trackmllib.autolog(record=False, reuse_stages=True)
     search.fit(data)
     # The refit of a winner without params is Spark's own, on the stages themselves.
@@ -370,7 +375,7 @@ def test_the_users_own_stages_are_not_written_on(data):
 
 def test_sub_models_do_not_share_models(data):
     trackmllib.autolog(record=False, reuse_stages=True)
-    model = scaled_search(ks=(2,), collectSubModels=True).fit(data)
+    model = scaled_search(counts=(0,), collectSubModels=True).fit(data)
     one, other = (fold_model.stages[0] for fold_model in model.subModels[0])
     assert one is not other
     one.setOutputCol("elsewhere")
@@ -415,7 +420,7 @@ def test_explain_runs_nothing_and_says_why(data, jobs_run):
     parted = trackmllib.explain(scaled_search())
     assert [(s.stage, s.computed, s.reason) for s in parted.stages] == [
         ("StandardScaler", 1, ""),
-        ("PCA", 2, "it differs between candidates"),
+        ("IDF", 2, "it differs between candidates"),
         (
             "DecisionTreeClassifier",
             4,

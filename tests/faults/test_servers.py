@@ -137,6 +137,7 @@ def test_6_401_is_kept_with_one_warning_and_tried_at_the_next_search(scene, prox
     figures["6 status 401"] = f"kept, one warning; {report.said} scores, 0 lost"
 
 
+@pytest.mark.timed
 def test_7_packets_vanish(scene, proxy, figures):
     """Accepted and never answered: the Spark threads go on, and each wait has its bound."""
     proxy.rule = lambda _: "vanish"

@@ -217,8 +217,10 @@ def test_nothing_is_taken_over(tmp_path):
 
 
 @pytest.mark.parametrize("settings", [ON, OFF])
-def test_autologging_of_mlflow_is_muted_where_we_record(tmp_path, settings):
+def test_autologging_of_mlflow_is_muted_where_we_record(tmp_path, settings, monkeypatch):
     """By a tuner that needs no Spark: it only looks."""
+    integrations = autologging_utils.AUTOLOGGING_INTEGRATIONS
+    monkeypatch.setitem(integrations, "pyspark.ml", {"disable": False})
     seen: list[object] = []
 
     class Looks(CrossValidator):

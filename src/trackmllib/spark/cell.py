@@ -28,8 +28,6 @@ class CellWatch:
         self._search = search
         self.jobs = search.spending.jobs.cell(of_pool=spark_loops)
         self._doing = ""
-        # What labels took of the fit or the evaluation, which is not the cell's.
-        self._seconds_of_labels = 0.0
 
     def __enter__(self) -> CellWatch:
         self.begins()
@@ -68,7 +66,6 @@ class CellWatch:
         clock = self._search.clock
         self._start_ms = clock.now_ms()
         self._start = clock.monotonic()
-        self._seconds_of_labels = 0.0
 
     def fits_unknown(self) -> None:
         """A fit begins whose candidate is known only from its model."""
@@ -84,10 +81,9 @@ class CellWatch:
     def fitted(self, model: Any, data: Any) -> None:
         """The model of this cell is there, fitted on this data."""
         clock = self._search.clock
-        self._fit_seconds = clock.monotonic() - self._start - self._seconds_of_labels
+        self._fit_seconds = clock.monotonic() - self._start
         self._search.fitted(self, model, data)
         self._label_jobs("evaluate")
-        self._seconds_of_labels = 0.0
         self._evaluation = clock.monotonic()
 
     def scored(self, score: Any) -> None:
@@ -96,7 +92,7 @@ class CellWatch:
         with self._search.guard("recording a score"):
             if self.candidate is None:
                 return
-            seconds = self._search.clock.monotonic() - self._evaluation - self._seconds_of_labels
+            seconds = self._search.clock.monotonic() - self._evaluation
             self._search.cell_scored(self, score, self._fit_seconds, seconds)
 
     def _label_jobs(self, doing: str) -> None:
@@ -106,8 +102,6 @@ class CellWatch:
             before_calls.put_off(self._label)
 
     def _label(self) -> None:
-        began = self._search.clock.monotonic()
         with self._search.guard("labelling Spark's jobs"):
             words = [] if self.candidate is None else self._search.words(self.candidate, self.fold)
             self.jobs.label([*words, self._doing] if words else [])
-        self._seconds_of_labels += self._search.clock.monotonic() - began

@@ -26,19 +26,21 @@ def data(spark):
     return random_searches.rows(spark)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", autouse=True)
 def interpreted(spark):
     """Spark compiles nothing: for 48 rows, and as many plans, that takes most of the time."""
-    options = {
-        "spark.sql.codegen.wholeStage": "false",
-        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-        "spark.sql.adaptive.enabled": "false",
-    }
+    options = {"spark.sql.codegen.factoryMode": "NO_CODEGEN", "spark.sql.adaptive.enabled": "false"}
     for key, value in options.items():
         spark.conf.set(key, value)
     yield
     for key in options:
         spark.conf.unset(key)
+
+
+@pytest.fixture(scope="module")
+def stock(data):
+    """The averages of ``scaled_search()`` without any of it."""
+    return scaled_search().fit(data).avgMetrics
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +99,7 @@ def fits(monkeypatch):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(40))
-def test_results_are_the_same_to_the_last_bit(data, interpreted, seed):
+def test_results_are_the_same_to_the_last_bit(data, seed):
     tuner = random_searches.random_search(seed)
     trackmllib.autolog(disable=True)
     expected = random_searches.outcome(tuner.fit(data))
@@ -197,14 +199,14 @@ def test_errors_are_the_users_own_and_all_is_let_go(data, recorded, monkeypatch,
     assert "FAILED" in {child.info.status for child in recorded.children(main)}
 
 
-def test_a_prefix_that_cannot_be_computed_leaves_the_others_alone(data, recorded, monkeypatch):
+def test_a_prefix_that_cannot_be_computed_leaves_the_others_alone(
+    data, stock, recorded, monkeypatch
+):
     """Its candidates go Spark's way, each by itself."""
     failures = iter([True])
     failing(monkeypatch, feature.IDF, lambda stage: next(failures, False))
     trackmllib.autolog(reuse_stages=True)
-    model = scaled_search().fit(data)
-    trackmllib.autolog(disable=True)
-    assert model.avgMetrics == scaled_search().fit(data).avgMetrics
+    assert scaled_search().fit(data).avgMetrics == stock
     assert recorded.only_main_run().info.status == "FINISHED"
 
 
@@ -251,9 +253,8 @@ class Repeated(CrossValidator):
         return first
 
 
-@pytest.mark.parametrize("parallelism", [1, 3])
-def test_a_loop_that_runs_twice_has_the_scores_of_each(data, lenient, parallelism):
-    search = scaled_search(kind=Repeated, parallelism=parallelism)
+def test_a_loop_that_runs_twice_has_the_scores_of_each(data, lenient):
+    search = scaled_search(kind=Repeated, counts=(0,), parallelism=3)
     trackmllib.autolog(disable=True)
     search._set(numFolds=2).fit(data)
     expected = search.seen
@@ -301,13 +302,11 @@ def test_a_tuner_inside_of_a_pipeline_and_of_a_tuner(data, recorded):
 
 @pytest.mark.parametrize("name", ["persist", "unpersist", "count"])
 def test_what_spark_raises_over_data_that_is_kept_is_no_end_of_the_search(
-    data, lenient, monkeypatch, name
+    data, stock, lenient, monkeypatch, name
 ):
     """Where data cannot be kept, candidates go Spark's way; where it cannot be let go, they are
     done.
     """
-    trackmllib.autolog(disable=True)
-    expected = scaled_search(parallelism=2).fit(data).avgMetrics
     call = getattr(type(data), name)
     raised = []
 
@@ -320,7 +319,7 @@ def test_what_spark_raises_over_data_that_is_kept_is_no_end_of_the_search(
 
     monkeypatch.setattr(type(data), name, full)
     trackmllib.autolog(record=False, **BOTH)
-    assert scaled_search(parallelism=2).fit(data).avgMetrics == expected
+    assert scaled_search(parallelism=2).fit(data).avgMetrics == stock
     assert raised
 
 

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 
+import pyspark
 import pytest
 from pyspark.ml import Estimator, Pipeline, feature
 from pyspark.ml.classification import DecisionTreeClassifier, LogisticRegression
@@ -18,6 +19,7 @@ import trackmllib
 from searches import regression_search, tree_search
 from stubs import StubEvaluator
 
+LEAVES_A_FOLD = tuple(map(int, pyspark.__version__.split(".")[:2])) < (4, 1)
 BOTH = {"reuse_stages": True, "parallel_folds": True}
 
 
@@ -45,12 +47,18 @@ def stock(data):
 
 @pytest.fixture(autouse=True)
 def nothing_is_kept(spark):
-    """Spark's storage holds nothing of ours after any of these tests, be it computed or not."""
+    """Spark's storage holds nothing of ours after any of these tests, be it computed or not.
+
+    Before 4.1 Spark's own loop leaves the two parts of a fold there when it ends with an error.
+    """
     cached = spark._jsparkSession.sharedState().cacheManager()
     cached.clearCache()
     yield
-    until(lambda: cached.isEmpty())
-    assert spark.sparkContext._jsc.getPersistentRDDs().size() == 0
+    if LEAVES_A_FOLD:
+        until(lambda: spark.sparkContext._jsc.getPersistentRDDs().size() <= 2)
+        cached.clearCache()
+    until(cached.isEmpty)
+    until(lambda: spark.sparkContext._jsc.getPersistentRDDs().size() == 0)
 
 
 def until(holds, seconds: float = 30.0) -> None:

@@ -54,10 +54,8 @@ def first_pca(data: Any) -> None:
     feature.PCA(k=1, inputCol="raw", outputCol="first").fit(data)
 
 
-def random_search(seed: int, *, small: bool = False) -> Any:
-    """A tuner of a Pipeline with a grid of two to four candidates; two folds at most if it is to be
-    small.
-    """
+def random_search(seed: int) -> Any:
+    """A tuner of a Pipeline with a grid of two to four candidates."""
     pick = random.Random(seed)
     stages, choices = (_of_text if pick.random() < 0.4 else _of_numbers)(pick)
     last, its_choices = _last(pick)
@@ -80,10 +78,10 @@ def random_search(seed: int, *, small: bool = False) -> Any:
         metricName=pick.choice(["f1", "logLoss", "weightedPrecision"])
     )
     tuner: Any
-    if pick.random() < (0.75 if small else 0.5):
+    if pick.random() < 0.6:
         tuner = TrainValidationSplit(trainRatio=0.6)
     else:
-        tuner = CrossValidator(numFolds=2 if small else pick.choice([2, 2, 2, 3]), foldCol="")
+        tuner = CrossValidator(numFolds=2, foldCol="")
         if pick.random() < 0.3:
             tuner.setNumFolds(2).setFoldCol("fold")
     return tuner._set(

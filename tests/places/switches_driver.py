@@ -18,7 +18,7 @@ import trackmllib
 spark = SparkSession.builder.remote(sys.argv[1]).getOrCreate()
 data = random_searches.rows(spark)
 for seed in range(int(sys.argv[2])):
-    tuner = random_searches.random_search(seed, small=True)
+    tuner = random_searches.random_search(seed)
     trackmllib.autolog(disable=True)
     expected = random_searches.outcome(tuner.fit(data))
     trackmllib.autolog(record=False, progress=False, reuse_stages=True, parallel_folds=True)

@@ -84,8 +84,7 @@ class ParallelFolds:
     def close(self) -> None:
         if self._pool is not None:
             self._pool.close(SearchIsOver())
-            for fold in self._folds:
-                fold.leave_nobody_waiting()
+            self._pool.leave_nobody_waiting()
 
     def _begin(self, call: FoldCall, lay_out: LayOut) -> None:
         """Lay out all folds, and let the pool begin. In the thread of ``fit()``, whose local
@@ -234,6 +233,12 @@ class _Pool:
             self._changed.notify_all()
         for fold in over:
             fold.release()
+
+    def leave_nobody_waiting(self) -> None:
+        """For a cell of any fold."""
+        with self._changed:
+            for fold in self._folds:
+                fold.leave_nobody_waiting()
 
     def next_cell(self) -> None:
         """Compute the cell that is next, as soon as the data of its fold may be cached."""

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-from fleet import figures_of, most_within
-from fleet_gateway import Limiter, Seen
+from benchmarks.fleet.figures import Away, figures_of, most_within
+from benchmarks.fleet.gateway import Limiter, Seen
 
 
 def test_requests_that_come_too_early_wait_for_their_turn():
@@ -54,13 +49,13 @@ def test_the_figures_of_a_log():
 def test_the_absence_of_the_server_is_left_out_and_who_comes_back_late_is_not():
     log = [seen(time, "a") for time in (0, 1, 2, 12, 13)]
     log += [seen(time, "b") for time in (0, 1, 2, 17, 18)]
-    away = [seen(time, "a", 502) for time in (3, 4, 6)]
-    figures = figures_of([*log, *away], rate=2.0, killed=2.1)
+    refused = [seen(time, "a", 502) for time in (3, 4, 6)]
+    figures = figures_of([*log, *refused], rate=2.0, away=Away(2.1, 11.6))
     assert figures["not_passed_on"] == 3
-    assert figures["away_seconds"] == pytest.approx(10.0)
-    assert figures["seconds"] == pytest.approx(8.1)
+    assert figures["away_seconds"] == pytest.approx(9.5)
+    assert figures["seconds"] == pytest.approx(8.6)
     assert figures["longest_gap_seconds"] == pytest.approx(1.0)
-    assert figures["return_seconds"] == pytest.approx(5.0)
+    assert figures["return_seconds"] == pytest.approx(5.5)
     assert figures["herd"] == 1
 
 

@@ -1,6 +1,6 @@
 """Driver processes of a fleet: each with a session, an outbox and a delivery thread of its own.
 
-    python benchmarks/fleet_driver.py DRIVERS FOLDER URI CANDIDATES CELL_SECONDS BOUND
+    python -m benchmarks.fleet.driver DRIVERS FOLDER URI CANDIDATES CELL_SECONDS BOUND
 
 One process imports MLflow and the library, and forks the drivers, which share what was imported.
 Driver 7 has its TRACKMLLIB_HOME in FOLDER/driver-7, calls itself ``driver-7`` to the gateway, plays
@@ -21,8 +21,6 @@ import traceback
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from made import FOLDS, description
 from trackmllib.clock import SystemClock

@@ -15,8 +15,6 @@ from typing import Any
 from conftest import free_port, start_server, stop_server
 from stores import Postgres
 
-_HERE = Path(__file__).resolve().parent
-
 
 class Store:
     """What the server writes to: ``sqlite`` or ``postgres``."""
@@ -83,9 +81,9 @@ class Server:
 
 @contextmanager
 def program(name: str, *arguments: object) -> Iterator[subprocess.Popen[Any]]:
-    """A process of this folder, in a group of its own, which is ended when the block is."""
+    """A module in a process and a group of its own, which is ended when the block is."""
     process = subprocess.Popen(
-        [sys.executable, str(_HERE / name), *map(str, arguments)], start_new_session=True
+        [sys.executable, "-m", name, *map(str, arguments)], start_new_session=True
     )
     try:
         yield process

@@ -9,10 +9,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from fleet_driver import EVALUATE_SECONDS, FIT_SECONDS, average, experiment, score
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from benchmarks.fleet.driver import EVALUATE_SECONDS, FIT_SECONDS, average, experiment, score
 from made import FOLDS
 
 METRIC = "weightedPrecision"

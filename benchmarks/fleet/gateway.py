@@ -1,6 +1,6 @@
 """A gateway in front of a tracking server, which lets a fixed number of requests through a second.
 
-    python benchmarks/fleet_gateway.py PORT SERVER_PORT RATE QUEUE MODE LOG
+    python -m benchmarks.fleet.gateway PORT SERVER_PORT RATE QUEUE MODE LOG
 
 It does what nginx does in front of an application, by ``limit_req zone=all burst=QUEUE``:
 

@@ -1,12 +1,12 @@
 """A fleet: many drivers at once against one server, whose requests are limited to a fixed rate.
 
-    python benchmarks/fleet.py [--drivers 50] [--rate 40] [--candidates 16] [--store postgres]
+    python -m benchmarks.fleet [--drivers 50] [--rate 40] [--candidates 16] [--store postgres]
 
-The drivers (fleet_driver.py) have no Spark, but recorder, outbox, delivery and MLflow's client for
-real. Between them and a real ``mlflow server`` is a gateway (fleet_gateway.py), in two ways: it has
+The drivers (driver.py) have no Spark, but recorder, outbox, delivery and MLflow's client for
+real. Between them and a real ``mlflow server`` is a gateway (gateway.py), in two ways: it has
 requests that come too early wait, or it refuses them with 429. In the middle the server is killed
 and started again. Each time, the record is read back from the store and compared with what was
-played (fleet_record.py). Exit code 1 when a bound is missed. The figures of docs/scale.md are from
+played (record.py). Exit code 1 when a bound is missed. The figures of docs/scale.md are from
 here.
 """
 
@@ -20,24 +20,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
-
-from fleet_gateway import AT_ONCE, BAD_GATEWAY, TOO_MANY, Seen, read_log
+from benchmarks.fleet.figures import Away, figures_of
+from benchmarks.fleet.gateway import AT_ONCE, read_log
+from benchmarks.fleet.processes import Server, Store, program
+from benchmarks.fleet.record import differences, set_aside
+from conftest import free_port
 
 # Requests of a search besides three for each child, about: to know when the middle is.
 OF_MAIN_RUN = 14
 # How many requests may come too early. Where they wait, there is room for all drivers.
 QUEUES = {"delay": 1000, "refuse": 10}
 CELL_SECONDS = 0.03
-WINDOW_SECONDS = 0.1
 
 
 class Bound(NamedTuple):
@@ -48,17 +45,22 @@ class Bound(NamedTuple):
     what: str
 
 
-def bounds(drivers: int, rate: float) -> list[Bound]:
+def bounds(drivers: int, rate: float, restart: bool) -> list[Bound]:
     """What each run must hold. If all share the server evenly, each driver has a turn every
     ``drivers / rate`` seconds.
     """
     patience = max(5.0, 15 * drivers / rate)
-    return [
+    always = [
         Bound("time_ratio", 1.2, "seconds over requests / rate, without the server's absence"),
         Bound("lost", 0, "missing, doubled or changed of what was played"),
         Bound("undelivered", 0, "drivers that did not end by themselves, with all delivered"),
         Bound("longest_gap_seconds", patience, "in which a driver got no answer"),
         Bound("last_over_median", 1.5, "time of the last driver to end, over the median"),
+    ]
+    if not restart:
+        return always
+    return [
+        *always,
         Bound("herd", max(4.0, drivers / 5), "drivers that came back in the same 100 ms"),
         Bound("late_seconds", patience, "as much longer a driver was away than the server"),
     ]
@@ -90,8 +92,8 @@ def run(
                 (keep / f"{mode}.log").write_text((folder / "gateway.log").read_text())
         figures["missed"] = [
             bound.figure
-            for bound in bounds(drivers, rate)
-            if figures.get(bound.figure, 0) > bound.most
+            for bound in bounds(drivers, rate, restart)
+            if figures[bound.figure] > bound.most
         ]
         found[mode] = figures
     return found
@@ -109,17 +111,15 @@ class _Fleet:
         self._patience = int(3 * self._seconds + 120)
 
     def run(self, store: str, workers: int, restart: bool) -> dict[str, Any]:
-        from fleet_processes import Server, Store
-
         place = Store(store, self._folder)
         server = Server(self._folder, place.uri, workers)
         try:
             server.start()
             bytes_before, cpu_before = place.size(), place.cpu_seconds()
-            killed, undelivered = self._drive(server, restart)
+            away, undelivered = self._drive(server, restart)
             server.stop()
             grown, cpu = place.size() - bytes_before, place.cpu_seconds() - cpu_before
-            figures = figures_of(read_log(self._folder / "gateway.log"), self._rate, killed)
+            figures = figures_of(read_log(self._folder / "gateway.log"), self._rate, away)
             figures |= self._of_drivers()
             figures |= {"undelivered": undelivered, **self._compared(place.uri)}
         finally:
@@ -133,32 +133,30 @@ class _Fleet:
             "store_ms_a_request": cpu / figures["requests"] * 1000,
         }
 
-    def _drive(self, server: Any, restart: bool) -> tuple[float | None, int]:
-        """Let all drivers play; when the server was killed, and how many are not delivered."""
-        from fleet_processes import program
-
-        from conftest import free_port
-
+    def _drive(self, server: Any, restart: bool) -> tuple[Away | None, int]:
+        """Let all drivers play; when the server was away, and how many are not delivered."""
         way_in, log = free_port(), self._folder / "gateway.log"
         gateway = (way_in, server.port, self._rate, QUEUES[self._mode], self._mode, log)
         uri = f"http://127.0.0.1:{way_in}"
-        search = (self._candidates, CELL_SECONDS, self._patience)
-        killed = None
+        how = (self._candidates, CELL_SECONDS, self._patience)
+        search = (self._drivers, self._folder, uri, *how)
+        away = None
         with (
-            program("fleet_gateway.py", *gateway),
-            program("fleet_driver.py", self._drivers, self._folder, uri, *search) as drivers,
+            program("benchmarks.fleet.gateway", *gateway),
+            program("benchmarks.fleet.driver", *search) as drivers,
         ):
             if restart:
                 time.sleep(self._seconds * 0.4)
                 killed = time.monotonic()
                 server.stop(signal.SIGKILL)
                 server.start()
+                away = Away(killed, time.monotonic())
             try:
                 drivers.wait(self._patience + 30)
             except subprocess.TimeoutExpired:
                 print("Drivers are not done, and are ended", file=sys.stderr)
         said = [json.loads(path.read_text()) for path in self._folder.glob("driver-*.json")]
-        return killed, self._drivers - sum(driver["delivered"] for driver in said)
+        return away, self._drivers - sum(driver["delivered"] for driver in said)
 
     def _of_drivers(self) -> dict[str, float]:
         said = [json.loads(path.read_text()) for path in self._folder.glob("driver-*.json")]
@@ -168,95 +166,12 @@ class _Fleet:
         }
 
     def _compared(self, store_uri: str) -> dict[str, int]:
-        from fleet_record import differences, set_aside
-
         files = self._folder / "artifacts"
         lines = differences(store_uri, files, self._drivers, self._candidates)
         aside = [reason for home in self._folder.glob("driver-*/") for reason in set_aside(home)]
         for line in [*lines[:10], *aside[:10]]:
             print(line, file=sys.stderr)
         return {"lost": len(lines), "set_aside": len(aside)}
-
-
-def figures_of(log: Sequence[Seen], rate: float, killed: float | None = None) -> dict[str, float]:
-    """What a gateway's log says. ``killed``: when the server was, to be started again."""
-    passed = sorted(
-        (it for it in log if it.status not in (TOO_MANY, BAD_GATEWAY)), key=lambda it: it.answered
-    )
-    came = sorted(it.came for it in log)
-    figures: dict[str, float] = {}
-    back = None
-    if killed is not None:
-        first = min((it for it in passed if it.came > killed), key=lambda it: it.came)
-        back = first.answered
-        returned = _came_back(log, first.came)
-        figures["away_seconds"] = back - killed
-        figures["herd"] = most_within(returned, WINDOW_SECONDS)
-        figures["back_in_first_second"] = sum(it < first.came + 1.0 for it in returned)
-        figures["most_in_100_ms"] = most_within(
-            [it for it in came if first.came <= it <= back + 5.0], WINDOW_SECONDS
-        )
-    seconds = passed[-1].answered - came[0] - figures.get("away_seconds", 0.0)
-    times = {
-        who: [min(it.came for it in log if it.who == who), *answered]
-        for who, answered in _answers(passed).items()
-    }
-    took = [answered[-1] - came[0] for answered in times.values()]
-    gaps = [_longest_gap(answered, back) for answered in times.values()]
-    if back is not None:
-        returns = [_first_after(answered, back) for answered in times.values()]
-        figures["return_seconds"] = max(returns)
-        figures["late_seconds"] = max(returns) - figures["away_seconds"]
-    return {
-        "requests": len(passed),
-        "refused": sum(it.status == TOO_MANY for it in log),
-        "not_passed_on": sum(it.status == BAD_GATEWAY for it in log),
-        "seconds": seconds,
-        "time_ratio": seconds * rate / len(passed),
-        "at_server": sum(it.served for it in passed) / seconds,
-        "longest_gap_seconds": max(gaps),
-        "median_gap_seconds": statistics.median(gaps),
-        "last_over_median": max(took) / statistics.median(took),
-        "last_over_first": max(took) / min(took),
-        **figures,
-    }
-
-
-def _answers(passed: Sequence[Seen]) -> dict[str, list[float]]:
-    """When each driver got its answers."""
-    times = defaultdict(list)
-    for seen in passed:
-        times[seen.who].append(seen.answered)
-    return times
-
-
-def _came_back(log: Sequence[Seen], first: float) -> list[float]:
-    """When each driver sent its first request to a server that was there again from ``first``."""
-    times: dict[str, float] = {}
-    for seen in log:
-        if seen.came >= first and seen.status != BAD_GATEWAY:
-            times[seen.who] = min(seen.came, times.get(seen.who, seen.came))
-    return sorted(times.values())
-
-
-def _longest_gap(answered: Sequence[float], back: float | None) -> float:
-    """The longest time without an answer, but for the one in which the server came back."""
-    return max(
-        after - before
-        for before, after in pairwise(answered)
-        if back is None or not before < back <= after
-    )
-
-
-def _first_after(answered: Sequence[float], back: float) -> float:
-    """How long after the server a driver was back; 0 for one that had ended before."""
-    return next((it - back for it in answered if it >= back), 0.0)
-
-
-def most_within(times: Sequence[float], window: float) -> int:
-    """The most of sorted times that lie in any stretch of this length."""
-    ends = (bisect_left(times, time + window) for time in times)
-    return max((end - place for place, end in enumerate(ends)), default=0)
 
 
 def main() -> int:
@@ -272,7 +187,9 @@ def main() -> int:
     given = vars(parser.parse_args())
     mode = given.pop("mode")
     found = run(**given, modes=list(QUEUES) if mode == "both" else [mode])
-    limits = {bound.figure: bound for bound in bounds(given["drivers"], given["rate"])}
+    limits = {
+        bound.figure: bound for bound in bounds(given["drivers"], given["rate"], given["restart"])
+    }
     for name, figures in found.items():
         print(f"{name}: {given['drivers']} drivers, {given['rate']:g} requests a second")
         for figure, value in figures.items():

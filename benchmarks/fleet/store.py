@@ -1,6 +1,6 @@
 """A store with many children: how many bytes each takes, and how long MLflow's calls take there.
 
-    python benchmarks/fleet_store.py [--children 100000] [--store postgres]
+    python -m benchmarks.fleet.store [--children 100000] [--store postgres]
 
 One search of 200 candidates is recorded by a real session. Its rows are then copied within the
 database, each copy a search of its own, all in one experiment. The calls are those of our delivery
@@ -12,21 +12,17 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
-
 import sqlalchemy
-from fleet_processes import Store
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
+from benchmarks.fleet.processes import Store
 from made import events, new_session
 from trackmllib.tracking.client import find_run
 

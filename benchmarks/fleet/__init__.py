@@ -1,0 +1,1 @@
+"""A fleet of drivers at one server: ``python -m benchmarks.fleet``."""

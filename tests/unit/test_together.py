@@ -93,6 +93,21 @@ def test_all_of_it_stands_as_if_it_had_come_one_by_one(scene):
     assert scene.outbox.recall("s")["child/1"] == two.info.run_id
 
 
+def test_a_run_is_told_more_in_the_same_transaction_and_in_the_next(scene):
+    def batch(candidate, value, step):
+        metrics = (Metric("m", value, 50, step),)
+        return LogBatch(search_id="s", candidate=candidate, metrics=metrics, tags=(("t", "new"),))
+
+    assert scene.together([*child(0), batch(0, 7.0, 7), *child(1)])
+    assert scene.together([batch(0, 6.0, 6), batch(1, 8.0, 8)])
+    one, two = (run for _, run in sorted(scene.children().items()))
+    steps = [(m.step, m.value) for m in scene.client.get_metric_history(one.info.run_id, "m")]
+    assert sorted(steps) == [(0, 0.0), (1, 1.0), (2, 2.0), (6, 6.0), (7, 7.0)]
+    # The latest one is that of the highest step.
+    assert (one.data.metrics["m"], two.data.metrics["m"]) == (7.0, 8.0)
+    assert one.data.tags["t"] == two.data.tags["t"] == "new"
+
+
 def test_where_one_is_refused_nothing_stands_and_nothing_is_known(scene, caplog):
     known = scene.outbox.recall("s")
     again = LogBatch(search_id="s", candidate=0, params=(("x", "another"),))

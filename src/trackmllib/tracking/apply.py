@@ -132,8 +132,13 @@ class MlflowTracking:
         transaction = self._transaction(known)
         if transaction is None:
             return False
+        made = {known.get(run(operation.candidate)) for operation in operations}
         try:
-            with tried_once(), known.all_or_nothing(), transaction() as self._within:
+            with (
+                tried_once(),
+                known.all_or_nothing(),
+                transaction(filter(None, made)) as self._within,
+            ):
                 for operation in operations:
                     self._apply_to_run(operation, known, again=False)
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing was done

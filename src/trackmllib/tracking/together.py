@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,21 +29,35 @@ class OneTransaction:
         self._arguments = {"read_only": False} if takes_read_only else {}
         self._session: _Shared | None = None
         store.ManagedSessionMaker = self._shared
-        self._get_experiment = store.get_experiment
+        self._get_experiment, self._get_run = store.get_experiment, store._get_run
+        self._log_batch = store.log_batch
+        # Not everybody who has MLflow has SQLAlchemy.
+        from mlflow.store.tracking.dbmodels.models import SqlRun
+
+        self._table, self._with_all = SqlRun, store._get_eager_run_query_options
         self._experiments: dict[str, Any] = {}
+        self._runs: dict[str, Any] = {}
+        self._written: set[str] = set()
         store.get_experiment = self._experiment
+        store._get_run = self._run
+        # It is asked for those of a run that it has just made.
+        store._get_run_inputs = _no_inputs
+        store.log_batch = self._log
         self._client = copy.copy(client)
         self._client._tracking_client = _Service.on(store, client._tracking_client)
 
     @contextmanager
-    def __call__(self) -> Iterator[MlflowClient]:
+    def __call__(self, run_ids: Iterable[str] = ()) -> Iterator[MlflowClient]:
         """The client for the calls of one transaction, which is rolled back if one of them raises.
+        ``run_ids``: the runs that are there already, as far as they are known.
 
         What it raises may be an error of a single call: that call, by itself, says what is wrong.
         """
-        with self._open(**self._arguments) as session:
+        with self._open(**self._arguments) as session, session.no_autoflush:
             self._session = _Shared(session)
-            self._experiments.clear()
+            for known in (self._experiments, self._runs, self._written):
+                known.clear()
+            self._load(session, list(run_ids))
             try:
                 yield self._client
             finally:
@@ -61,6 +75,26 @@ class OneTransaction:
         if experiment_id not in self._experiments:
             self._experiments[experiment_id] = self._get_experiment(experiment_id)
         return self._experiments[experiment_id]
+
+    def _load(self, session: Any, run_ids: list[str]) -> None:
+        """Look up many runs at once, with what MLflow would look up of each."""
+        if run_ids:
+            runs = session.query(self._table).options(*self._with_all())
+            found = runs.filter(self._table.run_uuid.in_(run_ids))
+            self._runs.update((run.run_uuid, run) for run in found)
+
+    def _run(self, session: Any, run_uuid: str, **options: Any) -> Any:
+        """MLflow asks for a run four times when it logs to it."""
+        if run_uuid not in self._runs:
+            self._runs[run_uuid] = self._get_run(session=session, run_uuid=run_uuid, **options)
+        return self._runs[run_uuid]
+
+    def _log(self, run_id: str, *args: Any, **kwargs: Any) -> Any:
+        """What was logged before to the same run is looked at, and must be there."""
+        if run_id in self._written and self._session is not None:
+            self._session.flush()
+        self._written.add(run_id)
+        return self._log_batch(run_id, *args, **kwargs)
 
 
 def one_transaction(client: MlflowClient, uri: str) -> OneTransaction | None:
@@ -80,7 +114,7 @@ class _Shared:
         return getattr(self._session, name)
 
     def commit(self) -> None:
-        self._session.flush()
+        """All of it is written at the end."""
 
     def rollback(self) -> None:
         """A call that goes on after it would go on without those before it."""
@@ -104,3 +138,7 @@ class _Service(TrackingServiceClient):  # type: ignore[misc]
     @property
     def store(self) -> Any:
         return self._own
+
+
+def _no_inputs(session: Any, run_uuids: list[str]) -> list[list[Any]]:
+    return [[] for _ in run_uuids]

@@ -16,6 +16,7 @@ import requests
 import sqlalchemy.exc
 from mlflow.exceptions import MlflowException, RestException, get_error_code
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+from mlflow.utils import databricks_utils
 
 from trackmllib.errors import Busy, Refused, Unauthorized, Unavailable
 from trackmllib.guard import Guard
@@ -24,6 +25,7 @@ from trackmllib.outbox.memory import MemoryOutbox
 from trackmllib.patching import Patch, is_patched
 from trackmllib.redaction import redacted
 from trackmllib.tracking import client as calls
+from trackmllib.tracking import http
 from trackmllib.tracking.active import absolute
 from trackmllib.tracking.apply import MlflowTracking
 from trackmllib.tracking.failures import partly_done, translate
@@ -264,6 +266,25 @@ def test_of_a_batch_that_goes_in_parts_one_may_stand_already(metrics, params, ta
         with pytest.raises(Exception) as raised:  # noqa: PT011 - what it means is asked below
             calls.log_batch(calls.connect(uri), "run", batch)
         assert type(translate(raised.value, uri)) is kind
+
+
+@pytest.mark.parametrize("is_databricks", [False, True])
+def test_whether_this_is_databricks_is_asked_once_where_it_is_not(monkeypatch, is_databricks):
+    asked = []
+    monkeypatch.setattr(http, "_elsewhere", False)
+    monkeypatch.setattr(databricks_utils, "is_in_cluster", lambda: asked.append(1))
+    if is_databricks:
+        monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "15.4")
+    with answering(*[200] * 4) as uri:
+        client = calls.connect(uri)
+        with tried_once():
+            for _ in range(3):
+                client.delete_run("r")
+        ours = len(asked)
+        client.delete_run("r")
+    # In the calls of others it is asked as before.
+    assert (ours > 1) == is_databricks
+    assert len(asked) > ours > 0
 
 
 def test_a_run_without_an_id_is_an_answer_that_was_cut_short(monkeypatch):

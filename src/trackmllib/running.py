@@ -100,6 +100,13 @@ class RunningSearches:
     def all(self) -> list[RunningSearch]:
         return list(self._searches.values())
 
+    def will_wait(self) -> bool:
+        """Whether one that runs will wait for its delivery."""
+        return any(
+            search.settings.wait and search.settings.record and not search.closed
+            for search in self.all()
+        )
+
     def is_recorded(self, search_id: str) -> bool:
         """Whether a search is recorded in MLflow, or was as long as it ran."""
         search = self.get(search_id)

@@ -90,7 +90,13 @@ class Session:
         self._tracking = MlflowTracking(self._problem, self._outbox, credentials)
         self._target = target or self._tracking
         together = self._tracking if target is None else None
-        self._delivery = Delivery(self._outbox, self._target, self._refused, together=together)
+        self._delivery = Delivery(
+            self._outbox,
+            self._target,
+            self._refused,
+            together=together,
+            will_wait=self._searches.will_wait,
+        )
         # What others have left has a thread of its own: nobody here waits for their servers.
         self._estate = Estate(self._say)
         heir = MlflowTracking(self._problem, self._estate, credentials)

@@ -22,7 +22,7 @@ MOST_ROWS = 1000
 IDLE_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 0.1
 STOP_SECONDS = 1.0
-# While nobody waits for it, the thread waits so many times as long as it computes.
+# While nobody waits for it, nor will, the thread waits so many times as long as it computes.
 RESTS = 2.0
 
 
@@ -65,7 +65,8 @@ class Delivery:
     The thread runs from ``start`` until nothing has come for a while. It is a daemon: a process is
     never kept alive by it. A search whose server is away or busy is tried again later, and does not
     keep others waiting. ``refused`` is told of each operation that will never be accepted, and why.
-    Nothing is sent of the searches in ``leave_alone``.
+    Nothing is sent of the searches in ``leave_alone``. ``will_wait`` says whether one that runs
+    will wait for its delivery.
     """
 
     def __init__(
@@ -76,11 +77,13 @@ class Delivery:
         new_backoff: Callable[[], Backoff] = Backoff,
         leave_alone: Collection[str] = (),
         together: Together | None = None,
+        will_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         self._outbox = outbox
         self._target = target
         self._refused = refused
         self._together = together
+        self._will_wait = will_wait
         self._new_backoff = new_backoff
         self._leave_alone = frozenset(leave_alone)
         self._stop = threading.Event()
@@ -214,11 +217,12 @@ class Delivery:
 
     def _rest(self, began: float, computed: float) -> None:
         """Leave Python to others for a while, if nobody waits for this thread: while it computes,
-        each thread of Spark's that wants to go on waits for it, up to 5 ms at a time.
+        each thread of Spark's that wants to go on waits for it, up to 5 ms at a time. Who waits at
+        the end would wait for all that it has left.
         """
         computing = time.thread_time() - computed
         waited = time.monotonic() - began - computing
-        if not self._flushes and RESTS * computing > waited:
+        if not self._flushes and not self._will_wait() and RESTS * computing > waited:
             self._hurried.wait(RESTS * computing - waited)
 
     def _wait_for_rows(self) -> bool:

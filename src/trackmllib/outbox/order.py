@@ -30,49 +30,55 @@ class Order:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._run_of: dict[int, Run] = {}
-        self._numbers_of: dict[str, dict[int, None]] = {}
+        # A large search has a hundred thousand rows: the run of each, by search and number.
+        self._rows_of_search: dict[str, dict[int, Run]] = {}
+        self._size = 0
         self._since_of: dict[Run, dict[int, float]] = {}
         # Of how many runs of a search something waits.
         self._runs_of: Counter[str] = Counter()
 
     def __contains__(self, number: object) -> bool:
-        return number in self._run_of
+        return any(number in rows for rows in self._rows_of_search.values())
 
     def __len__(self) -> int:
-        return len(self._run_of)
+        return self._size
 
     def waiting(self, search_id: str) -> int:
         """How many rows of a search wait."""
-        return len(self._numbers_of.get(search_id, ()))
+        return len(self._rows_of_search.get(search_id, ()))
 
     def add(self, number: int, run: Run, *, batch: bool, linger: bool = True) -> None:
         """A row that is put behind all others. A ``batch`` may linger."""
-        if run not in self._since_of:
+        waiting = self._since_of.get(run)
+        if waiting is None:
+            waiting = self._since_of[run] = {}
             self._runs_of[run[0]] += 1
+        rows = self._rows_of_search.setdefault(run[0], {})
+        # One object for all rows of a run.
+        rows[number] = rows[next(iter(waiting))] if waiting else run
+        self._size += 1
         since = self._monotonic() if linger else _LONG_AGO
-        self._run_of[number] = run
-        self._numbers_of.setdefault(run[0], {})[number] = None
-        self._since_of.setdefault(run, {})[number] = since if batch else _AT_ONCE
+        waiting[number] = since if batch else _AT_ONCE
 
     def remove(self, number: int) -> str | None:
         """Take a row out; its search, or None if it is not here."""
-        run = self._run_of.pop(number, None)
-        if run is None:
+        rows = next((rows for rows in self._rows_of_search.values() if number in rows), None)
+        if rows is None:
             return None
+        run = rows.pop(number)
+        self._size -= 1
         del self._since_of[run][number]
         if not self._since_of[run]:
             del self._since_of[run]
             self._runs_of[run[0]] -= 1
-        del self._numbers_of[run[0]][number]
-        if not self._numbers_of[run[0]]:
-            del self._numbers_of[run[0]]
+        if not rows:
+            del self._rows_of_search[run[0]]
             del self._runs_of[run[0]]
         return run[0]
 
     def remove_search(self, search_id: str) -> None:
         """Take all rows of a search out."""
-        for number in list(self._numbers_of.get(search_id, ())):
+        for number in list(self._rows_of_search.get(search_id, ())):
             self.remove(number)
 
     def rows_to_read(
@@ -83,26 +89,29 @@ class Order:
         next runs of the same search that are due, up to so many.
         """
         allowed = merge(
-            *(n for search_id, n in self._numbers_of.items() if search_id not in without)
+            *(
+                rows.items()
+                for search_id, rows in self._rows_of_search.items()
+                if search_id not in without
+            )
         )
         oldest = next(allowed, None)
         if oldest is None:
             return ()
-        number, run = oldest, self._run_of[oldest]
+        number, run = oldest
         now = self._monotonic() if linger else math.inf
         if linger:
             while not self._is_due(number, run, now):
                 following = next(allowed, None)
                 if following is None:
                     return ()
-                number, run = following, self._run_of[following]
+                number, run = following
             waits_for_all = run[1] is None and self._since_of[run][number] == _AT_ONCE
             if waits_for_all:
-                run = self._run_of[oldest]
+                run = oldest[1]
         chosen = {run: None}
         if runs > 1:
-            for number in self._numbers_of[run[0]]:
-                other = self._run_of[number]
+            for number, other in self._rows_of_search[run[0]].items():
                 if other not in chosen and self._is_due(number, other, now):
                     chosen[other] = None
                     if len(chosen) == runs:

@@ -29,13 +29,9 @@ _CLASSES: dict[str, type] = {
 }
 
 
-_NO_DEFAULT = object()
-_DEFAULTS: dict[type, dict[str, object]] = {
-    cls: {
-        field.name: field.default
-        for field in dataclasses.fields(cls)
-        if field.default is not dataclasses.MISSING
-    }
+# The fields of each, with their defaults.
+_FIELDS = {
+    cls: tuple((field.name, field.default) for field in dataclasses.fields(cls))
     for cls in _CLASSES.values()
 }
 
@@ -74,10 +70,11 @@ def _tagged(item: Any) -> dict[str, Any]:
     cls = type(item)
     if _CLASSES.get(cls.__name__) is not cls:
         raise TypeError(f"{cls.__name__} is no plain data")
-    defaults = _DEFAULTS[cls]
     fields: dict[str, Any] = {_TAG: cls.__name__}
-    for name, value in vars(item).items():
-        default = defaults.get(name, _NO_DEFAULT)
+    for name, default in _FIELDS[cls]:
+        value = getattr(item, name)
+        if value is default:
+            continue
         if type(value) is not type(default) or value != default:
             fields[name] = value
     if cls is Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 
@@ -69,6 +70,14 @@ def test_a_server_that_is_away_is_tried_again_until_it_answers():
     assert delivered(target, 1, 2) == []
     assert target.applied == ["1", "2"]
     assert target.tries == 5
+
+
+def test_the_numbers_that_users_draw_at_random_stay_the_same():
+    before = random.getstate()
+    backoff = Backoff()
+    delays = {backoff.away(), backoff.away(), backoff.busy(), backoff.succeeded()}
+    assert len(delays) == 4
+    assert random.getstate() == before
 
 
 def test_what_is_refused_is_set_aside_and_the_rest_goes_on():

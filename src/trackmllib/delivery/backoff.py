@@ -30,6 +30,8 @@ class Backoff:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        # Not the one that all share: users seed it, and count on what it says.
+        self._random = random.Random()
         self._tries = 0
         self._pace = 0.0
         self._pace_at = clock()
@@ -38,7 +40,7 @@ class Backoff:
         """The delay after a try that the server gave no answer to."""
         longest = min(LONGEST_SECONDS, FIRST_SECONDS * GROWTH ** min(self._tries, 16))
         self._tries += 1
-        return longest * random.random()
+        return longest * self._random.random()
 
     def busy(self) -> float:
         """The delay after a try that was refused because there were too many."""
@@ -60,4 +62,4 @@ class Backoff:
         self._pace, self._pace_at = seconds, self._clock()
 
     def _delay(self) -> float:
-        return self._pace * random.uniform(0.5, 1.5)
+        return self._pace * self._random.uniform(0.5, 1.5)

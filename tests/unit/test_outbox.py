@@ -129,12 +129,15 @@ def test_neither_runs_of_other_searches_nor_what_the_main_run_is_told_linger_lon
     for number in range(200):
         order.add(number, ("many", number), batch=True)
     assert lingers(order, clock) == 4.0
-    # What has left does not count.
+    # What has left counts for as long as something waits, and then no more.
     for number in range(190):
         order.remove(number)
     order.add(200, ("many", 0), batch=True)
     for number in range(190, 200):
         order.remove(number)
+    assert lingers(order, clock) == 4.0
+    order.remove(200)
+    order.add(200, ("many", 0), batch=True)
     assert lingers(order, clock) == 1.0
     for number in range(201, 401):
         order.add(number, ("many", number), batch=True)

@@ -24,6 +24,8 @@ LOOK_AGAIN_SECONDS = 0.1
 STOP_SECONDS = 1.0
 # While nobody waits for it, nor will, the thread waits so many times as long as it computes.
 RESTS = 2.0
+# Where much goes together, it is waited for so long.
+GATHERS_SECONDS = 0.1
 
 
 class Target(Protocol):
@@ -221,9 +223,15 @@ class Delivery:
         the end would wait for all that it has left.
         """
         computing = time.thread_time() - computed
-        waited = time.monotonic() - began - computing
-        if not self._flushes and not self._will_wait() and RESTS * computing > waited:
-            self._hurried.wait(RESTS * computing - waited)
+        rest = 0.0 if self._will_wait() else RESTS * computing
+        if self._runs_at_once() > 1:
+            rest = max(rest, GATHERS_SECONDS)
+        rest -= time.monotonic() - began - computing
+        if rest > 0.0 and not self._flushes:
+            self._hurried.wait(rest)
+
+    def _runs_at_once(self) -> int:
+        return 1 if self._together is None else self._together.runs_at_once()
 
     def _wait_for_rows(self) -> bool:
         """As the outbox does it, in slices, so that ``stop`` need not wait for the end of it."""
@@ -238,8 +246,8 @@ class Delivery:
         now = time.monotonic()
         paused = {search_id for search_id, pause in self._pauses().items() if pause.until > now}
         skipped = self._leave_alone | paused
-        runs = 1 if self._together is None else self._together.runs_at_once()
         linger = self._flushes == 0
+        runs = self._runs_at_once()
         rows = self._outbox.peek(MOST_ROWS, without=skipped, linger=linger, runs=runs)
         for numbers, operation, again in self._one_by_one(coalesce(rows)):
             if self._stop.is_set():

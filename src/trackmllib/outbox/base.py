@@ -11,7 +11,7 @@ from trackmllib.operations import Operation, Row
 
 # A batch lingers for a second; that of a child run, where something waits of very many runs of its
 # search, for as long as it takes to send something to each of them at this pace, and no longer than
-# five.
+# five. So it does until nothing waits: with fewer and fewer runs it would go before it is whole.
 LINGER_SECONDS = 1.0
 LONGEST_LINGER_SECONDS = 5.0
 LINGER_SECONDS_A_RUN = 0.02
@@ -27,8 +27,8 @@ class Outbox(ABC):
       with ``again``, so whoever applies them can look first what stands already.
     * Rows of one run are read in the order they were put, and the oldest row of all comes first;
       how far others may overtake is said in ``operations.ready``. A batch may linger for a second
-      (that of a child run, where more than fifty runs of its search wait, for up to five), so that
-      what follows soon can go with it in one request.
+      (that of a child run, where more than fifty runs of its search wait, or have since nothing of
+      it did, for up to five), so that what follows soon can go with it in one request.
     * What is remembered of a search stays as long as the search does: until it is closed and no row
       of it is left.
     * All methods may be called from any thread. Threads that wait in here hold nothing that a

@@ -34,8 +34,9 @@ class Order:
         self._rows_of_search: dict[str, dict[int, Run]] = {}
         self._size = 0
         self._since_of: dict[Run, dict[int, float]] = {}
-        # Of how many runs of a search something waits.
+        # Of how many runs of a search something waits, and of how many at most since nothing did.
         self._runs_of: Counter[str] = Counter()
+        self._most_runs_of: Counter[str] = Counter()
 
     def __contains__(self, number: object) -> bool:
         return any(number in rows for rows in self._rows_of_search.values())
@@ -53,6 +54,7 @@ class Order:
         if waiting is None:
             waiting = self._since_of[run] = {}
             self._runs_of[run[0]] += 1
+            self._most_runs_of[run[0]] = max(self._runs_of[run[0]], self._most_runs_of[run[0]])
         rows = self._rows_of_search.setdefault(run[0], {})
         # One object for all rows of a run.
         rows[number] = rows[next(iter(waiting))] if waiting else run
@@ -73,7 +75,7 @@ class Order:
             self._runs_of[run[0]] -= 1
         if not rows:
             del self._rows_of_search[run[0]]
-            del self._runs_of[run[0]]
+            del self._runs_of[run[0]], self._most_runs_of[run[0]]
         return run[0]
 
     def remove_search(self, search_id: str) -> None:
@@ -121,9 +123,9 @@ class Order:
 
     def _is_due(self, number: int, run: Run, now: float) -> bool:
         """Whether a row has lingered long enough: one of a child run lingers the longer the more
-        runs of its search wait.
+        runs of its search wait, or have waited.
         """
-        of_all = 0.0 if run[1] is None else LINGER_SECONDS_A_RUN * self._runs_of[run[0]]
+        of_all = 0.0 if run[1] is None else LINGER_SECONDS_A_RUN * self._most_runs_of[run[0]]
         linger = min(max(LINGER_SECONDS, of_all), LONGEST_LINGER_SECONDS)
         return self._since_of[run][number] <= now - linger
 

@@ -62,6 +62,22 @@ _STEPS = {
     """,
 }
 
+# Of one connection, and not in the file: what is inserted here is a row, or with no number a fact.
+ARRIVALS = """
+    PRAGMA temp_store = MEMORY;
+    CREATE TEMP VIEW arrivals AS
+        SELECT number, search_id, candidate, put_ms, batch, body FROM rows;
+    CREATE TEMP TRIGGER arrival_of_row INSTEAD OF INSERT ON arrivals WHEN NEW.number IS NOT NULL
+    BEGIN
+        INSERT INTO rows (number, search_id, candidate, put_ms, batch, body) VALUES
+            (NEW.number, NEW.search_id, NEW.candidate, NEW.put_ms, NEW.batch, NEW.body);
+    END;
+    CREATE TEMP TRIGGER arrival_of_fact INSTEAD OF INSERT ON arrivals WHEN NEW.number IS NULL
+    BEGIN
+        INSERT INTO events (search_id, body) VALUES (NEW.search_id, NEW.body);
+    END;
+"""
+
 
 def check_version(connection: sqlite3.Connection) -> None:
     """Raise OutboxError for the file of a newer version; it is not changed."""

@@ -65,6 +65,7 @@ class SqliteOutbox(Outbox):
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute("PRAGMA wal_autocheckpoint = 0")
             schema.bring_up_to_date(self._connection)
+            self._connection.executescript(schema.ARRIVALS)
             self._load()
         except BaseException:
             self._connection.close()
@@ -75,30 +76,29 @@ class SqliteOutbox(Outbox):
     def put(self, operations: Sequence[Operation], event: Event | None = None) -> None:
         now_ms = time.time_ns() // 1_000_000
         texts = [wire.to_text(operation) for operation in operations]
-        fact = None if event is None else (event.search_id, wire.to_text(event))
+        ends = event.search_id if isinstance(event, (SearchFinished, SearchFailed)) else None
         with self.changed:
             # First, so that a number is never given twice, whatever interrupts us here.
             numbers = range(self._next, self._next + len(operations))
             self._next = numbers.stop
-            with self._transaction() as connection:
-                rows: list[tuple[Any, ...]] = []
-                for number, operation, text in zip(numbers, operations, texts, strict=True):
-                    if isinstance(operation, OpenMainRun):
-                        self._open(operation)
-                    is_batch = isinstance(operation, LogBatch)
-                    rows.append((number, *operation.run, now_ms, is_batch, text))
-                # Each statement gives Python's lock away, and may wait 5 ms to have it again.
-                for place in range(0, len(rows), ROWS_A_STATEMENT):
-                    some = rows[place : place + ROWS_A_STATEMENT]
-                    connection.execute(
-                        "INSERT INTO rows (number, search_id, candidate, put_ms, batch, body)"
-                        f" VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * len(some))}",
-                        list(chain.from_iterable(some)),
-                    )
-                if isinstance(event, (SearchFinished, SearchFailed)):
-                    self._close_search(event.search_id)
-                elif fact is not None:
-                    connection.execute("INSERT INTO events (search_id, body) VALUES (?, ?)", fact)
+            rows: list[tuple[Any, ...]] = [
+                (number, *operation.run, now_ms, isinstance(operation, LogBatch), text)
+                for number, operation, text in zip(numbers, operations, texts, strict=True)
+            ]
+            if event is not None and not ends:
+                rows.append((None, event.search_id, None, now_ms, None, wire.to_text(event)))
+            opened = [each for each in operations if isinstance(each, OpenMainRun)]
+            if opened or ends or len(rows) > ROWS_A_STATEMENT:
+                with self._transaction():
+                    for each in opened:
+                        self._open(each)
+                    for place in range(0, len(rows), ROWS_A_STATEMENT):
+                        self._arrive(rows[place : place + ROWS_A_STATEMENT])
+                    if ends:
+                        self._close_search(ends)
+            else:
+                self._changes += 1
+                self._arrive(rows)
             for number, operation in zip(numbers, operations, strict=True):
                 self._order.add(number, operation.run, batch=isinstance(operation, LogBatch))
             self._last_put = time.monotonic()
@@ -246,6 +246,16 @@ class SqliteOutbox(Outbox):
         """Close the file. Nothing else may be called afterwards."""
         with self.changed:
             self._connection.close()
+
+    def _arrive(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows, and the facts among them, by one statement: each gives Python's lock away,
+        and may wait 5 ms to have it again.
+        """
+        if rows:
+            self._connection.execute(
+                f"INSERT INTO arrivals VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * len(rows))}",
+                list(chain.from_iterable(rows)),
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -5,6 +5,7 @@ The limits are those of ``mlflow.utils.validation``, the smaller one where versi
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
 
@@ -19,6 +20,7 @@ MAX_KEY = 250 - 10 - 37
 _REFUSED = re.compile(r"[^/\w.\- ]")
 
 
+@functools.lru_cache(maxsize=1024)
 def key(name: str) -> str:
     """A name that MLflow takes as the key of a param, a metric or a tag.
 

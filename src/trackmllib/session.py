@@ -157,10 +157,11 @@ class Session:
         search = self._take_up(event, settings or self.settings)
         if search is None:
             return
-        with self.guard(event.search_id, "showing the progress"):
-            self._progress.follow(event, search.result, search.recording, search.settings)
-        if isinstance(event, (SearchFinished, SearchFailed)):
-            self._close(search, event)
+        if isinstance(event, (SearchStarted, SearchFinished, SearchFailed)):
+            with self.guard(event.search_id, "showing the progress"):
+                self._progress.follow(event, search.result, search.recording, search.settings)
+            if not isinstance(event, SearchStarted):
+                self._close(search, event)
 
     def settings_with(self, conf: Mapping[str, str]) -> Settings:
         sentences: list[str] = []

@@ -22,8 +22,9 @@ MOST_ROWS = 1000
 IDLE_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 0.1
 STOP_SECONDS = 1.0
-# While nobody waits for it, nor will, the thread waits so many times as long as it computes.
-RESTS = 2.0
+# While nobody waits for it, nor will, the thread rests so many times as long as it computes, and so
+# many times as long as the server works for it.
+RESTS, RESTS_OF_SERVER = 2.0, 1.0
 # Where much goes together, it is waited for so long.
 GATHERS_SECONDS = 0.1
 
@@ -219,14 +220,17 @@ class Delivery:
 
     def _rest(self, began: float, computed: float) -> None:
         """Leave Python to others for a while, if nobody waits for this thread: while it computes,
-        each thread of Spark's that wants to go on waits for it, up to 5 ms at a time. Who waits at
-        the end would wait for all that it has left.
+        each thread of Spark's that wants to go on waits for it, up to 5 ms at a time; and while the
+        server works for it, it does not for others. Who waits at the end would wait for all that
+        is left.
         """
         computing = time.thread_time() - computed
-        rest = 0.0 if self._will_wait() else RESTS * computing
+        waited = time.monotonic() - began - computing
+        rest = 0.0
+        if not self._will_wait():
+            rest = max(RESTS * computing - waited, RESTS_OF_SERVER * waited)
         if self._runs_at_once() > 1:
-            rest = max(rest, GATHERS_SECONDS)
-        rest -= time.monotonic() - began - computing
+            rest = max(rest, GATHERS_SECONDS - waited)
         if rest > 0.0 and not self._flushes:
             self._hurried.wait(rest)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from trackmllib import events, operations
@@ -38,7 +39,7 @@ _FIELDS = {
 
 def to_text(item: Event | Operation | Destination) -> str:
     """The text of an event, an operation or a destination. TypeError for what is no plain data."""
-    return _encoder.encode(item)
+    return "".join(_encode(item, 0))
 
 
 def event(text: str) -> Event:
@@ -99,4 +100,16 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-_encoder = json.JSONEncoder(default=_tagged, separators=(",", ":"))
+def _new_encode() -> Callable[[Any, int], Iterable[str]]:
+    """What ``json.JSONEncoder`` makes anew for each text, where Python has it in C."""
+    encoder = json.JSONEncoder(default=_tagged, separators=(",", ":"))
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return lambda item, _: encoder.iterencode(item)
+    made: Callable[[Any, int], Iterable[str]] = make(
+        None, _tagged, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, True
+    )
+    return made
+
+
+_encode = _new_encode()

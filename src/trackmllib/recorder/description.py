@@ -47,14 +47,11 @@ def least(search_id: str, status: Status) -> Describe:
 
 def is_due(event: Event, result: SearchResult) -> bool:
     """Whether a score has brought the search over a tenth, a quarter, a half or three quarters."""
+    if not isinstance(event, CellScored) or not is_long(event, result):
+        return False
     cells = len(result.description.candidates) * result.folds
     done = result.cells_finished
-    return (
-        isinstance(event, CellScored)
-        and done < cells
-        and any(done - 1 < part * cells <= done for part in _PARTS)
-        and is_long(event, result)
-    )
+    return done < cells and any(done - 1 < part * cells <= done for part in _PARTS)
 
 
 def is_long(event: Event, result: SearchResult) -> bool:

@@ -19,13 +19,16 @@ BEGIN = "<!-- From here on written by make bench -->\n"
 END = "<!-- Up to here. -->\n"
 
 
-def write(rows: Sequence[Row], seconds: float) -> None:
-    """Put the rows in the place of those of the last time."""
+def write(rows: Sequence[Row], failed: Sequence[str], seconds: float) -> None:
+    """Put the rows in the place of those of the last time; ``failed`` are questions without an
+    answer.
+    """
     day = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     made = (
         f"Measured on {day}, in {seconds / 60:.0f} minutes.\n\n* Machine: {machine()}\n"
         f"* Versions: {versions()}\n\n{text.table(rows)}\n"
-        f"{text.missed(rows) and _missed(rows)}## What each row is\n\n{text.meanings(rows)}"
+        f"{_named('Missed', [row.name for row in rows if not row.holds])}"
+        f"{_named('Without an answer', failed)}## What each row is\n\n{text.meanings(rows)}"
     )
     PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), made), encoding="utf-8")
 
@@ -54,9 +57,8 @@ def versions() -> str:
     )
 
 
-def _missed(rows: Sequence[Row]) -> str:
-    names = ", ".join(f"`{row.name}`" for row in rows if not row.holds)
-    return f"Missed: {names}.\n\n"
+def _named(what: str, names: Sequence[str]) -> str:
+    return f"{what}: {', '.join(f'`{name}`' for name in names)}.\n\n" if names else ""
 
 
 def _ours() -> str:

@@ -79,14 +79,13 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"\n{len(rows)} rows in {seconds / 60:.1f} minutes.")
     if failed:
         print(f"Failed: {', '.join(failed)}.")
-        return 1
     if asked.smoke or bench.sampler is not None:
-        return 0
+        return int(bool(failed))
     if names == list(QUESTIONS):
-        page.write(rows, seconds)
+        page.write(rows, failed, seconds)
         print(f"Written to {page.PAGE.parent.name}/{page.PAGE.name}.")
     print(text.missed(rows) or "All bounds hold.")
-    return int(any(not row.holds for row in rows))
+    return int(bool(failed) or any(not row.holds for row in rows))
 
 
 def chosen(only: list[str]) -> Iterator[str]:

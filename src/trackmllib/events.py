@@ -8,7 +8,7 @@ since the epoch, all durations are seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TypeAlias
 
 from trackmllib.options.children import ALL
@@ -16,7 +16,7 @@ from trackmllib.options.children import ALL
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Value:
     """The value of a param: ``text`` as people read it, ``data`` as a JSON file holds it."""
 
@@ -24,7 +24,7 @@ class Value:
     data: Json
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ParamSetting:
     """One param of a component. ``is_default``: its value is the one Spark would have used."""
 
@@ -33,7 +33,7 @@ class ParamSetting:
     is_default: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Component:
     """An estimator, transformer, evaluator or tuner with all its params, and its stages if any."""
 
@@ -72,7 +72,7 @@ class Component:
         return data
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GridSetting:
     """One entry of a candidate's param map.
 
@@ -88,7 +88,7 @@ class GridSetting:
     value: Value
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
     """One param map of the grid; ``index`` is its place in ``estimatorParamMaps``."""
 
@@ -96,7 +96,7 @@ class Candidate:
     settings: tuple[GridSetting, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
     """The data of a search: a digest of what it is made of, and the files it is read from, None
     where it is read from none.
@@ -106,7 +106,7 @@ class Dataset:
     path: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SharedStages:
     """Stages of a pipeline, by their class names, that these candidates have in common, behind
     those of a group of candidates that these are part of.
@@ -116,7 +116,7 @@ class SharedStages:
     candidates: tuple[int, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SearchDescription:
     """What is searched, known before the first fit.
 
@@ -147,7 +147,7 @@ class SearchDescription:
     shared: tuple[SharedStages, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
     """An error of the user's code or of Spark, as text; ``interrupted``: Ctrl-C or an exit."""
 
@@ -163,7 +163,7 @@ class Failure:
         return f"{self.type}: {first_line}" if first_line else self.type
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
     """What Spark spent on some of its jobs, added up over their tasks.
 
@@ -184,11 +184,11 @@ class Cost:
     num_failed_tasks: int = 0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+        return Cost(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
 
     def by_name(self) -> dict[str, int]:
         """The numbers under Spark's own names: ``executorRunTime``."""
-        return {_camel_case(name): value for name, value in vars(self).items()}
+        return {_camel_case(name): value for name, value in asdict(self).items()}
 
     @classmethod
     def of_names(cls, numbers: Mapping[str, int]) -> Cost:
@@ -202,7 +202,7 @@ class Cost:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
     """Where in another search a search was started: in a cell of it, or elsewhere in its ``fit()``;
     ``refit``: after its last score, so in the fit of its winner.
@@ -214,7 +214,7 @@ class Place:
     refit: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
     """Something that happened to the search ``search_id`` at ``time_ms``."""
 
@@ -222,7 +222,7 @@ class Event:
     time_ms: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SearchStarted(Event):
     """``fit()`` of a tuner was called, by a user or (``parent``) inside of another search.
 
@@ -234,7 +234,7 @@ class SearchStarted(Event):
     children: str = ALL
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CellStarted(Event):
     """The fit of a candidate on a fold began. ``time_ms`` is that moment.
 
@@ -247,7 +247,7 @@ class CellStarted(Event):
     thread: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CellScored(Event):
     """A cell was fitted and scored. The score is the double that Spark goes on with."""
 
@@ -258,7 +258,7 @@ class CellScored(Event):
     evaluate_seconds: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CellFailed(Event):
     """The fit, the transform or the evaluation of a cell raised."""
 
@@ -267,7 +267,7 @@ class CellFailed(Event):
     failure: Failure
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CellCosted(Event):
     """What Spark's jobs for a cell cost is known; it has ended before."""
 
@@ -276,7 +276,7 @@ class CellCosted(Event):
     cost: Cost
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StagesComputed(Event):
     """Stages were computed for several candidates of a fold at once, in so many seconds, which are
     those of no cell.
@@ -287,14 +287,14 @@ class StagesComputed(Event):
     seconds: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SearchCosted(Event):
     """What all of Spark's jobs for the search cost, also those that belong to no cell of it."""
 
     cost: Cost
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ChildRunNeeded(Event):
     """A candidate that would have had its child run at the end of the search, or never, needs it
     now: for a call of MLflow's in a cell of it, a search inside of that cell, or its model.
@@ -303,7 +303,7 @@ class ChildRunNeeded(Event):
     candidate: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CandidateScored(Event):
     """The last fold of a candidate was scored; Spark's own code averaged its scores."""
 
@@ -312,14 +312,14 @@ class CandidateScored(Event):
     deviation: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RefitStarted(Event):
     """Every cell is scored, so the winner is known, and its fit on all the data begins."""
 
     best: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SearchFinished(Event):
     """``fit()`` is about to return a model.
 
@@ -334,7 +334,7 @@ class SearchFinished(Event):
     best: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SearchFailed(Event):
     """``fit()`` is about to raise."""
 

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Destination:
     """Where the record of a search goes, settled when ``fit()`` begins.
 
@@ -47,7 +47,7 @@ class Metric(NamedTuple):
     series: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Operation:
     """Something to do to one run of a search: the main run, or the child run of a candidate."""
 
@@ -60,7 +60,7 @@ class Operation:
         return (self.search_id, self.candidate)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OpenMainRun(Operation):
     """Make the main run, or find the one that ``destination`` names. Always the first.
 
@@ -73,7 +73,7 @@ class OpenMainRun(Operation):
     description: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CreateChildRun(Operation):
     """Make the child run of a candidate, nested under the main run."""
 
@@ -82,7 +82,7 @@ class CreateChildRun(Operation):
     tags: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LogBatch(Operation):
     """Add params, metrics and tags to a run."""
 
@@ -91,7 +91,7 @@ class LogBatch(Operation):
     tags: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LogArtifact(Operation):
     """Write a file into the run's ``trackmllib/`` folder. ``file_name`` has no path.
 
@@ -112,7 +112,7 @@ class LogArtifact(Operation):
         return base64.b64decode(self.text) if self.is_base64 else self.text.encode()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Describe(Operation):
     """Put this Markdown into the description of the run, in the place of what this search has put
     there before. What a user has written there stays.
@@ -121,7 +121,7 @@ class Describe(Operation):
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LogDataset(Operation):
     """Say which data the run was made from. ``path`` is None for data that is read from no file."""
 
@@ -130,7 +130,7 @@ class LogDataset(Operation):
     schema: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EndRun(Operation):
     """Give a run its final status and its measured end time, and tags that say more about it.
 
@@ -143,12 +143,12 @@ class EndRun(Operation):
     tags: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TakeOver(Operation):
     """What follows is of an heir, and is left out if the end of the search is on the server."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CloseSearch(Operation):
     """Nothing more comes of this search. Always the last."""
 

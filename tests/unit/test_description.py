@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
+from dataclasses import replace
 
 import mlflow
 import pytest
@@ -148,7 +149,7 @@ def test_it_is_no_longer_than_it_may_be(char):
     values = [f"{n}{char * 5000}" for n in range(20)]
     description = plan(20, folds=1, values=values, metric=char * 500)
     search = Search(description).all_cells([n / 20 for n in range(20)])
-    search.fail(CTRL_C.__class__(**{**vars(ERROR), "message": char * 5000}))
+    search.fail(replace(ERROR, message=char * 5000))
     text = written(search)
     assert len(text) <= MOST_CHARACTERS
     assert len(rows(search)) == 10

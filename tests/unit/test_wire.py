@@ -140,7 +140,7 @@ PLACES = st.builds(
     fold=st.none() | INTS,
     refit=st.booleans(),
 )
-COSTS = st.builds(Cost, **dict.fromkeys(vars(Cost()), INTS))
+COSTS = st.builds(Cost, **dict.fromkeys(dataclasses.asdict(Cost()), INTS))
 SECONDS = st.none() | FLOATS
 AVERAGES = st.none() | tuples(FLOATS)
 # What the fields of events are made of, by their names.
@@ -349,7 +349,7 @@ def test_a_field_is_left_out_only_where_it_has_its_default_to_the_type():
     assert written() == written(num_jobs=0) == set()
     assert written(num_jobs=1) == {"num_jobs"}
     assert written(num_jobs=False, input_bytes=0.0) == {"num_jobs", "input_bytes"}
-    old = {"$": "Cost", **dict.fromkeys(vars(Cost()), 0), "num_jobs": 2}
+    old = {"$": "Cost", **dict.fromkeys(dataclasses.asdict(Cost()), 0), "num_jobs": 2}
     text = wire.to_text(events.SearchCosted(search_id="s", time_ms=1, cost=Cost()))
     whole = json.dumps({**json.loads(text), "cost": old})
     assert wire.event(whole).cost == Cost(num_jobs=2)

@@ -62,6 +62,11 @@ _STEPS = {
     """,
 }
 
+INSERT_ROW = (
+    "INSERT INTO rows (number, search_id, candidate, put_ms, batch, body) VALUES (?, ?, ?, ?, ?, ?)"
+)
+INSERT_FACT = "INSERT INTO events (search_id, body) VALUES (?, ?)"
+
 # Of one connection, and not in the file: what is inserted here is a row, or with no number a fact.
 ARRIVALS = """
     PRAGMA temp_store = MEMORY;

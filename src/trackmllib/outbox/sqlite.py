@@ -77,6 +77,7 @@ class SqliteOutbox(Outbox):
         now_ms = time.time_ns() // 1_000_000
         texts = [wire.to_text(operation) for operation in operations]
         ends = event.search_id if isinstance(event, (SearchFinished, SearchFailed)) else None
+        facts = [] if event is None or ends else [(event.search_id, wire.to_text(event))]
         with self.changed:
             # First, so that a number is never given twice, whatever interrupts us here.
             numbers = range(self._next, self._next + len(operations))
@@ -85,20 +86,21 @@ class SqliteOutbox(Outbox):
                 (number, *operation.run, now_ms, isinstance(operation, LogBatch), text)
                 for number, operation, text in zip(numbers, operations, texts, strict=True)
             ]
-            if event is not None and not ends:
-                rows.append((None, event.search_id, None, now_ms, None, wire.to_text(event)))
             opened = [each for each in operations if isinstance(each, OpenMainRun)]
             if opened or ends or len(rows) > ROWS_A_STATEMENT:
                 with self._transaction():
                     for each in opened:
                         self._open(each)
-                    for place in range(0, len(rows), ROWS_A_STATEMENT):
-                        self._arrive(rows[place : place + ROWS_A_STATEMENT])
+                    # The view would make copies of the files that are among them.
+                    self._connection.executemany(schema.INSERT_ROW, rows)
+                    self._connection.executemany(schema.INSERT_FACT, facts)
                     if ends:
                         self._close_search(ends)
             else:
                 self._changes += 1
-                self._arrive(rows)
+                self._arrive(
+                    rows + [(None, each, None, now_ms, None, text) for each, text in facts]
+                )
             for number, operation in zip(numbers, operations, strict=True):
                 self._order.add(number, operation.run, batch=isinstance(operation, LogBatch))
             self._last_put = time.monotonic()

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 
 from trackmllib import names
@@ -27,7 +28,7 @@ def search_json(result: SearchResult, grid: GridNames) -> str:
     """Everything known of a search before its first fit; of the data names and types only."""
     description = result.description
     started = datetime.fromtimestamp(result.start_ms / 1000, tz=timezone.utc)
-    return _json(
+    whole = _json(
         {
             "search_id": result.search_id,
             "started": started.isoformat(timespec="milliseconds"),
@@ -49,15 +50,7 @@ def search_json(result: SearchResult, grid: GridNames) -> str:
                     }
                     for setting in grid.settings.values()
                 ],
-                "candidates": [
-                    {
-                        "candidate": candidate.index,
-                        "name": names.child_run(candidate, grid),
-                        "params": _params(candidate, grid),
-                        "texts": _texts(candidate, grid),
-                    }
-                    for candidate in description.candidates
-                ],
+                "candidates": [],
             },
             "schema": [{"name": name, "type": kind} for name, kind in description.schema],
             "versions": dict(description.versions),
@@ -70,6 +63,10 @@ def search_json(result: SearchResult, grid: GridNames) -> str:
             ],
         }
     )
+    # A param of the user's may look like this too, but stands before.
+    before, key, after = whole.rpartition('"candidates": []')
+    candidates = (_searched(candidate, grid) for candidate in description.candidates)
+    return "".join([before, key[:-1], *_one_by_one(candidates), "]", after])
 
 
 def results_csv(result: SearchResult, grid: GridNames) -> str:
@@ -106,7 +103,7 @@ def results_csv(result: SearchResult, grid: GridNames) -> str:
 
 def outcome_json(result: SearchResult) -> str:
     """All that became of a search, down to the cells. What is not finite reads ``"nan"``."""
-    whole = _line(
+    whole = json.dumps(
         {
             "status": result.status,
             "started_ms": result.start_ms,
@@ -115,13 +112,11 @@ def outcome_json(result: SearchResult) -> str:
             "best": result.best,
             "refit_seconds": result.refit_seconds,
             "cost": None if result.cost is None else result.cost.by_name(),
-        }
+        },
+        ensure_ascii=False,
     )
-    # One after the other: as one tree, 50,000 cells take 50 MB for a moment.
-    candidates = ", ".join(
-        _line(_candidate(index, found)) for index, found in sorted(result.candidates.items())
-    )
-    return f'{whole[:-1]}, "candidates": [{candidates}]}}\n'
+    candidates = (_became(index, found) for index, found in sorted(result.candidates.items()))
+    return "".join([whole[:-1], ', "candidates": [', *_one_by_one(candidates), "]}\n"])
 
 
 def best_params_json(result: SearchResult, grid: GridNames) -> str:
@@ -156,7 +151,16 @@ def _texts(candidate: Candidate, grid: GridNames) -> dict[str, Json]:
     }
 
 
-def _candidate(index: int, found: CandidateResult) -> Json:
+def _searched(candidate: Candidate, grid: GridNames) -> Json:
+    return {
+        "candidate": candidate.index,
+        "name": names.child_run(candidate, grid),
+        "params": _params(candidate, grid),
+        "texts": _texts(candidate, grid),
+    }
+
+
+def _became(index: int, found: CandidateResult) -> Json:
     return {
         "candidate": index,
         "status": found.status,
@@ -208,8 +212,16 @@ def _tuner(tuner: Component) -> Json:
     return data
 
 
-def _line(data: Json) -> str:
-    return json.dumps(data, ensure_ascii=False)
+def _one_by_one(items: Iterable[Json]) -> Iterator[str]:
+    """The items of a list, a line for each: as one tree they take 50 MB for a moment, if there are
+    50,000 cells in them.
+    """
+    comma = "\n"
+    for item in items:
+        yield comma + json.dumps(item, ensure_ascii=False)
+        comma = ",\n"
+    if comma != "\n":
+        yield "\n"
 
 
 def _json(data: Json) -> str:

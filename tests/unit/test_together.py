@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Metric as MlflowMetric
+from mlflow.entities import Param, RunTag
+from mlflow.exceptions import MlflowException
+from sqlalchemy import event
 
 from trackmllib.delivery import worker
 from trackmllib.delivery.worker import Delivery
@@ -106,6 +112,63 @@ def test_a_run_is_told_more_in_the_same_transaction_and_in_the_next(scene):
     # The latest one is that of the highest step.
     assert (one.data.metrics["m"], two.data.metrics["m"]) == (7.0, 8.0)
     assert one.data.tags["t"] == two.data.tags["t"] == "new"
+
+
+def test_runs_that_are_made_and_ended_are_looked_up_by_nobody(scene):
+    """What MLflow asks for each time costs more than what it writes."""
+    transaction = together.one_transaction(scene.client, "sqlite:///x")
+    engine = scene.client._tracking_client.store.engine
+    asked = []
+
+    def heard(connection, cursor, statement, *_):
+        if statement.startswith("SELECT"):
+            asked.append(statement.partition("FROM ")[2].split()[0])
+
+    event.listen(engine, "before_cursor_execute", heard)
+    try:
+        with transaction() as client:
+            for value in (1.0, 2.0):
+                run_id = client.create_run(scene.experiment_id, tags={"t": "made"}).info.run_id
+                client.log_batch(run_id, [MlflowMetric("m", value, 1, 1)], [Param("x", "1")])
+                client.set_terminated(run_id)
+    finally:
+        event.remove(engine, "before_cursor_execute", heard)
+    assert "runs" not in asked
+    # The experiment once, with its tags, and for each of the two what is said of a metric so far.
+    assert len(asked) <= 2 + 2 * 2
+    assert scene.client.get_run(run_id).data.metrics == {"m": 2.0}
+
+
+def test_what_is_said_twice_in_a_transaction_is_as_if_it_were_in_two(scene):
+    transaction = together.one_transaction(scene.client, "sqlite:///x")
+    with transaction() as client:
+        run_id = client.create_run(scene.experiment_id, tags={"t": "made"}).info.run_id
+        client.log_batch(run_id, [MlflowMetric("m", 1.0, 1, 1)], [Param("x", "1")], [])
+        client.log_batch(run_id, [MlflowMetric("m", 2.0, 1, 2)], [Param("x", "1")], [])
+        client.log_batch(run_id, tags=[RunTag("t", "changed")])
+    with transaction([run_id]) as client:
+        client.log_batch(
+            run_id, [MlflowMetric("m", 1.5, 1, 1)], [Param("x", "1")], [RunTag("t", "again")]
+        )
+        client.log_batch(run_id, params=[Param("x", "1"), Param("y", "2")])
+    data = scene.client.get_run(run_id).data
+    assert (data.params, data.metrics) == ({"x": "1", "y": "2"}, {"m": 2.0})
+    assert data.tags["t"] == "again"
+    with pytest.raises(MlflowException, match="Changing param values"), transaction() as client:
+        client.log_batch(run_id, params=[Param("z", "1")])
+        client.log_batch(run_id, params=[Param("z", "2")])
+    assert "z" not in scene.client.get_run(run_id).data.params
+
+
+def test_nobody_changes_a_run_between_our_look_and_our_word(scene, uri):
+    run_id = scene.client.create_run(scene.experiment_id).info.run_id
+    transaction = together.one_transaction(scene.client, uri)
+    with (
+        closing(sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=0.0)) as other,
+        transaction([run_id]),
+        pytest.raises(sqlite3.OperationalError, match="locked"),
+    ):
+        other.execute("BEGIN IMMEDIATE")
 
 
 def test_where_one_is_refused_nothing_stands_and_nothing_is_known(scene, caplog):

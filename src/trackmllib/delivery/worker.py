@@ -24,7 +24,7 @@ LOOK_AGAIN_SECONDS = 0.1
 STOP_SECONDS = 1.0
 # While nobody waits for it, nor will, the thread rests so many times as long as it computes, and so
 # many times as long as the server works for it.
-RESTS, RESTS_OF_SERVER = 2.0, 1.0
+RESTS, RESTS_OF_SERVER = 3.0, 2.0
 # Where much goes together, it is waited for so long.
 GATHERS_SECONDS = 0.1
 

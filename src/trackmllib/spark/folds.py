@@ -10,8 +10,7 @@ from typing import Any
 
 from trackmllib.spark.cell import CellWatch
 from trackmllib.spark.here import Here, State
-from trackmllib.spark.interventions import FoldCall, Task
-from trackmllib.spark.parallel_folds import of_frames
+from trackmllib.spark.interventions import FoldCall, Task, of_frames
 from trackmllib.spark.standins import ConnectStandIn, EstimatorStandIn, EvaluatorStandIn
 from trackmllib.spark.watch import SearchWatch
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
-from trackmllib.events import SharedStages
+from trackmllib.events import SearchDescription, SharedStages
+from trackmllib.guard import attempt
 from trackmllib.settings import Settings
 
 Task = Callable[[], Any]
@@ -37,6 +38,33 @@ class FoldCall:
     order: Callable[[], Sequence[int]] | None = None
 
 
+class FoldData:
+    """Stands for a data frame of Spark's loop over the folds, which caches it too early."""
+
+    def __init__(self, frame: Any) -> None:
+        self.frame = frame
+
+    def cache(self) -> FoldData:
+        return self
+
+    def persist(self, *level: Any) -> FoldData:
+        return self
+
+    def unpersist(self, *blocking: Any) -> FoldData:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.frame, name)
+
+
+def of_frames(call: FoldCall) -> FoldCall:
+    """A call with the data frames themselves, whatever stands for them."""
+    train, validation = (
+        data.frame if isinstance(data, FoldData) else data for data in (call.train, call.validation)
+    )
+    return replace(call, train=train, validation=validation)
+
+
 def let_go(*frames: Any) -> None:
     """Keep these no longer. What Spark raises then is no matter of the user's: it has been stopped,
     or its server is gone.
@@ -54,6 +82,12 @@ class Intervention(Protocol):
     """One of them, for one search; ``name`` is the option that asks for it."""
 
     name: str
+
+    def describe(self, description: SearchDescription, tuner: Any, maps: Any) -> SearchDescription:
+        """A description of the search that says what this will do: with the tuner as it is fitted,
+        on this grid, or on its own where that is None.
+        """
+        ...
 
     def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         """The pairs of training and validation data that Spark has made, or what stands for them.
@@ -93,8 +127,15 @@ class Interventions:
     def __init__(self, interventions: Sequence[Intervention]) -> None:
         self._interventions = tuple(interventions)
         self.names = " and ".join(one.name for one in interventions)
+        self.have = "have" if len(interventions) > 1 else "has"
         # Whether Spark's own loop has come by.
         self.used = False
+
+    def describe(self, description: SearchDescription, tuner: Any, maps: Any) -> SearchDescription:
+        for intervention in self._interventions:
+            describe = partial(intervention.describe, description, tuner, maps)
+            description = attempt(describe, description)
+        return description
 
     def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         for intervention in reversed(self._interventions):

@@ -17,22 +17,31 @@ from typing import Any
 import pyspark
 from pyspark import inheritable_thread_target
 from pyspark.ml import Estimator
+from pyspark.ml.tuning import CrossValidator
 
+from trackmllib.events import SearchDescription
 from trackmllib.settings import Settings
 from trackmllib.spark.interventions import (
     FoldCall,
+    FoldData,
     Intervention,
     LayOut,
     SearchAt,
     SearchIsOver,
     Task,
     let_go,
+    of_frames,
 )
 
 
 def parallel_folds(settings: Settings, search: SearchAt) -> Intervention | None:
     """The intervention, where it is asked for."""
     return ParallelFolds(settings.max_cached_folds, search) if settings.parallel_folds else None
+
+
+def has_own_way(estimator: Any) -> bool:
+    """Whether an estimator fits the candidates of a fold in a way of its own."""
+    return getattr(type(estimator), "fitMultiple", None) is not Estimator.fitMultiple
 
 
 class ParallelFolds:
@@ -50,6 +59,14 @@ class ParallelFolds:
         self._folds: list[_Fold] = []
         self._pool: _Pool | None = None
 
+    def describe(self, description: SearchDescription, tuner: Any, maps: Any) -> SearchDescription:
+        acts = (
+            isinstance(tuner, CrossValidator)
+            and tuner.getParallelism() > 1
+            and not has_own_way(tuner.getEstimator())
+        )
+        return replace(description, parallel_folds=acts)
+
     def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         # A subclass may run Spark's loop again, each time with data of its own.
         self.close()
@@ -57,7 +74,7 @@ class ParallelFolds:
         self._data, self._folds, self._pool = [], [], None
         self._threads = tuner.getParallelism()
         estimator = tuner.getEstimator()
-        if type(estimator).fitMultiple is not Estimator.fitMultiple:
+        if has_own_way(estimator):
             name = type(estimator).__name__
             self._say(f"{name} has a fitMultiple of its own, which wants one fold after another")
         elif self._threads > 1 and len(folds) > 1:
@@ -114,33 +131,6 @@ def _inheriting(session: Any) -> Callable[[Callable[[], None]], Callable[[], Non
     if int(pyspark.__version__.partition(".")[0]) >= 4:
         inherit = inheritable_thread_target(session)
     return inherit
-
-
-class FoldData:
-    """Stands for a data frame of Spark's loop over the folds, which caches it too early."""
-
-    def __init__(self, frame: Any) -> None:
-        self.frame = frame
-
-    def cache(self) -> FoldData:
-        return self
-
-    def persist(self, *level: Any) -> FoldData:
-        return self
-
-    def unpersist(self, *blocking: Any) -> FoldData:
-        return self
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.frame, name)
-
-
-def of_frames(call: FoldCall) -> FoldCall:
-    """A call with the data frames themselves, whatever stands for them."""
-    train, validation = (
-        data.frame if isinstance(data, FoldData) else data for data in (call.train, call.validation)
-    )
-    return replace(call, train=train, validation=validation)
 
 
 class _Fold:

@@ -16,7 +16,6 @@ import os
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -42,7 +41,6 @@ from trackmllib.spark.interventions import (
     no_interventions,
 )
 from trackmllib.spark.scores import winner_of_model
-from trackmllib.spark.sharing.reuse import shared_stages
 from trackmllib.spark.standins import ConnectStandIn, EstimatorStandIn
 from trackmllib.spark.status import Forgotten
 from trackmllib.spark.subclasses import SubclassPatches
@@ -162,7 +160,7 @@ class Seam:
             self._at(State(search=search, interventions=interventions)),
         ):
             if type(tuner)._fit in self._own_fits:
-                search.begin()
+                search.begin(spark_loops=not self.doubts)
             model = original(tuner, *args, **kwargs)
             search.returned(model, _arguments(args, kwargs)[0])
         return model
@@ -215,8 +213,9 @@ class Seam:
             yield interventions
             if not interventions.used and not search.superseded:
                 search.say(
-                    f"{interventions.names} has no effect on a {type(search.tuner).__name__}: it "
-                    "goes over its folds in its own way, or this pyspark is not one that is known."
+                    f"{interventions.names} {interventions.have} no effect on a "
+                    f"{type(search.tuner).__name__}: it goes over its folds in its own way, or "
+                    "this pyspark is not one that is known."
                 )
         finally:
             with search.guard("letting go what was kept"):
@@ -286,7 +285,7 @@ class Seam:
     ) -> SearchWatch:
         dataset, params = _arguments(args, kwargs)
 
-        def describe(maps: Any) -> Any:
+        def describe(maps: Any, spark_loops: bool) -> Any:
             # As Spark does it: params given to fit() count, on a copy.
             effective = tuner.copy(params) if isinstance(params, dict) and params else tuner
             seen = dataset if self._conf.answers(dataset) else None
@@ -298,11 +297,10 @@ class Seam:
                 with_dataset=settings.log_datasets,
                 history_server=settings.history_server,
             )
-            return replace(
-                described,
-                parallel_folds=settings.parallel_folds and described.averaged,
-                shared=shared_stages(effective, maps) if settings.reuse_stages else (),
-            )
+            interventions = self._here.state.interventions
+            if interventions is not None and spark_loops:
+                described = interventions.describe(described, effective, maps)
+            return described
 
         def choose(model: Any, maps: Any, expected: int) -> int | None:
             if type(tuner)._fit in self._own_fits and not self.doubts:

@@ -45,7 +45,8 @@ class SearchWatch:
     """One ``fit()`` of a tuner, as a context around Spark's own call.
 
     ``place`` is where in another search it is. ``describe`` is called when the search begins, with
-    the grid that Spark is about to use or None; ``choose`` at its end, with the model, that grid,
+    the grid that Spark is about to use or None, and whether it is Spark's own loop that begins;
+    ``choose`` at its end, with the model, that grid,
     and the winner by Spark's rule. ``delegates``: a ``fit`` that may hand the search on to the one
     of its base class; then the watch is ``superseded``, and silent.
     """
@@ -56,7 +57,7 @@ class SearchWatch:
         search_id: str,
         tuner: Any,
         place: Place | None,
-        describe: Callable[[Any], SearchDescription],
+        describe: Callable[[Any, bool], SearchDescription],
         choose: Callable[[Any, Any, int], int | None],
         costs: Costs,
         data: Any,
@@ -94,14 +95,14 @@ class SearchWatch:
         # Of the threads that compute cells, in the order in which they came.
         self._threads: dict[int, int] = {}
 
-    def begin(self, maps: Any = None) -> None:
+    def begin(self, maps: Any = None, *, spark_loops: bool = False) -> None:
         """Say that the search has started, on this grid if it is known; later calls do nothing."""
         if self.begun:
             return
         self.begun = True
         self._maps = maps
         with self.guard("describing the search"):
-            self._description = self._describe(maps)
+            self._description = self._describe(maps, spark_loops)
             self._grid = GridNames(self._description.candidates)
             self._host.emit(
                 SearchStarted(
@@ -140,7 +141,7 @@ class SearchWatch:
 
         ``spark_loops``: the fold is made by Spark's own ``_fit``, whose rules we know.
         """
-        self.begin(maps)
+        self.begin(maps, spark_loops=spark_loops)
         if self._maps is None:
             self._maps = maps
         if maps is not self._maps and not attempt(lambda: list(maps) == list(self._maps), False):

@@ -1,9 +1,9 @@
 """Many calls in one transaction, where the tracking store is a SQLite file in this process.
 
 MLflow's SQL store opens a session, and waits for the disk, several times in each call: that is most
-of what a call costs. On a copy of the store, whose sessions are one, the same calls of MLflow's are
-run, and the disk is waited for once; what each call looks up again, as the run it is about, is looked
-up once too.
+of what a call costs. On a copy of the store, whose sessions are one, the same calls of MLflow's
+run, and the disk is waited for once; what each of them looks up again, as the run that it is about,
+is looked up once too.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
@@ -12,6 +13,7 @@ from trackmllib.guard import attempt
 from trackmllib.spark.sharing.plan import (
     Plan,
     is_plain_pipeline,
+    key,
     last_estimator,
     own_params,
     plan_for,
@@ -43,7 +45,7 @@ class StageExplanation:
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
     """What ``trackmllib.explain()`` found, a table when printed. ``reason`` says why nothing can be
-    shared at all, or is empty.
+    shared at all, ``note`` where all of it depends on something; or they are empty.
     """
 
     tuner: str
@@ -51,6 +53,7 @@ class Explanation:
     folds: int
     stages: tuple[StageExplanation, ...] = ()
     reason: str = ""
+    note: str = ""
 
     def __str__(self) -> str:
         folds = f" and {self.folds} folds" if self.folds > 1 else ""
@@ -73,7 +76,8 @@ class Explanation:
             if computed < instead
             else "Nothing is shared."
         )
-        return "\n".join([head, "", *lines, "", saved])
+        note = [self.note] if self.note else []
+        return "\n".join([head, "", *lines, "", saved, *note])
 
     __repr__ = __str__
 
@@ -93,13 +97,13 @@ def explain(tuner: Any) -> Explanation:
         )
     folds = tuner.getNumFolds() if isinstance(tuner, CrossValidator) else 1
     plan = attempt(lambda: plan_for(pipeline, maps), None) if is_plain_pipeline(pipeline) else None
-    reason = ""
-    if not any(inspect.unwrap(type(tuner)._fit) is known._fit for known in _TUNERS):
-        reason = (
-            f"{type(tuner).__name__} goes over its folds in a way of its own; stages are shared "
-            "only where that is Spark's way"
+    reason = note = ""
+    if not any(_is_that_of(tuner, known) for known in _TUNERS):
+        note = (
+            f"{type(tuner).__name__} fits in a way of its own: stages are shared only where it "
+            "goes over its folds by Spark's own loop."
         )
-    elif not is_plain_pipeline(pipeline):
+    if not is_plain_pipeline(pipeline):
         reason = f"its estimator is a {type(pipeline).__name__} and no Pipeline"
     elif plan is None:
         reason = "its stages or its grid cannot be read"
@@ -110,6 +114,15 @@ def explain(tuner: Any) -> Explanation:
         folds=folds,
         stages=stages,
         reason=reason,
+        note=note,
+    )
+
+
+def _is_that_of(tuner: Any, known: Any) -> bool:
+    """Whether a tuner fits as one of pyspark's does."""
+    return all(
+        inspect.unwrap(getattr(type(tuner), name)) is inspect.unwrap(getattr(known, name))
+        for name in ("fit", "_fit")
     )
 
 
@@ -172,17 +185,24 @@ class _Explainer:
             if reason is not None:
                 return f"its input is not shared: {type(stages[before]).__name__}, before it"
         for before in range(position + 1):
-            if self._differ(before, candidates):
+            if how := self._part(before, candidates):
                 name = type(stages[before]).__name__
-                where = "it" if before == position else f"{name}, before it,"
-                return f"{where} differs between candidates"
-        return "the grid has one candidate" if len(candidates) == 1 else ""
+                return f"it {how}" if before == position else f"{name}, before it, {how}"
+        return "the grid has one candidate"
 
-    def _differ(self, position: int, candidates: list[int]) -> bool:
-        """Whether candidates part at a stage: by another stage, or by its params."""
-        stages = {self._plan.stages[candidate][position].uid for candidate in candidates}
-        params = {
-            repr(own_params(self._plan.stages[candidate][position], self._maps[candidate]))
-            for candidate in candidates
-        }
-        return len(stages) > 1 or len(params) > 1
+    def _part(self, position: int, candidates: list[int]) -> str:
+        """How candidates part at a stage: by another stage, or by its params; or nothing."""
+        keys = set()
+        values = set()
+        for candidate in candidates:
+            stage, extra = self._plan.stages[candidate][position], self._maps[candidate]
+            found = attempt(partial(key, stage, extra), None)
+            if found is None:
+                return "has a param that cannot be compared"
+            keys.add(found)
+            values.add((stage.uid, repr(own_params(stage, extra))))
+        if len(keys) == 1:
+            return ""
+        if len(values) == 1:
+            return "has a param that only some candidates set, if to the same value"
+        return "differs between candidates"

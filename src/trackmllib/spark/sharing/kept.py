@@ -14,7 +14,7 @@ from pyspark import StorageLevel
 from pyspark.ml import Estimator
 
 from trackmllib.spark.interventions import let_go
-from trackmllib.spark.sharing.plan import Plan, Segment
+from trackmllib.spark.sharing.plan import Plan, Segment, path_to
 
 # What Spark's own cache() takes for data frames.
 _LEVEL = StorageLevel.MEMORY_AND_DISK_DESER
@@ -22,7 +22,7 @@ _LEVEL = StorageLevel.MEMORY_AND_DISK_DESER
 
 class KeptFold:
     """The segments of one fold. ``told`` is called with each one that was computed, and how many
-    seconds that took.
+    seconds that took; ``say`` with a line for the user.
     """
 
     def __init__(
@@ -33,12 +33,14 @@ class KeptFold:
         validation: Any,
         monotonic: Callable[[], float],
         told: Callable[[Segment, float], None],
+        say: Callable[[str], None],
     ) -> None:
         self.maps = maps
         self.train = train
         self.validation = validation
         self.monotonic = monotonic
         self.told = told
+        self.say = say
         self._lock = threading.Lock()
         self._segments: dict[Segment, KeptSegment] = {}
         for segment in plan.segments:
@@ -60,7 +62,7 @@ class KeptFold:
             if segment is None or self.closed:
                 return None
             self._at_work.add(candidate)
-            for one in _path(segment):
+            for one in path_to(segment):
                 self._in_use[one] += 1
         kept = self._segments[segment]
         return kept if kept.is_there() else None
@@ -72,7 +74,7 @@ class KeptFold:
             if candidate not in self._at_work:
                 return
             self._at_work.remove(candidate)
-            for segment in _path(self._last[candidate]):
+            for segment in path_to(self._last[candidate]):
                 self._left[segment] -= 1
                 self._in_use[segment] -= 1
                 if self._left[segment] == 0 or (self.closed and not self._in_use[segment]):
@@ -144,21 +146,22 @@ class KeptSegment:
             train = model.transform(train)
             validation = model.transform(validation, extra)
             self.models.append(model)
-        # Computed now, so that this is in the seconds of no candidate.
-        self.train = train.persist(_LEVEL)
-        self.train.count()
-        self.validation = validation.persist(_LEVEL)
-        self.validation.count()
+        try:
+            # Computed now, so that this is in the seconds of no candidate.
+            self.train = train.persist(_LEVEL)
+            self.train.count()
+            self.validation = validation.persist(_LEVEL)
+            self.validation.count()
+        except Exception as error:
+            names = ", ".join(type(stage).__name__ for stage in self.segment.stages)
+            reason = str(error).strip().partition("\n")[0][:200]
+            fold.say(
+                f"reuse_stages could not keep what comes of {names}, so each candidate computes it "
+                f"for itself: {type(error).__name__}: {reason}"
+            )
+            raise
 
     def _let_go(self) -> None:
         let_go(*(data for data in (self.train, self.validation) if data is not None))
         self.train = self.validation = None
         self.models = []
-
-
-def _path(segment: Segment | None) -> list[Segment]:
-    path = []
-    while segment is not None:
-        path.append(segment)
-        segment = segment.parent
-    return path

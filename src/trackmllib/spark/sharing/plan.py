@@ -44,6 +44,28 @@ class Plan:
     segments: list[Segment] = field(default_factory=list)
     last_segment: dict[int, Segment] = field(default_factory=dict)
 
+    def together(self, order: Sequence[int]) -> list[int]:
+        """Candidates in this order, but for those of a segment, which come one after the other, as
+        soon as the first of them does: so its output is kept no longer than need be.
+        """
+        place = {candidate: at for at, candidate in enumerate(order)}
+        first = {one: min(place[each] for each in one.candidates) for one in self.segments}
+
+        def key(candidate: int) -> list[int]:
+            path = path_to(self.last_segment.get(candidate))
+            return [*(first[segment] for segment in reversed(path)), place[candidate]]
+
+        return sorted(order, key=key)
+
+
+def path_to(segment: Segment | None) -> list[Segment]:
+    """A segment, and those before it, up to the first."""
+    path = []
+    while segment is not None:
+        path.append(segment)
+        segment = segment.parent
+    return path
+
 
 def plan_for(pipeline: Any, maps: Sequence[Any]) -> Plan:
     """How the candidates of these param maps share the stages of a pipeline."""
@@ -88,9 +110,9 @@ class _Planner:
         for candidate in candidates:
             if depth < self._most[candidate]:
                 stage, extra = self._plan.stages[candidate][depth], self._maps[candidate]
-                key = attempt(partial(_key, stage, extra), None)
-                if key is not None and (key in groups or why_not_for(stage, extra) is None):
-                    groups.setdefault(key, []).append(candidate)
+                found = attempt(partial(key, stage, extra), None)
+                if found is not None and (found in groups or why_not_for(stage, extra) is None):
+                    groups.setdefault(found, []).append(candidate)
         return list(map(tuple, groups.values()))
 
 
@@ -111,7 +133,7 @@ def _stages(pipeline: Any, extra: Any) -> Sequence[Any]:
     return pipeline.getStages() if stages is None else stages
 
 
-def _key(stage: Any, extra: Any) -> Any:
+def key(stage: Any, extra: Any) -> Any:
     """What is equal for two candidates that have one stage in common, down to the types of its
     values and which of them are set; TypeError where a value has no hash.
     """
@@ -121,8 +143,7 @@ def _key(stage: Any, extra: Any) -> Any:
         for param, value in values.items()
         if param.parent == stage.uid
     )
-    key = (id(stage), own)
-    return key
+    return id(stage), own
 
 
 def _exact(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pyspark.ml import Pipeline, PipelineModel, base
 
-from trackmllib.events import SharedStages
+from trackmllib.events import SearchDescription, SharedStages
 from trackmllib.guard import attempt
 from trackmllib.settings import Settings
 from trackmllib.spark.interventions import (
@@ -30,21 +30,6 @@ def reuse_stages(settings: Settings, search: SearchAt) -> Intervention | None:
     return ReuseStages(search) if settings.reuse_stages else None
 
 
-def shared_stages(tuner: Any, maps: Any = None) -> tuple[SharedStages, ...]:
-    """What candidates of a tuner have in common, on this grid or its own; nothing where that cannot
-    be read.
-    """
-
-    def read() -> tuple[SharedStages, ...]:
-        pipeline = tuner.getEstimator()
-        if not is_plain_pipeline(pipeline):
-            return ()
-        plan = plan_for(pipeline, tuner.getEstimatorParamMaps() if maps is None else maps)
-        return tuple(map(_shared, plan.segments))
-
-    return attempt(read, ())
-
-
 class ReuseStages:
     """Stages of a Pipeline that candidates have in common are computed once a fold."""
 
@@ -55,6 +40,13 @@ class ReuseStages:
         self._folds: list[SharingPipeline] = []
         self._plan: Plan | None = None
         self._planned: tuple[Any, Any] | None = None
+
+    def describe(self, description: SearchDescription, tuner: Any, maps: Any) -> SearchDescription:
+        pipeline = tuner.getEstimator()
+        if not is_plain_pipeline(pipeline):
+            return description
+        maps = tuner.getEstimatorParamMaps() if maps is None else maps
+        return replace(description, shared=tuple(map(_shared, plan_for(pipeline, maps).segments)))
 
     def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         return folds
@@ -71,7 +63,9 @@ class ReuseStages:
             return lay_out(call)
         pipeline = SharingPipeline(call, plan, self._search, fold=len(self._folds))
         self._folds.append(pipeline)
-        return [pipeline.freeing(task) for task in lay_out(replace(call, estimator=pipeline))]
+        before = call.order or (lambda: range(len(call.maps)))
+        sharing = replace(call, estimator=pipeline, order=lambda: plan.together(before()))
+        return [pipeline.freeing(task) for task in lay_out(sharing)]
 
     def close(self) -> None:
         for fold in self._folds:
@@ -96,7 +90,7 @@ class SharingPipeline:
         self._fold = fold
         self._here = threading.local()
         self.kept = KeptFold(
-            plan, call.maps, call.train, call.validation, time.monotonic, self._told
+            plan, call.maps, call.train, call.validation, time.monotonic, self._told, search.say
         )
 
     def fitMultiple(self, dataset: Any, maps: Any) -> Iterator[tuple[int, Any]]:

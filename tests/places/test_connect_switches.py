@@ -17,7 +17,7 @@ from places.connect_place import connect_server
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
 
 # Of the 40 that run on classic Spark: a search takes several times as long here.
-SEEDS = 12
+SEEDS = 40
 
 
 def test_results_are_the_same_to_the_last_bit(tmp_path):

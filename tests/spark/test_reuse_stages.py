@@ -28,17 +28,6 @@ def data(spark):
     return random_searches.rows(spark)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def interpreted(spark):
-    """Spark compiles nothing: for 48 rows, and as many plans, that takes most of the time."""
-    options = {"spark.sql.codegen.factoryMode": "NO_CODEGEN", "spark.sql.adaptive.enabled": "false"}
-    for key, value in options.items():
-        spark.conf.set(key, value)
-    yield
-    for key in options:
-        spark.conf.unset(key)
-
-
 @pytest.fixture(scope="module")
 def stock(data):
     """The averages of ``scaled_search()`` without any of it."""
@@ -117,11 +106,12 @@ def test_results_are_the_same_to_the_last_bit(data, seed):
 
 def test_many_of_the_random_searches_share_something():
     """Else the test above would say nothing."""
-    shared = [
-        any(stage.shared_by for stage in trackmllib.explain(tuner).stages)
-        for tuner in map(random_searches.random_search, range(40))
-    ]
+    tuners = [random_searches.random_search(seed) for seed in range(40)]
+    shared = [any(one.shared_by for one in trackmllib.explain(tuner).stages) for tuner in tuners]
     assert 20 <= sum(shared) < 40
+    folds = [isinstance(one, CrossValidator) and one.getParallelism() > 1 for one in tuners]
+    assert sum(folds) >= 8
+    assert sum(both == (True, True) for both in zip(shared, folds, strict=True)) >= 5
 
 
 @pytest.mark.parametrize("parallelism", [1, 3])
@@ -282,8 +272,63 @@ def test_a_subclass_with_its_own_loop_is_told_so_once(points, lenient, caplog):
     search = tree_search(kind=NoLoop)
     search.fit(points)
     (said,) = [r.getMessage() for r in caplog.records if r.name == "trackmllib"]
-    assert said.startswith("parallel_folds and reuse_stages has no effect on a NoLoop")
-    assert "in a way of its own" in str(trackmllib.explain(search))
+    assert said.startswith("parallel_folds and reuse_stages have no effect on a NoLoop")
+    found = trackmllib.explain(search)
+    assert found.stages[0].computed == 1
+    assert str(found).endswith(
+        "NoLoop fits in a way of its own: stages are shared only where it goes over its folds by "
+        "Spark's own loop."
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "acts"), [(CrossValidator, True), (Repeated, True), (NoLoop, False)]
+)
+def test_only_what_a_switch_does_is_on_the_record(
+    data, lenient, session, recorded, monkeypatch, kind, acts
+):
+    heard = []
+    session._listeners = (heard.append,)
+    trackmllib.autolog(**BOTH)
+    scaled_search(kind=kind, counts=(0,), parallelism=2).fit(data)
+    main = recorded.main_runs()[-1]
+    assert bool(recorded.json(main, "trackmllib/search.json")["shared_stages"]) is acts
+    started = [event for event in heard if type(event).__name__ == "SearchStarted"]
+    assert [event.description.parallel_folds for event in started] == [acts] * len(started)
+
+
+def test_params_given_to_fit_and_data_that_the_user_keeps(data):
+    """Both switches leave the user's own cache alone."""
+    search = scaled_search(parallelism=2)
+    params = {search.numFolds: 3, search.estimatorParamMaps: search.getEstimatorParamMaps()[1:]}
+    kept = data.select("*").cache()
+    trackmllib.autolog(disable=True)
+    expected = search.fit(kept, params).avgMetrics
+    trackmllib.autolog(record=False, progress=False, **BOTH)
+    assert search.fit(kept, params).avgMetrics == expected
+    assert len(expected) == 3
+    assert kept.is_cached
+    kept.unpersist(blocking=True)
+
+
+def test_what_is_kept_in_a_grid_of_any_order_is_little(data, spark, monkeypatch):
+    """Candidates that share something come one after the other: an output at a time is kept, beside
+    that of the stage before it and the fold itself.
+    """
+    most = []
+    fit = DecisionTreeClassifier._fit
+
+    def counting(self, dataset):
+        most.append(spark.sparkContext._jsc.getPersistentRDDs().size())
+        return fit(self, dataset)
+
+    monkeypatch.setattr(DecisionTreeClassifier, "_fit", counting)
+    search = scaled_search(counts=(0, 2, 3), depths=(1, 2))
+    grid = search.getEstimatorParamMaps()
+    search.setEstimatorParamMaps([*grid[::2], *grid[1::2]])
+    trackmllib.autolog(record=False, reuse_stages=True)
+    search.fit(data)
+    assert max(most) == 2 + 2 + 2
 
 
 def test_a_tuner_inside_of_a_pipeline_and_of_a_tuner(data, recorded):
@@ -310,7 +355,7 @@ def test_a_tuner_inside_of_a_pipeline_and_of_a_tuner(data, recorded):
 
 @pytest.mark.parametrize("name", ["persist", "unpersist", "count"])
 def test_what_spark_raises_over_data_that_is_kept_is_no_end_of_the_search(
-    data, stock, lenient, monkeypatch, name
+    data, stock, lenient, caplog, monkeypatch, name
 ):
     """Where data cannot be kept, candidates go Spark's way; where it cannot be let go, they are
     done.
@@ -329,6 +374,15 @@ def test_what_spark_raises_over_data_that_is_kept_is_no_end_of_the_search(
     trackmllib.autolog(record=False, **BOTH)
     assert scaled_search(parallelism=2).fit(data).avgMetrics == stock
     assert raised
+    said = {record.getMessage() for record in caplog.records if record.name == "trackmllib"}
+    assert said == (
+        set()
+        if name == "unpersist"
+        else {
+            "reuse_stages could not keep what comes of StandardScaler, so each candidate computes "
+            "it for itself: OSError: No space left on device"
+        }
+    )
 
 
 def test_spark_says_itself_what_is_wrong_with_a_grid(data, lenient, caplog):
@@ -434,6 +488,12 @@ def test_explain_runs_nothing_and_says_why(data, jobs_run):
             "the last stage that is fitted is each candidate's own",
         ),
     ]
+    search = scaled_search(depths=(1,))
+    _, idf, _ = search.getEstimator().getStages()
+    found = trackmllib.explain(search.setEstimatorParamMaps([{}, {idf.minDocFreq: 0}]))
+    assert found.stages[1].reason == (
+        "it has a param that only some candidates set, if to the same value"
+    )
     assert "no Pipeline" in str(trackmllib.explain(regression_search()))
     with pytest.raises(ValueError, match="no estimator or no estimatorParamMaps"):
         trackmllib.explain(CrossValidator())
@@ -447,3 +507,32 @@ def jobs_run(spark):
     scheduler = spark.sparkContext._jsc.sc().dagScheduler()
     first = scheduler.numTotalJobs()
     return lambda: scheduler.numTotalJobs() - first
+
+
+class OwnScaler(feature.StandardScaler):
+    """Known to nobody but its author."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "reason"),
+    [
+        (OwnScaler, {"inputCol": "raw"}, "it is not known to give the same each time"),
+        (feature.SQLTransformer, {"statement": "SELECT * FROM __THIS__"}, "its statement may be"),
+        (feature.Imputer, {"strategy": "median", "inputCol": "a"}, "approximate quantiles"),
+        (feature.RobustScaler, {"inputCol": "raw"}, "approximate quantiles"),
+        (feature.Word2Vec, {"inputCol": "text"}, "equally frequent words"),
+        (feature.Imputer, {"inputCol": "a"}, None),
+        (feature.MinHashLSH, {"inputCol": "raw"}, None),
+    ],
+)
+def test_what_is_not_known_to_be_safe_is_not_shared(spark, kind, params, reason):
+    search = scaled_search()
+    stage = kind(**params)
+    search.getEstimator().setStages([stage, *search.getEstimator().getStages()])
+    found = trackmllib.explain(search).stages
+    if reason is None:
+        assert (found[0].computed, found[0].reason) == (1, "")
+    else:
+        assert (found[0].computed, found[1].computed) == (4, 4)
+        assert reason in found[0].reason
+        assert found[1].reason == f"its input is not shared: {kind.__name__}, before it"

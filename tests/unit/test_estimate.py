@@ -56,6 +56,13 @@ def test_cells_run_in_parallel_and_folds_one_after_the_other(parallelism, cells)
     assert seconds_left(search.result, now(4)) == cells + 3 / 0.5
 
 
+@pytest.mark.parametrize(("parallelism", "cells"), [(1, 7 * 4), (2, 4 * 4), (8, 4), (3, 3 * 4)])
+def test_with_parallel_folds_no_cell_waits_for_another_fold(parallelism, cells):
+    search = Search(plan(4, folds=2, parallelism=parallelism, parallel_folds=True))
+    search.cell(0, 0, 0.5, seconds=4)
+    assert seconds_left(search.result, now(4)) == cells + 3 / 0.5
+
+
 def test_parallel_cells_that_run_leave_their_threads_when_they_end():
     search = Search(plan(5, folds=1, parallelism=2)).cell(0, 0, 0.5, seconds=10)
     search.begin(1, 0, at=10).begin(2, 0, at=14)

@@ -154,9 +154,14 @@ def test_what_is_said_twice_in_a_transaction_is_as_if_it_were_in_two(scene):
     data = scene.client.get_run(run_id).data
     assert (data.params, data.metrics) == ({"x": "1", "y": "2"}, {"m": 2.0})
     assert data.tags["t"] == "again"
-    with pytest.raises(MlflowException, match="Changing param values"), transaction() as client:
-        client.log_batch(run_id, params=[Param("z", "1")])
-        client.log_batch(run_id, params=[Param("z", "2")])
+
+    def contradict():
+        with transaction() as client:
+            client.log_batch(run_id, params=[Param("z", "1")])
+            client.log_batch(run_id, params=[Param("z", "2")])
+
+    with pytest.raises(MlflowException, match="Changing param values"):
+        contradict()
     assert "z" not in scene.client.get_run(run_id).data.params
 
 

@@ -94,6 +94,25 @@ def random_search(seed: int) -> Any:
     )
 
 
+def wide_search() -> Any:
+    """A tuner whose candidates share one stage, and pairs of them each one more of eighteen."""
+    scaler = feature.StandardScaler(inputCol="raw", outputCol="scaled")
+    weighed = feature.IDF(inputCol="scaled", outputCol="features")
+    tree = DecisionTreeClassifier(maxDepth=1)
+    maps = [
+        {weighed.minDocFreq: count, tree.minInstancesPerNode: rows}
+        for count in range(18)
+        for rows in (1, 2)
+    ]
+    return TrainValidationSplit(
+        estimator=Pipeline(stages=[scaler, weighed, tree]),
+        estimatorParamMaps=maps,
+        evaluator=MulticlassClassificationEvaluator(),
+        seed=1,
+        parallelism=2,
+    )
+
+
 def outcome(model: Any) -> dict[str, Any]:
     """All numbers of a tuner's model, and of all models in it."""
     sub_models = model.subModels or []

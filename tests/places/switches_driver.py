@@ -1,5 +1,6 @@
-"""Random searches on Spark Connect, with reuse_stages and parallel_folds and without. Run by the
-tests: switches_driver.py URL SEEDS; says of each seed whether all numbers are the same.
+"""Random searches on Spark Connect, with reuse_stages and parallel_folds and without; then one that
+keeps the output of more stages than a session of the server knows plans by heart. Run by the tests:
+switches_driver.py URL SEEDS; says of each whether all numbers are the same.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ import trackmllib
 
 spark = SparkSession.builder.remote(sys.argv[1]).getOrCreate()
 data = random_searches.rows(spark)
-for seed in range(int(sys.argv[2])):
-    tuner = random_searches.random_search(seed)
+tuners = [
+    *map(random_searches.random_search, range(int(sys.argv[2]))),
+    random_searches.wide_search(),
+]
+for number, tuner in enumerate(tuners):
     trackmllib.autolog(disable=True)
     expected = random_searches.outcome(tuner.fit(data))
     trackmllib.autolog(record=False, progress=False, reuse_stages=True, parallel_folds=True)
     found = random_searches.outcome(tuner.fit(data))
     shared = any(stage.shared_by for stage in trackmllib.explain(tuner).stages)
-    print(json.dumps({"seed": seed, "same": found == expected, "shared": shared}), flush=True)
+    print(json.dumps({"number": number, "same": found == expected, "shared": shared}), flush=True)

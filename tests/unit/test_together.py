@@ -17,7 +17,7 @@ from sqlalchemy import event
 
 from trackmllib.delivery import worker
 from trackmllib.delivery.worker import Delivery
-from trackmllib.errors import Refused
+from trackmllib.errors import Refused, Unavailable
 from trackmllib.operations import (
     CreateChildRun,
     Destination,
@@ -280,6 +280,28 @@ def test_the_thread_rests_unless_somebody_waits_for_it(monkeypatch):
     assert applied == ["1"]
     assert delivery.flush(None, 10.0) == 0
     assert applied == ["1", "2", "3"]
+    delivery.stop()
+
+
+def test_a_server_that_does_not_answer_is_no_reason_to_rest_for_long(monkeypatch):
+    """One search waits 0.5 s for its server, which is away then; the other one is not kept."""
+    monkeypatch.setattr(worker, "RESTS_OF_SERVER", 1000.0)
+    monkeypatch.setattr(worker, "MOST_SECONDS_OF_SERVER", 0.2)
+    applied = threading.Event()
+
+    class Away:
+        def apply(self, operation, again=False):
+            if operation.search_id == "away":
+                time.sleep(0.5)
+                raise Unavailable("no answer")
+            applied.set()
+
+    outbox = MemoryOutbox()
+    delivery = Delivery(outbox, Away(), lambda *_: None)
+    outbox.put([LogArtifact(search_id="away", file_name="f", text="")])
+    outbox.put([LogArtifact(search_id="there", file_name="f", text="")])
+    delivery.start()
+    assert applied.wait(10)
     delivery.stop()
 
 

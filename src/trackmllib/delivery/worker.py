@@ -23,8 +23,10 @@ IDLE_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 0.1
 STOP_SECONDS = 1.0
 # While nobody waits for it, nor will, the thread rests so many times as long as it computes, and so
-# many times as long as the server works for it.
+# many times as long as the server works for it: for so many seconds at most, because one that does not
+# answer does not work.
 RESTS, RESTS_OF_SERVER = 3.0, 2.0
+MOST_SECONDS_OF_SERVER = 1.0
 # Where much goes together, it is waited for so long.
 GATHERS_SECONDS = 0.1
 
@@ -228,10 +230,11 @@ class Delivery:
         waited = time.monotonic() - began - computing
         rest = 0.0
         if not self._will_wait():
-            rest = max(RESTS * computing - waited, RESTS_OF_SERVER * waited)
+            of_server = min(RESTS_OF_SERVER * waited, MOST_SECONDS_OF_SERVER)
+            rest = max(RESTS * computing - waited, of_server)
         if self._runs_at_once() > 1:
             rest = max(rest, GATHERS_SECONDS - waited)
-        if rest > 0.0 and not self._flushes:
+        if rest > 0.0 and not self._flushes and not self._stop.is_set():
             self._hurried.wait(rest)
 
     def _runs_at_once(self) -> int:

@@ -23,7 +23,7 @@ IDLE_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 0.1
 STOP_SECONDS = 1.0
 # While nobody waits for it, nor will, the thread rests so many times as long as it computes, and so
-# many times as long as the server works for it: for so many seconds at most, because one that does not
+# many times as long as the server works for it: so many seconds at most, because one that does not
 # answer does not work.
 RESTS, RESTS_OF_SERVER = 3.0, 2.0
 MOST_SECONDS_OF_SERVER = 1.0

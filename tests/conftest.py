@@ -21,12 +21,13 @@ import mlflow
 import pytest
 
 import trackmllib
+from java import submit_options
 from reading import Store
 from stores import PASSWORD, S3, USER, Place, Postgres, basic_auth
 from trackmllib.autolog import exchange
 
 # For every Spark that is started from here, also by the processes that tests start.
-os.environ["SPARK_CONF_DIR"] = str(Path(__file__).with_name("spark-conf"))
+os.environ["SPARK_SUBMIT_OPTS"] = submit_options()
 
 _numbers = itertools.count(1)
 
@@ -57,8 +58,6 @@ def spark():
     session = (
         SparkSession.builder.master("local[2]")
         .appName("trackmllib-tests")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
         .config("spark.sql.shuffle.partitions", "2")
         .getOrCreate()
     )

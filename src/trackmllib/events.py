@@ -116,7 +116,7 @@ class SharedStages:
     candidates: tuple[int, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchDescription:
     """What is searched, known before the first fit.
 

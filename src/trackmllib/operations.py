@@ -82,6 +82,11 @@ class CreateChildRun(Operation):
     tags: tuple[tuple[str, str], ...]
 
 
+def child_run_tags(search_id: str, candidate: int) -> tuple[tuple[str, str], ...]:
+    """The tags by which the child run of a candidate is found again."""
+    return (("trackmllib.search_id", search_id), ("trackmllib.candidate", str(candidate)))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogBatch(Operation):
     """Add params, metrics and tags to a run."""

@@ -63,9 +63,15 @@ def left_behind(tmp_path_factory):
     return scene, driver, port
 
 
+def with_a_zeroed_page(data: bytes) -> bytes:
+    """That of some scores."""
+    at = data.index(b'"metrics"') // 4096 * 4096
+    return data[:at] + bytes(4096) + data[at + 4096 :]
+
+
 DAMAGES = {
     "cut": lambda data: data[: len(data) * 2 // 3],
-    "zeroed page": lambda data: data[: 4096 * 6] + bytes(4096) + data[4096 * 7 :],
+    "zeroed page": with_a_zeroed_page,
     "no database": lambda data: b"this is not what it was" * 100,
 }
 
@@ -95,7 +101,7 @@ def test_9_a_damaged_outbox(left_behind, tmp_path, damage, figures):
         assert not report.doubled, report
         assert not report.running, report
         if damage != "no database":
-            assert len(report.lost) < 90, report
+            assert len(report.lost) < (20 if damage == "zeroed page" else 90), report
         figures[f"9 outbox damaged: {damage}"] = (
             f"one warning; {180 - len(report.lost)} of 180 scores delivered"
         )

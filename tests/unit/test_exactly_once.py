@@ -896,6 +896,28 @@ def test_rows_whose_facts_are_lost_with_a_damaged_page_find_their_runs_again(cal
     assert_true_to(events, found)
 
 
+def test_a_candidate_whose_first_row_is_lost_with_a_damaged_page_has_a_run_nevertheless():
+    events = list(plain_search())
+    server = FakeServer()
+    with process(server) as running:
+        for event in events:
+            running.emit(own_destination(event.search_id), event)
+        running.put_down()
+        with sqlite3.connect(running.outbox.path) as other:
+            lost = other.execute("DELETE FROM rows WHERE body LIKE '%CreateChildRun%'").rowcount
+            # These events are from another day than this one.
+            other.execute("UPDATE rows SET put_ms = ?", (events[0].time_ms,))
+        other.close()
+        running.outbox.create_child_runs_again()
+        running.outbox.open_main_runs_again()
+        running.outbox.mark_all_as_sent()
+        settle(running)
+    assert lost == 2
+    found = record(server)
+    assert set(found) == {("search0", None), ("search0", "0"), ("search0", "1")}
+    assert_true_to(events, found)
+
+
 # Two searches, and the user, on one main run.
 
 USERS = {

@@ -31,7 +31,7 @@ held.outbox.put(
 )
 for n in range(1, rows):
     held.outbox.put(
-        [LogArtifact(search_id="s", candidate=n % 7, file_name=f"{n}", text="x" * (n % 300))],
+        [LogArtifact(search_id="s", file_name=f"{n}", text="x" * (n % 300))],
         CellStarted(search_id="s", time_ms=n, candidate=n % 7, fold=0),
     )
 held.outbox.remember("s", {f"fact{n}": "y" * 50 for n in range(300)})
@@ -105,6 +105,21 @@ def assert_set_aside(home: Home, held, damaged: bytes) -> None:
     assert str(aside) in held.warning
     assert str(held.outbox.path) in held.warning
     assert aside.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("damage", [bytes(50), b"\xff" * 50], ids=["zeros", "no text"])
+def test_a_text_that_is_damaged_is_told_too(whole, tmp_path, damage):
+    """SQLite knows of pages and not of what texts should say."""
+    home, path = copy_of(whole, tmp_path)
+    data = path.read_bytes()
+    at = data.rindex(b"x" * 250)
+    damaged = data[:at] + damage + data[at + len(damage) :]
+    path.write_bytes(damaged)
+    held, numbers = taken(home)
+    assert "a text in its rows is damaged" in held.warning
+    assert_set_aside(home, held, damaged)
+    assert len(numbers) == ROWS - 1
+    assert_it_works(held)
 
 
 def test_what_a_killed_process_left_is_whole(killed, tmp_path):

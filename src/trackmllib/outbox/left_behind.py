@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 from trackmllib.events import Event
-from trackmllib.operations import Destination, OpenMainRun
+from trackmllib.operations import CreateChildRun, Destination, OpenMainRun, child_run_tags
 from trackmllib.outbox import wire
 from trackmllib.outbox.sqlite import SqliteOutbox
 
@@ -24,7 +25,7 @@ def _readable(read: Callable[[str], object], column: int) -> Callable[[tuple[Any
 
 
 # Whether the text in a row of a table is whole, by the place of its column in outbox/schema.py.
-_READABLE: dict[str, Callable[[tuple[Any, ...]], bool]] = {
+READABLE: dict[str, Callable[[tuple[Any, ...]], bool]] = {
     "searches": _readable(wire.destination, 1),
     "events": _readable(wire.event, 2),
     "rows": _readable(wire.operation, 6),
@@ -111,7 +112,7 @@ class LeftBehind(SqliteOutbox):
         with self.changed:
             with self._transaction() as connection:
                 for table, rows in tables.items():
-                    for row in filter(_READABLE[table], rows):
+                    for row in filter(READABLE[table], rows):
                         marks = ", ".join("?" * len(row))
                         connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
                 self._know_searches_again()
@@ -147,6 +148,38 @@ class LeftBehind(SqliteOutbox):
             " SELECT ?1, ?2, ?3, ifnull(min(put_ms), 0) FROM rows WHERE search_id = ?1",
             (search_id, wire.to_text(destination), name),
         )
+
+    def create_child_runs_again(self) -> None:
+        """Have the child run looked for, or made, of each candidate of which just that is lost."""
+        with self.changed:
+            with self._transaction() as connection:
+                taken = {number for (number,) in connection.execute("SELECT number FROM rows")}
+                lost = connection.execute(
+                    "SELECT search_id, candidate, min(number), min(put_ms) FROM rows"
+                    " WHERE candidate NOT NULL AND NOT EXISTS"
+                    " (SELECT 1 FROM facts WHERE facts.search_id = rows.search_id"
+                    "  AND facts.name = 'child/' || rows.candidate)"
+                    " GROUP BY search_id, candidate"
+                    ' HAVING NOT max(body LIKE \'%"$":"CreateChildRun"%\') ORDER BY 3'
+                ).fetchall()
+                for search_id, candidate, first, put_ms in lost:
+                    # The number of what was lost is free, before the first one that was not.
+                    number = next(free for free in count(first - 1, -1) if free not in taken)
+                    taken.add(number)
+                    operation = CreateChildRun(
+                        search_id=search_id,
+                        candidate=candidate,
+                        name=f"candidate {candidate}",
+                        start_ms=put_ms,
+                        tags=child_run_tags(search_id, candidate),
+                    )
+                    connection.execute(
+                        "INSERT INTO rows (number, search_id, candidate, put_ms, batch, sent, body)"
+                        " VALUES (?, ?, ?, ?, 0, 1, ?)",
+                        (number, search_id, candidate, put_ms, wire.to_text(operation)),
+                    )
+            self._load()
+            self.changed.notify_all()
 
     def open_main_runs_again(self) -> None:
         """Have the main run looked for of each search of which it is not known any more."""

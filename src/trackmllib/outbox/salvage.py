@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trackmllib.outbox import schema
-from trackmllib.outbox.left_behind import LeftBehind
+from trackmllib.outbox.left_behind import READABLE, LeftBehind
 
 # A row takes more bytes than this, so a file has no more rows than its size tells.
 _LEAST_BYTES_OF_A_ROW = 20
@@ -42,6 +42,7 @@ def open_or_salvage(
     outbox = LeftBehind(path, changed)
     rows = outbox.fill(found)
     # How far its delivery was may have been on the page that is lost.
+    outbox.create_child_runs_again()
     outbox.open_main_runs_again()
     outbox.mark_all_as_sent()
     return outbox, (
@@ -54,10 +55,16 @@ def _check(path: Path) -> None:
     connection = sqlite3.connect(path, timeout=5.0)
     try:
         problems = connection.execute("PRAGMA integrity_check").fetchall()
+        if problems != [("ok",)]:
+            raise sqlite3.DatabaseError(str(problems[0][0]).splitlines()[0])
+        if schema.version_of(connection) == schema.VERSION:
+            # SQLite does not look into texts.
+            connection.text_factory = bytes
+            for table, is_readable in READABLE.items():
+                if not all(map(is_readable, connection.execute(f"SELECT * FROM {table}"))):
+                    raise sqlite3.DatabaseError(f"a text in its {table} is damaged")
     finally:
         connection.close()
-    if problems != [("ok",)]:
-        raise sqlite3.DatabaseError(str(problems[0][0]).splitlines()[0])
 
 
 def _readable(path: Path) -> dict[str, list[tuple[Any, ...]]]:

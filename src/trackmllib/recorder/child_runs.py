@@ -14,6 +14,7 @@ from trackmllib.operations import (
     LogBatch,
     Metric,
     Operation,
+    child_run_tags,
 )
 from trackmllib.recorder import files
 from trackmllib.search_result import SearchResult
@@ -23,18 +24,15 @@ def create(result: SearchResult, grid: GridNames, index: int) -> Iterator[Operat
     """The run itself, from the first start of a cell, with the params that the grid varies."""
     candidate = result.description.candidates[index]
     found = result.candidates[index]
-    tags = [
-        ("trackmllib.search_id", result.search_id),
-        ("trackmllib.candidate", str(index)),
-    ]
+    tags = child_run_tags(result.search_id, index)
     if not found.measured:
-        tags.append(("trackmllib.times", "search"))
+        tags += (("trackmllib.times", "search"),)
     yield CreateChildRun(
         search_id=result.search_id,
         candidate=index,
         name=names.child_run(candidate, grid),
         start_ms=result.start_ms if found.start_ms is None else found.start_ms,
-        tags=tuple(tags),
+        tags=tags,
     )
     if candidate.settings:
         yield LogBatch(

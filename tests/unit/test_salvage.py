@@ -19,7 +19,7 @@ DRIVER = """
 import os, sqlite3, sys
 from pathlib import Path
 from trackmllib.events import CellStarted
-from trackmllib.operations import Destination, LogArtifact, OpenMainRun
+from trackmllib.operations import CreateChildRun, Destination, LogArtifact, OpenMainRun
 from trackmllib.outbox.home import Home
 
 folder, rows = Path(sys.argv[1]), int(sys.argv[2])
@@ -30,11 +30,16 @@ held.outbox.put(
     CellStarted(search_id="s", time_ms=1, candidate=0, fold=0),
 )
 for n in range(1, rows):
+    run = {"search_id": "s", "candidate": n % 7}
+    made = CreateChildRun(**run, name="child", start_ms=n, tags=())
+    file = LogArtifact(**run, file_name=f"{n}", text="x" * (n % 300))
     held.outbox.put(
-        [LogArtifact(search_id="s", file_name=f"{n}", text="x" * (n % 300))],
+        [made if n <= 7 else file],
         CellStarted(search_id="s", time_ms=n, candidate=n % 7, fold=0),
     )
-held.outbox.remember("s", {f"fact{n}": "y" * 50 for n in range(300)})
+held.outbox.remember("s", {f"fact{n}": "y" * 50 for n in range(293)})
+# Of each child run it is known by this too, whatever page is damaged.
+held.outbox.remember("s", {f"child/{n}": "run" for n in range(7)})
 if sys.argv[3] == "checkpointed":
     other = sqlite3.connect(held.outbox.path)
     assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0

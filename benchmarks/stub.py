@@ -15,7 +15,7 @@ FOLDS, FIT_SECONDS, PARALLELISM = 3, 0.02, 4
 # MLflow's own autologging takes up to 23 times as long, so it is measured on fewer candidates.
 CANDIDATES, PEER_CANDIDATES, SMOKE_CANDIDATES, PEER_SMOKE_CANDIDATES = 200, 20, 4, 2
 REPEATS, PEER_REPEATS = 5, 2
-SECONDS, PEER_SECONDS = 60.0, 25.0
+SECONDS, PEER_SECONDS = 45.0, 20.0
 
 STUB = (
     f"{CANDIDATES} candidates x {FOLDS} folds of a stub whose fit sleeps for 20 ms, parallelism "

@@ -159,15 +159,20 @@ def on_uneven(bench: Bench) -> Iterator[Row]:
 
 
 def _row(bench: Bench, tuner: Any, rows: Any, **about: Any) -> Iterator[Row]:
+    store = sqlite(bench.new_folder(about["name"]))
+    switches = {"reuse_stages": True, "parallel_folds": True}
+    if not bench.smoke:
+        # Warms up, with few candidates.
+        bench.compare(lambda: tuner(True), rows, store, 1, SECONDS, warm_ups=0, **switches)
     taken = bench.compare(
         lambda: tuner(bench.smoke),
         rows,
-        sqlite(bench.new_folder(about["name"])),
+        store,
         REPEATS,
         SECONDS,
         same=True,
-        reuse_stages=True,
-        parallel_folds=True,
+        warm_ups=0,
+        **switches,
     )
     if bench.sampler is None:
         yield compared(stub.seconds(taken), without={PEER: "has none: it shares nothing"}, **about)

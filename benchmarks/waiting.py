@@ -19,8 +19,8 @@ from benchmarks.bench import Bench, Taken
 from benchmarks.figures import OURS, PEER, UNTRACKED, Row, Spread, ratio
 from benchmarks.stores import Incomplete, Store
 
-REPEATS, SECONDS = 4, 70.0
-PEER_REPEATS, PEER_SECONDS = 2, 25.0
+REPEATS, SECONDS = 4, 55.0
+PEER_REPEATS, PEER_SECONDS = 2, 20.0
 _RUN_ID = re.compile(rb"[0-9a-f]{32}")
 
 

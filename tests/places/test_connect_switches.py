@@ -33,6 +33,7 @@ def test_results_are_the_same_to_the_last_bit(tmp_path):
         said = [json.loads(line) for line in program.stdout.splitlines()]
         assert [line["number"] for line in said] == list(range(SEEDS + 1))
         assert [line["number"] for line in said if not line["same"]] == []
+        assert [line["number"] for line in said if line["left"]] == []
         assert sum(line["shared"] for line in said) > SEEDS / 2
         deadline = time.monotonic() + 30
         while storage(ui_port):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
 import time
+import weakref
 
 import pyspark
 import pytest
@@ -443,6 +445,20 @@ def test_sub_models_do_not_share_models(data):
     assert other.getOutputCol() == "scaled"
     assert model.subModels[0][1].transform(data).count() == 48
     assert all("transform" not in vars(one) for fold in model.subModels for one in fold)
+
+
+def test_models_are_gone_with_the_model_of_the_search(data):
+    """And not when Python's collector comes by."""
+    trackmllib.autolog(record=False, progress=False, **BOTH)
+    gc.collect()
+    gc.disable()
+    try:
+        model = scaled_search(counts=(0,), collectSubModels=True, parallelism=2).fit(data)
+        shared, *_ = (weakref.ref(stage) for stage in model.subModels[0][0].stages)
+        del model
+        until(lambda: shared() is None)
+    finally:
+        gc.enable()
 
 
 def test_explain_runs_nothing_and_says_why(data, jobs_run):

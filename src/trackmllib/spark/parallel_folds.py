@@ -71,7 +71,6 @@ class ParallelFolds:
         # A subclass may run Spark's loop again, each time with data of its own.
         self.close()
         self._seen = True
-        self._data, self._folds, self._pool = [], [], None
         self._threads = tuner.getParallelism()
         estimator = tuner.getEstimator()
         if has_own_way(estimator):
@@ -102,6 +101,8 @@ class ParallelFolds:
         if self._pool is not None:
             self._pool.close(SearchIsOver())
             self._pool.leave_nobody_waiting()
+        # On Connect a model is deleted by a call of its own: now, and not when Python finds it.
+        self._data, self._folds, self._pool = [], [], None
 
     def _begin(self, call: FoldCall, lay_out: LayOut) -> None:
         """Lay out all folds, and let the pool begin. In the thread of ``fit()``, whose local

@@ -79,6 +79,7 @@ class KeptFold:
                 self._in_use[segment] -= 1
                 if self._left[segment] == 0 or (self.closed and not self._in_use[segment]):
                     over.append(self._segments[segment])
+            self._forget()
         for kept in over:
             kept.release()
 
@@ -86,9 +87,15 @@ class KeptFold:
         """Keep nothing that no cell is using, and let the others go as their cells end."""
         with self._lock:
             self.closed = True
-            over = [self._segments[one] for one, cells in self._in_use.items() if not cells]
+            over = [kept for segment, kept in self._segments.items() if not self._in_use[segment]]
+            self._forget()
         for kept in over:
             kept.release()
+
+    def _forget(self) -> None:
+        """Be no circle with the segments, where nothing will be asked of them any more."""
+        if self.closed and not self._at_work:
+            self._segments = {}
 
 
 class KeptSegment:

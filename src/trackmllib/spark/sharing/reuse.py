@@ -70,6 +70,7 @@ class ReuseStages:
     def close(self) -> None:
         for fold in self._folds:
             fold.kept.close()
+        self._folds = []
 
     def _plan_for(self, call: FoldCall) -> Plan | None:
         """The plan of a grid; None where it cannot be read, which Spark will say."""
@@ -86,11 +87,13 @@ class SharingPipeline:
     def __init__(self, call: FoldCall, plan: Plan, search: SearchAt, *, fold: int) -> None:
         self._call = call
         self._plan = plan
-        self._search = search
-        self._fold = fold
         self._here = threading.local()
+
+        def told(segment: Segment, seconds: float) -> None:
+            search.shared(fold, _shared(segment), seconds)
+
         self.kept = KeptFold(
-            plan, call.maps, call.train, call.validation, time.monotonic, self._told, search.say
+            plan, call.maps, call.train, call.validation, time.monotonic, told, search.say
         )
 
     def fitMultiple(self, dataset: Any, maps: Any) -> Iterator[tuple[int, Any]]:
@@ -143,9 +146,6 @@ class SharingPipeline:
 
         whole.transform = transform
         return whole
-
-    def _told(self, segment: Segment, seconds: float) -> None:
-        self._search.shared(self._fold, _shared(segment), seconds)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._call.estimator, name)

@@ -116,6 +116,7 @@ class SharedStages:
     candidates: tuple[int, ...]
 
 
+# Without slots: there is one of it in a search, and who holds it weakly knows when that is gone.
 @dataclass(frozen=True, kw_only=True)
 class SearchDescription:
     """What is searched, known before the first fit.

@@ -46,9 +46,9 @@ class SearchWatch:
 
     ``place`` is where in another search it is. ``describe`` is called when the search begins, with
     the grid that Spark is about to use or None, and whether it is Spark's own loop that begins;
-    ``choose`` at its end, with the model, that grid,
-    and the winner by Spark's rule. ``delegates``: a ``fit`` that may hand the search on to the one
-    of its base class; then the watch is ``superseded``, and silent.
+    ``choose`` at its end, with the model, that grid, and the winner by Spark's rule.
+    ``delegates``: a ``fit`` that may hand the search on to the one of its base class; then the
+    watch is ``superseded``, and silent.
     """
 
     def __init__(

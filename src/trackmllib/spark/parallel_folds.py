@@ -39,7 +39,7 @@ def parallel_folds(settings: Settings, search: SearchAt) -> Intervention | None:
     return ParallelFolds(settings.max_cached_folds, search) if settings.parallel_folds else None
 
 
-def has_own_way(estimator: Any) -> bool:
+def _has_own_way(estimator: Any) -> bool:
     """Whether an estimator fits the candidates of a fold in a way of its own."""
     return getattr(type(estimator), "fitMultiple", None) is not Estimator.fitMultiple
 
@@ -63,7 +63,7 @@ class ParallelFolds:
         acts = (
             isinstance(tuner, CrossValidator)
             and tuner.getParallelism() > 1
-            and not has_own_way(tuner.getEstimator())
+            and not _has_own_way(tuner.getEstimator())
         )
         return replace(description, parallel_folds=acts)
 
@@ -73,7 +73,7 @@ class ParallelFolds:
         self._seen = True
         self._threads = tuner.getParallelism()
         estimator = tuner.getEstimator()
-        if has_own_way(estimator):
+        if _has_own_way(estimator):
             name = type(estimator).__name__
             self._say(f"{name} has a fitMultiple of its own, which wants one fold after another")
         elif self._threads > 1 and len(folds) > 1:

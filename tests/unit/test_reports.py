@@ -170,7 +170,7 @@ def test_flush_says_no_while_a_report_is_made(store, tmp_path, monkeypatch):
 def test_a_process_that_ends_says_which_reports_are_missing(store, tmp_path, monkeypatch, caplog):
     never = threading.Event()
     monkeypatch.setattr(reports, "make", lambda *_: never.wait(30))
-    session = new_session(store, tmp_path / "home", flush_timeout=1.0)
+    session = new_session(store, tmp_path / "home", flush_timeout=3.0)
     play(session)
     session._at_exit()
     never.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -112,16 +113,33 @@ def assert_set_aside(home: Home, held, damaged: bytes) -> None:
     assert aside.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("damage", [bytes(50), b"\xff" * 50], ids=["zeros", "no text"])
-def test_a_text_that_is_damaged_is_told_too(whole, tmp_path, damage):
+def test_a_text_that_is_damaged_is_told_too(whole, tmp_path):
     """SQLite knows of pages and not of what texts should say."""
     home, path = copy_of(whole, tmp_path)
     data = path.read_bytes()
     at = data.rindex(b"x" * 250)
-    damaged = data[:at] + damage + data[at + len(damage) :]
+    path.write_bytes(data[:at] + bytes(50) + data[at + 50 :])
+    held, numbers = taken(home)
+    assert f"Damaged texts in the outbox {path}: 1." in held.warning
+    assert len(numbers) == ROWS - 1
+    assert home.damaged() == []
+    # It is kept, and the next one is not told again.
+    assert_it_works(held)
+    (entry,) = home.entries()
+    again = home.take(entry)
+    assert again.warning == ""
+    with sqlite3.connect(path) as kept:
+        (reason,) = kept.execute("SELECT reason FROM refused").fetchone()
+    assert "not readable" in reason
+
+
+def test_what_is_no_text_at_all_is_left_out(whole, tmp_path):
+    home, path = copy_of(whole, tmp_path)
+    data = path.read_bytes()
+    at = data.rindex(b"x" * 250)
+    damaged = data[:at] + b"\xff" * 50 + data[at + 50 :]
     path.write_bytes(damaged)
     held, numbers = taken(home)
-    assert "a text in its rows is damaged" in held.warning
     assert_set_aside(home, held, damaged)
     assert len(numbers) == ROWS - 1
     assert_it_works(held)

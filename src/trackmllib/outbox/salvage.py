@@ -27,10 +27,14 @@ def open_or_salvage(
 ) -> tuple[LeftBehind, str]:
     """The outbox of a file, and a warning if the file was damaged."""
     try:
-        _check(path)
-        return LeftBehind(path, changed), ""
+        damaged = _damaged_texts(path)
+        return LeftBehind(path, changed), damaged and (
+            f"Damaged texts in the outbox {path}: {damaged}. They are kept there, and the rest is "
+            "delivered; `trackmllib status` says what is left"
+        )
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
+        is_other = not any(words in str(error) for words in ("malformed", "not decode"))
+        if isinstance(error, sqlite3.OperationalError) and is_other:
             raise
         reason = str(error)
     aside = path.with_name(f"{path.name}.{time.time_ns()}.damaged")
@@ -51,18 +55,23 @@ def open_or_salvage(
     )
 
 
-def _check(path: Path) -> None:
+def _damaged_texts(path: Path) -> str:
+    """How many texts of a file are damaged whose pages SQLite takes for whole, or nothing;
+    DatabaseError where the pages are damaged, or what is in them is no text at all.
+    """
     connection = sqlite3.connect(path, timeout=5.0)
     try:
         problems = connection.execute("PRAGMA integrity_check").fetchall()
         if problems != [("ok",)]:
             raise sqlite3.DatabaseError(str(problems[0][0]).splitlines()[0])
-        if schema.version_of(connection) == schema.VERSION:
-            # SQLite does not look into texts.
-            connection.text_factory = bytes
-            for table, is_readable in READABLE.items():
-                if not all(map(is_readable, connection.execute(f"SELECT * FROM {table}"))):
-                    raise sqlite3.DatabaseError(f"a text in its {table} is damaged")
+        if schema.version_of(connection) != schema.VERSION:
+            return ""
+        damaged = sum(
+            not READABLE[table](row)
+            for table in ("searches", "events", "rows")
+            for row in connection.execute(f"SELECT * FROM {table}")
+        )
+        return str(damaged or "")
     finally:
         connection.close()
 

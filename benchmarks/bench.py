@@ -22,7 +22,7 @@ import mlflow
 import mlflow.pyspark.ml
 
 import trackmllib
-from benchmarks.figures import OURS, PEER, UNTRACKED, in_turn
+from benchmarks.figures import LEAST_ROUNDS, OURS, PEER, UNTRACKED, in_turn
 from benchmarks.sampler import Sampler
 from benchmarks.stores import ROUND_TRIP_SECONDS, Incomplete, Store, server
 
@@ -74,7 +74,12 @@ class Bench:
         return seconds
 
     def in_turn(
-        self, variants: Sequence[str], repeats: int, seconds: float, warm_ups: int = 1
+        self,
+        variants: Sequence[str],
+        repeats: int,
+        seconds: float,
+        warm_ups: int = 1,
+        least: int = LEAST_ROUNDS,
     ) -> Iterator[tuple[str, bool]]:
         """As ``figures.in_turn``, with no new round that would not end within so many seconds, nor
         within what is left; one round and no warm-up where nothing is judged.
@@ -91,7 +96,7 @@ class Bench:
             variants, repeats = [OURS], 1
         elif self.smoke:
             repeats, warm_ups = 1, 0
-        for turn in in_turn(variants, repeats, warm_ups, is_time):
+        for turn in in_turn(variants, repeats, warm_ups, is_time, least):
             self.left()
             yield turn
 
@@ -139,6 +144,7 @@ class Bench:
         variants: Sequence[str] = (UNTRACKED, OURS),
         same: bool = False,
         warm_ups: int = 1,
+        least: int = LEAST_ROUNDS,
         **options: Any,
     ) -> dict[str, list[Taken]]:
         """Search with the variants in turn, ``repeats`` times if ``seconds`` are enough for it.
@@ -147,7 +153,7 @@ class Bench:
         """
         taken: dict[str, list[Taken]] = defaultdict(list)
         averages = set()
-        for variant, counts in self.in_turn(variants, repeats, seconds, warm_ups):
+        for variant, counts in self.in_turn(variants, repeats, seconds, warm_ups, least):
             found = self.take(variant, tuner(), data, store, **options)
             averages.add(found.averages)
             if counts:

@@ -16,14 +16,15 @@ def in_turn(
     repeats: int,
     warm_ups: int = 1,
     is_time: Callable[[int], bool] = lambda _: True,
+    least: int = LEAST_ROUNDS,
 ) -> Iterator[tuple[str, bool]]:
     """The variants in turn, A B A B, and whether a run counts: the warm-up does not.
 
     ``is_time`` is asked, with the number of rounds that were run, whether there is time for one
-    more; ``LEAST_ROUNDS`` are run in any case.
+    more; ``least`` are run in any case.
     """
     for number in range(warm_ups + repeats):
-        if number >= warm_ups + LEAST_ROUNDS and not is_time(number):
+        if number >= warm_ups + least and not is_time(number):
             return
         for variant in variants:
             yield variant, number >= warm_ups

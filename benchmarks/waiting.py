@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -88,9 +89,20 @@ def of_children(heard: list[Request]) -> int:
             children.add(_RUN_ID.findall(request.answer)[0])
             count += 1
         else:
-            about = _RUN_ID.findall(request.path.encode() + b" " + request.body)
-            count += not children.isdisjoint(about)
+            count += not children.isdisjoint(_about(request))
     return count
+
+
+def _about(request: Request) -> list[bytes]:
+    """The run that a request is about. Other runs may be named in what it brings: a report names
+    all of them.
+    """
+    named = _RUN_ID.findall(request.path.encode())
+    with suppress(ValueError):
+        said = json.loads(request.body or b"null")
+        if isinstance(said, dict) and "run_id" in said:
+            named.append(str(said["run_id"]).encode())
+    return named
 
 
 def replay(uri: str, heard: list[Request]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import weakref
 from contextlib import suppress
 from dataclasses import replace
@@ -95,7 +94,7 @@ class Afterwards:
             return
         search_id = search.result.search_id
 
-        def made(html: str, png: bytes | None) -> None:
+        def made(html: str, png: str | None) -> None:
             self._put(search, end, html, png)
             self._wanted.discard(search_id)
 
@@ -141,19 +140,18 @@ class Afterwards:
         search: RunningSearch,
         end: SearchFinished | SearchFailed,
         html: str,
-        png: bytes | None,
+        png: str | None,
     ) -> None:
         """Put the files of a report into the outbox, and what is known of the search once more:
         all its rows may have left, and with them what the outbox knew.
         """
         result = search.result
         search_id = result.search_id
-        operations: list[Operation] = [LogArtifact(search_id=search_id, file_name=HTML, text=html)]
-        if png is not None:
-            text = base64.b64encode(png).decode("ascii")
-            operations.append(
-                LogArtifact(search_id=search_id, file_name=PNG, text=text, is_base64=True)
-            )
+        operations: list[Operation] = [
+            LogArtifact(search_id=search_id, file_name=name, text=text, is_packed=True)
+            for name, text in ((HTML, html), (PNG, png))
+            if text is not None
+        ]
         operations.append(CloseSearch(search_id=search_id))
         main = self.runs(search).main
         if main is not None and self._tracking.know_again(search_id):

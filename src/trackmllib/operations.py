@@ -7,11 +7,14 @@ id is not known yet when an operation is written down. Times are milliseconds si
 from __future__ import annotations
 
 import base64
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import PurePath
 from typing import Literal, NamedTuple
+
+PIECE_BYTES = 1 << 16
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -100,21 +103,42 @@ class LogBatch(Operation):
 class LogArtifact(Operation):
     """Write a file into the run's ``trackmllib/`` folder. ``file_name`` has no path.
 
-    ``is_base64``: the file is what this text says in base64, and not the text itself.
+    ``is_packed``: the text is what ``packed`` has made of the file, and not the file itself.
     """
 
     file_name: str
     text: str
-    is_base64: bool = False
+    is_packed: bool = False
 
     def __post_init__(self) -> None:
         if self.file_name != PurePath(self.file_name).name or self.file_name in ("", ".."):
             raise ValueError(f"{self.file_name!r} is not the name of a file, but a path")
 
-    @property
-    def content(self) -> bytes:
-        """The bytes of the file."""
-        return base64.b64decode(self.text) if self.is_base64 else self.text.encode()
+    def pieces(self) -> Iterator[bytes]:
+        """The file, piece by piece. ValueError for a text that ``packed`` has not made."""
+        if not self.is_packed:
+            yield self.text.encode()
+            return
+        unpack = zlib.decompressobj()
+        left = base64.b64decode(self.text)
+        try:
+            while not unpack.eof:
+                piece = unpack.decompress(left, PIECE_BYTES)
+                if not (piece or unpack.unconsumed_tail or unpack.eof):
+                    raise ValueError(f"a part of the file {self.file_name} is lost")
+                left = unpack.unconsumed_tail
+                yield piece
+        except zlib.error as error:
+            raise ValueError(f"the file {self.file_name} is damaged: {error}") from error
+
+
+def packed(pieces: Iterable[bytes]) -> str:
+    """A file as a short text, of its pieces: the files of a search of ten thousand candidates are
+    ten megabytes, and wait in the memory of a driver.
+    """
+    squeeze = zlib.compressobj(level=1)
+    parts = [*map(squeeze.compress, pieces), squeeze.flush()]
+    return base64.b64encode(b"".join(parts)).decode("ascii")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,11 +225,16 @@ def coalesce(rows: Iterable[Row]) -> list[Sending]:
     """Merge batches of one run that follow each other, so that they cost one request.
 
     What may have been sent before goes apart from what has not: then mostly all of it stands, or
-    nothing.
+    nothing. The end of a child run comes behind all that is there for it, which may say later what
+    became of it.
     """
     merged: list[Sending] = []
+    in_order = chain.from_iterable(
+        sorted(group, key=lambda row: isinstance(row.operation, EndRun) and run[1] is not None)
+        for run, group in groupby(rows, lambda row: row.operation.run)
+    )
     for (is_batch, again, _), group in groupby(
-        rows, lambda row: (isinstance(row.operation, LogBatch), row.again, row.operation.run)
+        in_order, lambda row: (isinstance(row.operation, LogBatch), row.again, row.operation.run)
     ):
         alike = list(group)
         if is_batch:

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from trackmllib.names import GridNames
+from trackmllib.operations import PIECE_BYTES, packed
 from trackmllib.recorder import files
 from trackmllib.redaction import looks_secret
 from trackmllib.search_result import SearchResult
@@ -51,12 +52,12 @@ AT_THE_END = (
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """A report to be made. ``runs`` may wait until the runs of the search are on the server;
-    ``made`` is called with the report, or ``given_up`` with why there is none.
+    ``made`` is called with what ``make`` gives, or ``given_up`` with why there is none.
     """
 
     result: SearchResult
     runs: Callable[[], Runs]
-    made: Callable[[str, bytes | None], None]
+    made: Callable[[str, str | None], None]
     given_up: Callable[[str], None]
 
 
@@ -116,19 +117,20 @@ class Reports:
                     self._waiting.popleft()
 
 
-def make(result: SearchResult, runs: Runs) -> tuple[str, bytes | None]:
+def make(result: SearchResult, runs: Runs) -> tuple[str, str | None]:
     """The report of a search as HTML, and its first figure as PNG if it has one, drawn by another
-    process.
+    process: files, ``packed``.
     """
     grid = GridNames(result.description.candidates)
     with tempfile.TemporaryDirectory(prefix="trackmllib-") as name:
         folder = Path(name)
-        for file, text in (
-            (files.SEARCH, files.search_json(result, grid)),
+        for file, pieces in (
+            (files.SEARCH, [files.search_json(result, grid)]),
             (files.OUTCOME, files.outcome_json(result)),
-            ("runs.json", json.dumps(dataclasses.asdict(runs))),
+            ("runs.json", [json.dumps(dataclasses.asdict(runs))]),
         ):
-            folder.joinpath(file).write_text(text, encoding="utf-8")
+            with folder.joinpath(file).open("w", encoding="utf-8") as opened:
+                opened.writelines(pieces)
         done = subprocess.run(
             [sys.executable, "-m", "trackmllib.report_process", name],
             cwd=name,
@@ -144,8 +146,12 @@ def make(result: SearchResult, runs: Runs) -> tuple[str, bytes | None]:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise RuntimeError(said[-1] if said else f"exit code {done.returncode}")
         figure = folder / PNG
-        html = folder.joinpath(HTML).read_text(encoding="utf-8")
-        return html, figure.read_bytes() if figure.exists() else None
+        return _packed(folder / HTML), _packed(figure) if figure.exists() else None
+
+
+def _packed(file: Path) -> str:
+    with file.open("rb") as opened:
+        return packed(iter(lambda: opened.read(PIECE_BYTES), b""))
 
 
 def _environment() -> dict[str, str]:

@@ -139,7 +139,8 @@ class InMemoryStore:
                         if metric not in points:
                             points.append(metric)
                 case LogArtifact():
-                    run.artifacts[operation.file_name] = operation.text
+                    content = b"".join(operation.pieces())
+                    run.artifacts[operation.file_name] = content.decode(errors="replace")
                 case Describe():
                     run.description = operation.text
                 case LogDataset():

@@ -22,7 +22,7 @@ from benchmarks.figures import (
 )
 from benchmarks.runner import QUESTIONS, chosen
 from benchmarks.stores import Incomplete
-from benchmarks.waiting import Request, waited_for
+from benchmarks.waiting import Request, of_children, waited_for
 
 
 def row(**fields) -> Row:
@@ -49,9 +49,10 @@ def test_the_variants_run_in_turn_and_the_first_round_is_thrown_away():
     ]
 
 
-def test_no_round_begins_for_which_there_is_no_time_but_two_are_run_in_any_case():
+def test_no_round_begins_for_which_there_is_no_time_but_the_least_number_is_run_in_any_case():
     assert len(list(in_turn(["a"], 9, is_time=lambda _: False))) == 3
     assert len(list(in_turn(["a"], 9, is_time=lambda rounds: rounds < 5))) == 5
+    assert len(list(in_turn(["a"], 9, warm_ups=0, is_time=lambda _: False, least=1))) == 1
 
 
 def test_a_ratio_is_of_the_medians_and_its_spread_of_the_pairs():
@@ -135,18 +136,40 @@ def test_costs_that_grow_within_a_fold_are_seen():
 
 
 def test_costs_that_grow_from_fold_to_fold_are_seen():
-    first, last = [900.0, 100.0, 200.0, 300.0], [900.0, 100.0, 200.0, 300.0]
-    assert growth.over_folds(first, last).median == 1.0
-    assert growth.from_fold_to_fold(first, last).median == 3.0
+    cells = [900.0, 100.0, 200.0, 300.0, 700.0]
+    assert growth.over_folds(cells, cells).median == 1.0
+    assert growth.from_fold_to_fold(cells).median == 3.0
 
 
-@pytest.mark.parametrize("ratio", [growth.over_folds, growth.from_fold_to_fold])
 @pytest.mark.parametrize(
     ("first", "last"), [([-2.0, -1.0], [1.0, 1.0]), ([0.0, 0.0], [1.0, 1.0]), ([1.0, 1.0], [1, -1])]
 )
-def test_of_costs_that_are_less_than_noise_no_ratio_holds(ratio, first, last):
+def test_of_costs_that_are_less_than_noise_no_ratio_holds(first, last):
     with pytest.raises(Incomplete, match="noise"):
-        ratio(first, last)
+        growth.over_folds(first, last)
+    with pytest.raises(Incomplete, match="noise"):
+        growth.from_fold_to_fold([1.0, first[1], last[1], 1.0])
+
+
+def test_a_request_is_about_the_run_it_changes_and_not_about_those_it_names():
+    main, child = "a" * 32, "b" * 32
+
+    def request(path, body="", answer=""):
+        return Request("POST", path, {}, body.encode(), answer.encode(), 0.0)
+
+    made = request("/runs/create", f'{{"tags": "mlflow.parentRunId {main}"}}', f'"{child}"')
+    about_child = [
+        made,
+        request("/runs/log-batch", f'{{"run_id": "{child}"}}'),
+        request(f"/runs/get?run_id={child}"),
+        request(f"/mlflow-artifacts/artifacts/1/{child}/artifacts/traceback.txt", "no JSON"),
+    ]
+    about_main = [
+        request("/runs/create", "{}", f'"{main}"'),
+        request("/runs/log-batch", f'{{"run_id": "{main}", "tags": "best {child}"}}'),
+        request(f"/mlflow-artifacts/artifacts/1/{main}/artifacts/report.html", f"<a>{child}</a>"),
+    ]
+    assert of_children(about_main[:1] + about_child + about_main[1:]) == len(about_child)
 
 
 def test_the_floor_is_made_of_the_requests_that_fit_waited_for():

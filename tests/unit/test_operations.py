@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from trackmllib.operations import (
+    PIECE_BYTES,
+    CloseSearch,
     CreateChildRun,
     EndRun,
     LogArtifact,
@@ -10,6 +18,7 @@ from trackmllib.operations import (
     Metric,
     Row,
     coalesce,
+    packed,
     ready,
 )
 
@@ -49,8 +58,46 @@ def test_the_end_and_the_files_of_the_main_run_wait_for_their_turn():
 
 
 def test_batches_are_not_merged_over_another_operation():
-    merged = coalesce(rows(batch(0, 1), end(0), batch(0, 2), batch(0, 3)))
+    merged = coalesce(rows(batch(None, 1), FILE, batch(None, 2), batch(None, 3)))
     assert [numbers for numbers, _, _ in merged] == [[1], [2], [3, 4]]
+
+
+def test_a_child_run_ends_behind_all_that_is_there_for_it():
+    """What is said of it after its end, as that it won, costs no request of its own."""
+    merged = coalesce(rows(CREATE, batch(0, 1), end(0), batch(0, 2), batch(1, 1), end(1)))
+    assert [numbers for numbers, _, _ in merged] == [[1], [2, 4], [3], [5], [6]]
+    assert merged[2].operation == end(0)
+
+
+def test_a_main_run_ends_where_it_was_put():
+    close = CloseSearch(search_id="s")
+    assert [o for _, o, _ in coalesce(rows(end(None), close))] == [end(None), close]
+
+
+CONTENTS = st.one_of(
+    st.binary(max_size=300),
+    st.just(b"x" * 300_000),
+    st.integers(0, 9).map(lambda seed: random.Random(seed).randbytes(70_000)),
+)
+
+
+@settings(max_examples=30)
+@given(st.lists(CONTENTS, max_size=4))
+def test_a_packed_file_is_whole_again_and_never_whole_in_memory(contents):
+    file = LogArtifact(search_id="s", file_name="f", text=packed(contents), is_packed=True)
+    pieces = list(file.pieces())
+    assert b"".join(pieces) == b"".join(contents)
+    assert all(len(piece) <= PIECE_BYTES for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda text: text[:-8], lambda text: "AAAA" + text[4:], str.lower]
+)
+def test_a_packed_file_that_is_damaged_is_no_file(damage):
+    text = packed([bytes(range(256)) * 40])
+    file = LogArtifact(search_id="s", file_name="f", text=damage(text), is_packed=True)
+    with pytest.raises(ValueError, match="file f is"):
+        list(file.pieces())
 
 
 def test_batches_of_different_runs_stay_apart():

@@ -95,7 +95,9 @@ def table(result: SearchResult) -> str:
 
 def back(result: SearchResult) -> SearchResult:
     grid = GridNames(result.description.candidates)
-    return read_back.search_result(files.search_json(result, grid), files.outcome_json(result))
+    return read_back.search_result(
+        files.search_json(result, grid), "".join(files.outcome_json(result))
+    )
 
 
 @pytest.mark.parametrize("made", [finished, failed])

@@ -285,7 +285,7 @@ def test_a_missing_package_is_named_with_what_to_install():
 def written(folder, search, known=None):
     names = GridNames(search.description.candidates)
     (folder / files.SEARCH).write_text(files.search_json(search, names))
-    (folder / files.OUTCOME).write_text(files.outcome_json(search))
+    (folder / files.OUTCOME).write_text("".join(files.outcome_json(search)))
     if known is not None:
         (folder / "runs.json").write_text(json.dumps(dataclasses.asdict(known)))
 

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
+from itertools import chain
 
 from trackmllib import names
 from trackmllib.events import Candidate, Component, Failure, Json, Place
@@ -101,8 +102,10 @@ def results_csv(result: SearchResult, grid: GridNames) -> str:
     return text.getvalue()
 
 
-def outcome_json(result: SearchResult) -> str:
-    """All that became of a search, down to the cells. What is not finite reads ``"nan"``."""
+def outcome_json(result: SearchResult) -> Iterator[str]:
+    """All that became of a search, down to the cells, piece by piece: of many cells it is long.
+    What is not finite reads ``"nan"``.
+    """
     whole = json.dumps(
         {
             "status": result.status,
@@ -116,7 +119,7 @@ def outcome_json(result: SearchResult) -> str:
         ensure_ascii=False,
     )
     candidates = (_became(index, found) for index, found in sorted(result.candidates.items()))
-    return "".join([whole[:-1], ', "candidates": [', *_one_by_one(candidates), "]}\n"])
+    return chain([whole[:-1], ', "candidates": ['], _one_by_one(candidates), ["]}\n"])
 
 
 def best_params_json(result: SearchResult, grid: GridNames) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 
 from trackmllib import limits, names
@@ -19,6 +19,7 @@ from trackmllib.operations import (
     OpenMainRun,
     Operation,
     RunStatus,
+    packed,
 )
 from trackmllib.options.children import ALL
 from trackmllib.recorder import files
@@ -43,11 +44,7 @@ def opened(
     yield LogBatch(
         search_id=result.search_id, params=tuple(_params(result).items()), tags=tuple(_tags(result))
     )
-    yield LogArtifact(
-        search_id=result.search_id,
-        file_name=files.SEARCH,
-        text=files.search_json(result, grid),
-    )
+    yield _file(result, files.SEARCH, [files.search_json(result, grid)])
     dataset = result.description.dataset
     if dataset is not None:
         yield LogDataset(
@@ -179,12 +176,15 @@ def _best(result: SearchResult, grid: GridNames, time_ms: int) -> Iterator[Opera
 def _outcome(result: SearchResult, grid: GridNames, time_ms: int) -> Iterator[Operation]:
     """What is read of the search. The description first: where the files stand, it does too."""
     yield describe(result, grid, time_ms)
-    for file_name, text in (
-        (files.RESULTS, files.results_csv(result, grid)),
-        (files.OUTCOME, files.outcome_json(result)),
-        (files.BEST_PARAMS, files.best_params_json(result, grid)),
-    ):
-        yield LogArtifact(search_id=result.search_id, file_name=file_name, text=text)
+    yield _file(result, files.RESULTS, [files.results_csv(result, grid)])
+    yield _file(result, files.OUTCOME, files.outcome_json(result))
+    yield _file(result, files.BEST_PARAMS, [files.best_params_json(result, grid)])
+
+
+def _file(result: SearchResult, file_name: str, pieces: Iterable[str]) -> Operation:
+    # Half of a pair of surrogates, which UTF-8 has not, is in JSON what this puts in its place.
+    text = packed(piece.encode(errors="backslashreplace") for piece in pieces)
+    return LogArtifact(search_id=result.search_id, file_name=file_name, text=text, is_packed=True)
 
 
 def _end(result: SearchResult, destination: Destination, status: RunStatus) -> Iterator[Operation]:

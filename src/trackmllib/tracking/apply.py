@@ -258,7 +258,7 @@ class MlflowTracking:
             case LogBatch():
                 main.log(operation, again)
             case LogArtifact():
-                main.log_file(operation.file_name, operation.content)
+                main.log_file(operation.file_name, operation.pieces())
             case Describe():
                 main.describe(operation.text, again)
             case LogDataset():
@@ -306,7 +306,7 @@ class MlflowTracking:
             case LogArtifact():
                 path = f"{FOLDER}/{operation.file_name}"
                 place = main.client.get_run(run_id).info.artifact_uri
-                artifacts.log_file(main.client, place, operation.content, path)
+                artifacts.log_file(main.client, place, operation.pieces(), path)
             case EndRun():
                 self._end(main.client, run_id, operation)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import posixpath
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
 _TAKES_THE_CLIENTS_URI = "tracking_uri" in inspect.signature(get_artifact_repository).parameters
 
 
-def log_file(client: MlflowClient, artifact_uri: str, content: bytes, path: str) -> None:
+def log_file(client: MlflowClient, artifact_uri: str, pieces: Iterable[bytes], path: str) -> None:
     """Write a file below the place of a run's files."""
     folder, name = posixpath.split(path)
     with tempfile.TemporaryDirectory() as local:
         file = Path(local, name)
-        file.write_bytes(content)
+        with file.open("wb") as opened:
+            opened.writelines(pieces)
         _repository(client, artifact_uri).log_artifact(str(file), folder)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mlflow import MlflowClient
@@ -87,10 +87,10 @@ class MainRun:
         known = self._known.get(FILES)
         return known or str(self.client.get_run(self.run_id).info.artifact_uri)
 
-    def log_file(self, file_name: str, content: bytes) -> None:
+    def log_file(self, file_name: str, pieces: Iterable[bytes]) -> None:
         """Write a file into this search's folder."""
         path = f"{self._settled_folder()}/{file_name}"
-        artifacts.log_file(self.client, self._files(), content, path)
+        artifacts.log_file(self.client, self._files(), pieces, path)
 
     def describe(self, text: str, again: bool = False) -> None:
         """Say in the run's description how the search stands, beside what others have written.

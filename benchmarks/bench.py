@@ -110,6 +110,8 @@ class Bench:
         session = (
             SparkSession.builder.master("local[2]")
             .appName("benchmarks")
+            # With the one gigabyte that it takes by default, Java collects garbage all the time.
+            .config("spark.driver.memory", "4g")
             .config("spark.ui.enabled", "false")
             .config("spark.ui.showConsoleProgress", "false")
             .getOrCreate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import weakref
 from contextlib import suppress
 from dataclasses import replace
@@ -12,6 +13,7 @@ from trackmllib.delivery.worker import Delivery
 from trackmllib.events import SearchFailed, SearchFinished
 from trackmllib.operations import CloseSearch, LogArtifact, OpenMainRun, Operation
 from trackmllib.outbox.base import Outbox
+from trackmllib.packing import FileText
 from trackmllib.redaction import redacted
 from trackmllib.reports import HTML, PNG, Reports, Wanted
 from trackmllib.running import RunningSearch
@@ -94,7 +96,7 @@ class Afterwards:
             return
         search_id = search.result.search_id
 
-        def made(html: str, png: str | None) -> None:
+        def made(html: FileText, png: bytes | None) -> None:
             self._put(search, end, html, png)
             self._wanted.discard(search_id)
 
@@ -139,8 +141,8 @@ class Afterwards:
         self,
         search: RunningSearch,
         end: SearchFinished | SearchFailed,
-        html: str,
-        png: str | None,
+        html: FileText,
+        png: bytes | None,
     ) -> None:
         """Put the files of a report into the outbox, and what is known of the search once more:
         all its rows may have left, and with them what the outbox knew.
@@ -148,10 +150,13 @@ class Afterwards:
         result = search.result
         search_id = result.search_id
         operations: list[Operation] = [
-            LogArtifact(search_id=search_id, file_name=name, text=text, is_packed=True)
-            for name, text in ((HTML, html), (PNG, png))
-            if text is not None
+            LogArtifact(search_id=search_id, file_name=HTML, **html._asdict())
         ]
+        if png is not None:
+            text = base64.b64encode(png).decode("ascii")
+            operations.append(
+                LogArtifact(search_id=search_id, file_name=PNG, text=text, is_base64=True)
+            )
         operations.append(CloseSearch(search_id=search_id))
         main = self.runs(search).main
         if main is not None and self._tracking.know_again(search_id):

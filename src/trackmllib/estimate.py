@@ -14,7 +14,8 @@ def seconds_left(result: SearchResult, now_ms: int) -> float | None:
 
     A cell takes what its candidate took on earlier folds, or else the mean of all. Folds follow
     each other, and ``parallelism`` cells of a fold run at a time, as Spark does it; or cells of all
-    folds do. Then comes the refit.
+    folds do. Stages that candidates share are computed once a fold besides, as long as they took so
+    far. Then comes the refit.
     """
     if result.end_ms is not None:
         return None
@@ -29,7 +30,8 @@ def seconds_left(result: SearchResult, now_ms: int) -> float | None:
     if result.description.parallel_folds:
         folds = [list(range(result.folds))]
     left = sum(_seconds_of(result, some, taken, mean, now_ms) for some in folds)
-    return left + _refit_seconds(result)
+    shared = max(0, len(result.description.shared) * result.folds - result.shared_times)
+    return left + shared * _mean_of_shared(result) + _refit_seconds(result)
 
 
 def in_words(seconds: float) -> str:
@@ -101,11 +103,20 @@ def _refit_seconds(result: SearchResult) -> float:
     """
     leading = leader(result)
     best = result.best if leading is None or result.best is not None else leading.candidate
-    of = [result.candidates[best]] if best in result.candidates else result.candidates.values()
-    fits = [cell.fit_seconds for found in of for cell in found.cells.values() if cell.fit_seconds]
+    of = [best] if best in result.candidates else list(result.candidates)
+    cells = [cell for index in of for cell in result.candidates[index].cells.values()]
+    fits = [cell.fit_seconds for cell in cells if cell.fit_seconds]
     if not fits:
         return 0.0
-    return math.fsum(fits) / len(fits) / _part_for_training(result)
+    # It fits all stages, also those that are in no fit of a cell.
+    begun = sum(index in shared.candidates for shared in result.description.shared for index in of)
+    stages = _mean_of_shared(result) * begun / len(of)
+    return (math.fsum(fits) / len(fits) + stages) / _part_for_training(result)
+
+
+def _mean_of_shared(result: SearchResult) -> float:
+    """The mean seconds of stages that were computed for several candidates at once."""
+    return result.shared_seconds / result.shared_times if result.shared_times else 0.0
 
 
 def _part_for_training(result: SearchResult) -> float:

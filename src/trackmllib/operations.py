@@ -7,14 +7,13 @@ id is not known yet when an operation is written down. Times are milliseconds si
 from __future__ import annotations
 
 import base64
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import PurePath
 from typing import Literal, NamedTuple
 
-PIECE_BYTES = 1 << 16
+from trackmllib import packing
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -103,11 +102,13 @@ class LogBatch(Operation):
 class LogArtifact(Operation):
     """Write a file into the run's ``trackmllib/`` folder. ``file_name`` has no path.
 
-    ``is_packed``: the text is what ``packed`` has made of the file, and not the file itself.
+    ``is_base64``: the file is what this text says in base64, and not the text itself;
+    ``is_packed``: it is the text of a large file, as in ``packing``.
     """
 
     file_name: str
     text: str
+    is_base64: bool = False
     is_packed: bool = False
 
     def __post_init__(self) -> None:
@@ -115,30 +116,11 @@ class LogArtifact(Operation):
             raise ValueError(f"{self.file_name!r} is not the name of a file, but a path")
 
     def pieces(self) -> Iterator[bytes]:
-        """The file, piece by piece. ValueError for a text that ``packed`` has not made."""
-        if not self.is_packed:
-            yield self.text.encode()
-            return
-        unpack = zlib.decompressobj()
-        left = base64.b64decode(self.text)
-        try:
-            while not unpack.eof:
-                piece = unpack.decompress(left, PIECE_BYTES)
-                if not (piece or unpack.unconsumed_tail or unpack.eof):
-                    raise ValueError(f"a part of the file {self.file_name} is lost")
-                left = unpack.unconsumed_tail
-                yield piece
-        except zlib.error as error:
-            raise ValueError(f"the file {self.file_name} is damaged: {error}") from error
-
-
-def packed(pieces: Iterable[bytes]) -> str:
-    """A file as a short text, of its pieces: the files of a search of ten thousand candidates are
-    ten megabytes, and wait in the memory of a driver.
-    """
-    squeeze = zlib.compressobj(level=1)
-    parts = [*map(squeeze.compress, pieces), squeeze.flush()]
-    return base64.b64encode(b"".join(parts)).decode("ascii")
+        """The file, piece by piece. ValueError for a text that is damaged."""
+        if self.is_packed:
+            yield from packing.unpacked(self.text)
+        else:
+            yield base64.b64decode(self.text) if self.is_base64 else packing.utf8(self.text)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

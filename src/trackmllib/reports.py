@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from trackmllib.names import GridNames
-from trackmllib.operations import PIECE_BYTES, packed
+from trackmllib.packing import PIECE_BYTES, FileText, file_text, utf8
 from trackmllib.recorder import files
 from trackmllib.redaction import looks_secret
 from trackmllib.search_result import SearchResult
@@ -57,7 +57,7 @@ class Wanted:
 
     result: SearchResult
     runs: Callable[[], Runs]
-    made: Callable[[str, str | None], None]
+    made: Callable[[FileText, bytes | None], None]
     given_up: Callable[[str], None]
 
 
@@ -117,9 +117,9 @@ class Reports:
                     self._waiting.popleft()
 
 
-def make(result: SearchResult, runs: Runs) -> tuple[str, str | None]:
+def make(result: SearchResult, runs: Runs) -> tuple[FileText, bytes | None]:
     """The report of a search as HTML, and its first figure as PNG if it has one, drawn by another
-    process: files, ``packed``.
+    process.
     """
     grid = GridNames(result.description.candidates)
     with tempfile.TemporaryDirectory(prefix="trackmllib-") as name:
@@ -129,8 +129,8 @@ def make(result: SearchResult, runs: Runs) -> tuple[str, str | None]:
             (files.OUTCOME, files.outcome_json(result)),
             ("runs.json", [json.dumps(dataclasses.asdict(runs))]),
         ):
-            with folder.joinpath(file).open("w", encoding="utf-8") as opened:
-                opened.writelines(pieces)
+            with folder.joinpath(file).open("wb") as opened:
+                opened.writelines(map(utf8, pieces))
         done = subprocess.run(
             [sys.executable, "-m", "trackmllib.report_process", name],
             cwd=name,
@@ -146,12 +146,9 @@ def make(result: SearchResult, runs: Runs) -> tuple[str, str | None]:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise RuntimeError(said[-1] if said else f"exit code {done.returncode}")
         figure = folder / PNG
-        return _packed(folder / HTML), _packed(figure) if figure.exists() else None
-
-
-def _packed(file: Path) -> str:
-    with file.open("rb") as opened:
-        return packed(iter(lambda: opened.read(PIECE_BYTES), b""))
+        with folder.joinpath(HTML).open(encoding="utf-8", newline="") as opened:
+            html = file_text(iter(lambda: opened.read(PIECE_BYTES), ""))
+        return html, figure.read_bytes() if figure.exists() else None
 
 
 def _environment() -> dict[str, str]:

@@ -121,7 +121,10 @@ class SearchResult:
         self.failure: Failure | None = None
         self.refit_seconds: float | None = None
         self.cost: Cost | None = None
-        self.computed: list[StagesComputed] = []
+        # How often stages were computed for several candidates, and the seconds of it, which are in
+        # none of theirs.
+        self.shared_times = 0
+        self.shared_seconds = 0.0
 
     def apply(self, event: Event) -> None:
         """Take one more fact into the table."""
@@ -151,7 +154,8 @@ class SearchResult:
             case SearchCosted():
                 self.cost = event.cost
             case StagesComputed():
-                self.computed.append(event)
+                self.shared_times += 1
+                self.shared_seconds += event.seconds
             case ChildRunNeeded():
                 self.needed.add(event.candidate)
             case CandidateScored():
@@ -180,7 +184,6 @@ class SearchResult:
     def snapshot(self) -> SearchResult:
         """This table as it is now, whatever else is applied to it."""
         taken = copy.copy(self)
-        taken.computed = list(self.computed)
         taken.needed = set(self.needed)
         taken.candidates = {
             index: replace(
@@ -219,11 +222,6 @@ class SearchResult:
             return (2, 0.0, index) if math.isnan(average) else (1, sign * average, index)
 
         return sorted(self.candidates, key=place)
-
-    @property
-    def shared_seconds(self) -> float:
-        """Seconds spent on stages that several candidates have in common; in none of theirs."""
-        return math.fsum(computed.seconds for computed in self.computed)
 
     @property
     def folds(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import signal
 import threading
@@ -381,10 +382,33 @@ def test_what_spark_raises_over_data_that_is_kept_is_no_end_of_the_search(
         set()
         if name == "unpersist"
         else {
-            "reuse_stages could not keep what comes of StandardScaler, so each candidate computes "
-            "it for itself: OSError: No space left on device"
+            "reuse_stages could not keep what comes of StandardScaler (OSError), so each candidate "
+            "computes it for itself."
         }
     )
+
+
+def test_where_later_stages_cannot_be_kept_the_earlier_ones_are_shared(
+    data, stock, lenient, fits, caplog, monkeypatch
+):
+    """And what is said of it is said once, whatever Spark's words are each time."""
+    persist, times = type(data).persist, itertools.count()
+
+    def full(self, *args, **kwargs):
+        if "features" in self.columns:
+            raise OSError(f"No space left on device, task {next(times)}")
+        return persist(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(data), "persist", full)
+    trackmllib.autolog(record=False, reuse_stages=True)
+    assert scaled_search().fit(data).avgMetrics == stock
+    assert next(times) == 2 * 2
+    assert fits.count("StandardScaler") == 2 + 1
+    said = [record.getMessage() for record in caplog.records if record.name == "trackmllib"]
+    assert said == [
+        "reuse_stages could not keep what comes of IDF (OSError), so each candidate computes it "
+        "for itself."
+    ]
 
 
 def test_spark_says_itself_what_is_wrong_with_a_grid(data, lenient, caplog):

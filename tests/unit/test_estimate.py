@@ -8,6 +8,7 @@ import pytest
 
 from searching import Search, now, plan
 from trackmllib.estimate import in_words, left_in_words, seconds_left
+from trackmllib.events import SharedStages, StagesComputed
 from trackmllib.standing import leader, score_in_words, standings, won_with_nan
 
 
@@ -222,3 +223,16 @@ def test_infinite_scores_are_compared():
 )
 def test_scores_in_words(numbers, words):
     assert score_in_words(*numbers) == words
+
+
+def test_stages_that_are_shared_are_still_to_be_computed_on_later_folds_and_in_the_refit():
+    shared = (SharedStages(stages=("Tokenizer",), candidates=(0, 1)),)
+    search = Search(plan(2, shared=shared))
+    search.result.apply(
+        StagesComputed(
+            search_id=search.result.search_id, time_ms=now(0), fold=0, shared=shared[0], seconds=6.0
+        )
+    )
+    search.cell(0, 0, 0.5, seconds=4)
+    # Five cells, twice the shared stages, and all of it in the refit.
+    assert seconds_left(search.result, now(4)) == 5 * 4 + 2 * 6 + 1.5 * (3 + 6)

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import random
-
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from trackmllib.operations import (
-    PIECE_BYTES,
     CloseSearch,
     CreateChildRun,
     EndRun,
@@ -18,7 +11,6 @@ from trackmllib.operations import (
     Metric,
     Row,
     coalesce,
-    packed,
     ready,
 )
 
@@ -72,48 +64,3 @@ def test_a_child_run_ends_behind_all_that_is_there_for_it():
 def test_a_main_run_ends_where_it_was_put():
     close = CloseSearch(search_id="s")
     assert [o for _, o, _ in coalesce(rows(end(None), close))] == [end(None), close]
-
-
-CONTENTS = st.one_of(
-    st.binary(max_size=300),
-    st.just(b"x" * 300_000),
-    st.integers(0, 9).map(lambda seed: random.Random(seed).randbytes(70_000)),
-)
-
-
-@settings(max_examples=30)
-@given(st.lists(CONTENTS, max_size=4))
-def test_a_packed_file_is_whole_again_and_never_whole_in_memory(contents):
-    file = LogArtifact(search_id="s", file_name="f", text=packed(contents), is_packed=True)
-    pieces = list(file.pieces())
-    assert b"".join(pieces) == b"".join(contents)
-    assert all(len(piece) <= PIECE_BYTES for piece in pieces)
-
-
-@pytest.mark.parametrize(
-    "damage", [lambda text: text[:-8], lambda text: "AAAA" + text[4:], str.lower]
-)
-def test_a_packed_file_that_is_damaged_is_no_file(damage):
-    text = packed([bytes(range(256)) * 40])
-    file = LogArtifact(search_id="s", file_name="f", text=damage(text), is_packed=True)
-    with pytest.raises(ValueError, match="file f is"):
-        list(file.pieces())
-
-
-def test_batches_of_different_runs_stay_apart():
-    merged = coalesce(rows(batch(0, 1), batch(0, 2), batch(1, 1), end(1), batch(2, 1)))
-    assert [numbers for numbers, _, _ in merged] == [[1, 2], [3], [4], [5]]
-
-
-def test_of_several_runs_only_the_main_run_waits():
-    waiting = rows(batch(0, 1), batch(None, 1), FILE, batch(None, 2), batch(1, 1), end(1))
-    assert [row.number for row in ready(waiting)] == [1, 2, 5, 6]
-
-
-def test_no_point_is_lost():
-    merged = coalesce(rows(*(batch(0, n) for n in range(100))))
-    (numbers, operation, again) = merged[0]
-    assert len(merged) == 1
-    assert not again
-    assert numbers == list(range(1, 101))
-    assert [m.value for m in operation.metrics] == [float(n) for n in range(100)]

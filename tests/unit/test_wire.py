@@ -192,7 +192,12 @@ OPERATIONS = {
     CreateChildRun: st.builds(CreateChildRun, **OF_RUN, name=TEXTS, start_ms=TIMES, tags=PAIRS),
     LogBatch: st.builds(LogBatch, **OF_RUN, params=PAIRS, metrics=tuples(METRICS), tags=PAIRS),
     LogArtifact: st.builds(
-        LogArtifact, **OF_RUN, file_name=FILE_NAMES, text=TEXTS, is_packed=st.booleans()
+        LogArtifact,
+        **OF_RUN,
+        file_name=FILE_NAMES,
+        text=TEXTS,
+        is_base64=st.booleans(),
+        is_packed=st.booleans(),
     ),
     Describe: st.builds(Describe, **OF_RUN, text=TEXTS),
     LogDataset: st.builds(LogDataset, **OF_RUN, digest=TEXTS, path=st.none() | TEXTS, schema=PAIRS),

@@ -19,9 +19,9 @@ from trackmllib.operations import (
     OpenMainRun,
     Operation,
     RunStatus,
-    packed,
 )
 from trackmllib.options.children import ALL
+from trackmllib.packing import file_text
 from trackmllib.recorder import files
 from trackmllib.recorder.description import describe
 from trackmllib.search_result import SearchResult
@@ -63,8 +63,8 @@ def progress(result: SearchResult, time_ms: int, *, key: str, count: int) -> Ope
 
 def shared(result: SearchResult, time_ms: int) -> Operation:
     """The seconds spent so far on stages that candidates share; a step for each time."""
-    step = len(result.computed)
-    point = Metric("shared_seconds", result.shared_seconds, time_ms, step, series=True)
+    seconds, step = result.shared_seconds, result.shared_times
+    point = Metric("shared_seconds", seconds, time_ms, step, series=True)
     return LogBatch(search_id=result.search_id, metrics=(point,))
 
 
@@ -182,9 +182,10 @@ def _outcome(result: SearchResult, grid: GridNames, time_ms: int) -> Iterator[Op
 
 
 def _file(result: SearchResult, file_name: str, pieces: Iterable[str]) -> Operation:
-    # Half of a pair of surrogates, which UTF-8 has not, is in JSON what this puts in its place.
-    text = packed(piece.encode(errors="backslashreplace") for piece in pieces)
-    return LogArtifact(search_id=result.search_id, file_name=file_name, text=text, is_packed=True)
+    text, is_packed = file_text(pieces)
+    return LogArtifact(
+        search_id=result.search_id, file_name=file_name, text=text, is_packed=is_packed
+    )
 
 
 def _end(result: SearchResult, destination: Destination, status: RunStatus) -> Iterator[Operation]:

@@ -82,7 +82,7 @@ class Folds:
         new_watch = search.next_fold(call.maps, spark_loops=spark_loops)
         estimator, evaluator = call.estimator, call.evaluator
         if new_watch is not None:
-            estimator = stand_in(estimator, here, call.order)
+            estimator = stand_in(estimator, here, call.order, call.prepare)
             evaluator = EvaluatorStandIn(evaluator, here)
         tasks = original(
             estimator, call.train, evaluator, call.validation, call.maps, *rest, **named

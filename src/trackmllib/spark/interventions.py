@@ -25,8 +25,7 @@ class FoldCall:
     """One call of Spark's ``_parallelFitTasks``: a fold, whose cells are to be laid out.
 
     ``order`` says in which order the candidates are taken, when the first one is; None leaves it
-    to Spark. Where the ``fitSingleModel`` of what the estimator's ``fitMultiple`` returns has a
-    ``prepare``, that is called with the candidate before its cell begins: it is no part of that.
+    to Spark. ``prepare`` is called with a candidate before its cell begins: it is no part of that.
     """
 
     estimator: Any
@@ -36,6 +35,7 @@ class FoldCall:
     maps: Sequence[Any]
     collects_models: bool
     order: Callable[[], Sequence[int]] | None = None
+    prepare: Callable[[int], None] | None = None
 
 
 class FoldData:

@@ -247,7 +247,8 @@ class _Pool:
             result = task()
         except BaseException as raised:  # noqa: BLE001 - Spark's pool raises it, in fit()
             error = raised
-        if error is not None:
+        if error is not None and not isinstance(error, SearchIsOver):
+            # That one says that another cell's error closes it, or has done so.
             self.close(error)
         with self._changed:
             fold.left -= 1

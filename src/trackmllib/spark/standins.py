@@ -25,21 +25,44 @@ class EstimatorStandIn:
     tasks_in_order = False
 
     def __init__(
-        self, estimator: Any, here: Here, order: Callable[[], Sequence[int]] | None = None
+        self,
+        estimator: Any,
+        here: Here,
+        order: Callable[[], Sequence[int]] | None = None,
+        prepare: Callable[[int], None] | None = None,
     ) -> None:
         self._estimator = estimator
         self._here = here
         self._order = order
+        self._prepare = prepare
 
     def fitMultiple(self, dataset: Any, params: Any) -> Iterator[tuple[int, Any]]:
         models = self._estimator.fitMultiple(dataset, params)
         if type(models) is base._FitMultipleIterator:
-            watched = _watch_single(models.fitSingleModel, self._here, dataset)
+            watched = self._watch_single(models.fitSingleModel, dataset)
             if self._order is not None:
                 return _InOrder(watched, self._order)
             single: Iterator[tuple[int, Any]] = base._FitMultipleIterator(watched, models.numModel)
             return single
         return _Models(models, self._here, dataset)
+
+    def _watch_single(self, fit: Callable[[int], Any], data: Any) -> Callable[[int], Any]:
+        """``fitSingleModel`` of Spark's own iterator: it knows the candidate before the fit."""
+
+        def fit_single_model(index: int) -> Any:
+            cell = self._here.cell
+            if self._prepare is not None:
+                self._prepare(index)
+                if cell is not None:
+                    cell.begins()
+            if cell is not None:
+                cell.started(index)
+            model = fit(index)
+            if cell is not None:
+                cell.fitted(model, data)
+            return model
+
+        return fit_single_model
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._estimator, name)
@@ -51,7 +74,7 @@ class ConnectStandIn:
     # There is a task for each candidate.
     tasks_in_order = True
 
-    def __init__(self, estimator: Any, here: Here, order: Any = None) -> None:
+    def __init__(self, estimator: Any, here: Here, order: Any = None, prepare: Any = None) -> None:
         self._estimator = estimator
         self._here = here
 
@@ -81,29 +104,6 @@ class EvaluatorStandIn:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._evaluator, name)
-
-
-def _watch_single(fit: Callable[[int], Any], here: Here, data: Any) -> Callable[[int], Any]:
-    """``fitSingleModel`` of Spark's own iterator: it knows the candidate before the fit.
-
-    Where it has a ``prepare``, that is work for several candidates, and no part of the cell.
-    """
-    prepare = getattr(fit, "prepare", None)
-
-    def fit_single_model(index: int) -> Any:
-        cell = here.cell
-        if prepare is not None:
-            prepare(index)
-            if cell is not None:
-                cell.begins()
-        if cell is not None:
-            cell.started(index)
-        model = fit(index)
-        if cell is not None:
-            cell.fitted(model, data)
-        return model
-
-    return fit_single_model
 
 
 class _InOrder:

@@ -6,6 +6,7 @@ wait. Its output is kept until the last of its candidates is done.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from pyspark.ml import Estimator
 
 from trackmllib.spark.interventions import let_go
 from trackmllib.spark.sharing.plan import Plan, Segment, path_to
+
+logger = logging.getLogger(__name__)
 
 # What Spark's own cache() takes for data frames.
 _LEVEL = StorageLevel.MEMORY_AND_DISK_DESER
@@ -55,7 +58,7 @@ class KeptFold:
 
     def take(self, candidate: int) -> KeptSegment | None:
         """What a candidate begins with, computed now if it is not there; None if it has nothing in
-        common with others, or that could not be computed. Followed by ``done``.
+        common with others, or none of that could be computed. Followed by ``done``.
         """
         segment = self._last.get(candidate)
         with self._lock:
@@ -64,8 +67,9 @@ class KeptFold:
             self._at_work.add(candidate)
             for one in path_to(segment):
                 self._in_use[one] += 1
-        kept = self._segments[segment]
-        return kept if kept.is_there() else None
+        # Where the last of its segments cannot be computed, from the one before.
+        kept = (self._segments[one] for one in path_to(segment))
+        return next((one for one in kept if one.is_there()), None)
 
     def done(self, candidate: int) -> None:
         """The cell of a candidate is over."""
@@ -161,10 +165,11 @@ class KeptSegment:
             self.validation.count()
         except Exception as error:
             names = ", ".join(type(stage).__name__ for stage in self.segment.stages)
-            reason = str(error).strip().partition("\n")[0][:200]
+            logger.debug("Not kept: %s", error)
+            # Without Spark's words, which are others each time: it is said once.
             fold.say(
-                f"reuse_stages could not keep what comes of {names}, so each candidate computes it "
-                f"for itself: {type(error).__name__}: {reason}"
+                f"reuse_stages could not keep what comes of {names} ({type(error).__name__}), so "
+                "each candidate computes it for itself."
             )
             raise
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pyspark.ml import Pipeline, PipelineModel, base
@@ -64,7 +65,12 @@ class ReuseStages:
         pipeline = SharingPipeline(call, plan, self._search, fold=len(self._folds))
         self._folds.append(pipeline)
         before = call.order or (lambda: range(len(call.maps)))
-        sharing = replace(call, estimator=pipeline, order=lambda: plan.together(before()))
+        sharing = replace(
+            call,
+            estimator=pipeline,
+            order=lambda: plan.together(before()),
+            prepare=pipeline.prepare,
+        )
         return [pipeline.freeing(task) for task in lay_out(sharing)]
 
     def close(self) -> None:
@@ -88,6 +94,7 @@ class SharingPipeline:
         self._call = call
         self._plan = plan
         self._here = threading.local()
+        self._begun: dict[int, KeptSegment | None] = {}
 
         def told(segment: Segment, seconds: float) -> None:
             search.shared(fold, _shared(segment), seconds)
@@ -99,7 +106,7 @@ class SharingPipeline:
     def fitMultiple(self, dataset: Any, maps: Any) -> Iterator[tuple[int, Any]]:
         alone = self._call.estimator.fitMultiple(dataset, maps)
         iterator: Iterator[tuple[int, Any]] = base._FitMultipleIterator(
-            SharedFit(self, alone.fitSingleModel), len(maps)
+            partial(self._fit_single, alone.fitSingleModel), len(maps)
         )
         return iterator
 
@@ -119,12 +126,16 @@ class SharingPipeline:
 
         return freeing
 
-    def prepare(self, candidate: int) -> KeptSegment | None:
-        """What this candidate begins with."""
+    def prepare(self, candidate: int) -> None:
+        """Have what this candidate begins with."""
         self._here.candidate = candidate
-        return self.kept.take(candidate)
+        self._begun[candidate] = self.kept.take(candidate)
 
-    def fit(self, candidate: int, begun: KeptSegment) -> Any:
+    def _fit_single(self, alone: Callable[[int], Any], candidate: int) -> Any:
+        begun = self._begun.pop(candidate, None)
+        return alone(candidate) if begun is None else self._fit(candidate, begun)
+
+    def _fit(self, candidate: int, begun: KeptSegment) -> Any:
         """The model of a candidate's Pipeline: fitted from there on, and evaluated from there."""
         extra = self._call.maps[candidate]
         rest = Pipeline(stages=list(self._plan.stages[candidate][begun.segment.end :]))
@@ -158,21 +169,3 @@ def _name(thing: Any) -> str:
 def _shared(segment: Segment) -> SharedStages:
     names = tuple(type(stage).__name__ for stage in segment.stages)
     return SharedStages(stages=names, candidates=segment.candidates)
-
-
-class SharedFit:
-    """``fitSingleModel`` of a fold. ``prepare`` is called before it, and is no part of a cell."""
-
-    def __init__(self, pipeline: SharingPipeline, alone: Any) -> None:
-        self._pipeline = pipeline
-        self._alone = alone
-        self._begun: dict[int, KeptSegment | None] = {}
-
-    def prepare(self, candidate: int) -> None:
-        self._begun[candidate] = self._pipeline.prepare(candidate)
-
-    def __call__(self, candidate: int) -> Any:
-        begun = self._begun.pop(candidate, None)
-        if begun is None:
-            return self._alone(candidate)
-        return self._pipeline.fit(candidate, begun)

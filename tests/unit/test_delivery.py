@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -261,7 +262,8 @@ def test_what_goes_together_is_gathered_longer_where_little_comes(monkeypatch, r
     outbox, rests = MemoryOutbox(), []
     delivery = Delivery(outbox, Target(), pytest.fail, together=InFile(), will_wait=lambda: True)
     monkeypatch.setattr(delivery._hurried, "wait", rests.append)
-    outbox.put(operations(*range(rows)))
+    files = operations(*range(rows))
+    outbox.put([replace(file, candidate=0) for file in files])
     sent = delivery._deliver()
     assert sent == rows
     delivery._rest(time.monotonic(), time.thread_time(), sent)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -238,36 +237,3 @@ def test_start_from_many_threads_is_one_thread(threads):
     running = [t for t in threading.enumerate() if t is delivery._thread]
     assert len(running) == 1
     delivery.stop()
-
-
-class InFile:
-    """As a store in a SQLite file, where operations of many runs go together."""
-
-    def runs_at_once(self):
-        return 100
-
-    def fit_together(self, operations):
-        return 0
-
-
-@pytest.mark.parametrize(
-    ("rows", "seconds"),
-    [
-        (1, worker.GATHERS_FEW_SECONDS),
-        (worker.MANY_ROWS - 1, worker.GATHERS_FEW_SECONDS),
-        (worker.MANY_ROWS, worker.GATHERS_MANY_SECONDS),
-    ],
-)
-def test_what_goes_together_is_gathered_longer_where_little_comes(monkeypatch, rows, seconds):
-    outbox, rests = MemoryOutbox(), []
-    delivery = Delivery(outbox, Target(), pytest.fail, together=InFile(), will_wait=lambda: True)
-    monkeypatch.setattr(delivery._hurried, "wait", rests.append)
-    files = operations(*range(rows))
-    outbox.put([replace(file, candidate=0) for file in files])
-    sent = delivery._deliver()
-    assert sent == rows
-    delivery._rest(time.monotonic(), time.thread_time(), sent)
-    assert rests == [pytest.approx(seconds, abs=0.05)]
-    with delivery._hurry():
-        delivery._rest(time.monotonic(), time.thread_time(), sent)
-    assert len(rests) == 1

@@ -27,9 +27,8 @@ STOP_SECONDS = 1.0
 # answer does not work.
 RESTS, RESTS_OF_SERVER = 3.0, 2.0
 MOST_SECONDS_OF_SERVER = 1.0
-# Where operations go together, they are waited for: shortly after many of them, and longer after a
-# few, each of which then costs nearly as much as many would.
-MANY_ROWS, GATHERS_MANY_SECONDS, GATHERS_FEW_SECONDS = 10, 0.1, 1.0
+# Where much goes together, it is waited for so long.
+GATHERS_SECONDS = 0.1
 
 
 class Target(Protocol):
@@ -205,9 +204,8 @@ class Delivery:
                 self._outbox.tidy()
                 if self._wait_for_rows():
                     began = (time.monotonic(), time.thread_time())
-                    sent = self._deliver()
-                    if sent:
-                        self._rest(*began, sent)
+                    if self._deliver():
+                        self._rest(*began)
                     else:
                         self._stop.wait(LOOK_AGAIN_SECONDS)
                     continue
@@ -222,7 +220,7 @@ class Delivery:
                     self._thread = None
                     return
 
-    def _rest(self, began: float, computed: float, sent: int) -> None:
+    def _rest(self, began: float, computed: float) -> None:
         """Leave Python to others for a while, if nobody waits for this thread: while it computes,
         each thread of Spark's that wants to go on waits for it, up to 5 ms at a time; and while the
         server works for it, it does not for others. Who waits at the end would wait for all that
@@ -235,8 +233,7 @@ class Delivery:
             of_server = min(RESTS_OF_SERVER * waited, MOST_SECONDS_OF_SERVER)
             rest = max(RESTS * computing - waited, of_server)
         if self._runs_at_once() > 1:
-            gathers = GATHERS_MANY_SECONDS if sent >= MANY_ROWS else GATHERS_FEW_SECONDS
-            rest = max(rest, gathers - waited)
+            rest = max(rest, GATHERS_SECONDS - waited)
         if rest > 0.0 and not self._flushes and not self._stop.is_set():
             self._hurried.wait(rest)
 
@@ -251,8 +248,8 @@ class Delivery:
                 return True
         return False
 
-    def _deliver(self) -> int:
-        """Send what is ready; how many rows it was, 0 if all that waits is paused, or lingers."""
+    def _deliver(self) -> bool:
+        """Send what is ready; False if all that waits is paused, or lingers."""
         now = time.monotonic()
         paused = {search_id for search_id, pause in self._pauses().items() if pause.until > now}
         skipped = self._leave_alone | paused
@@ -279,7 +276,7 @@ class Delivery:
                 self._outbox.acknowledge(numbers)
             if not self._go_on(operation.search_id):
                 break
-        return len(rows)
+        return bool(rows)
 
     def _go_on(self, search_id: str) -> bool:
         """The server has taken something of a search; whether it may be sent more at once."""

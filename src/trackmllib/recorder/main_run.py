@@ -182,10 +182,8 @@ def _outcome(result: SearchResult, grid: GridNames, time_ms: int) -> Iterator[Op
 
 
 def _file(result: SearchResult, file_name: str, pieces: Iterable[str]) -> Operation:
-    text, is_packed = file_text(pieces)
-    return LogArtifact(
-        search_id=result.search_id, file_name=file_name, text=text, is_packed=is_packed
-    )
+    file = file_text(pieces)
+    return LogArtifact(search_id=result.search_id, file_name=file_name, **file._asdict())
 
 
 def _end(result: SearchResult, destination: Destination, status: RunStatus) -> Iterator[Operation]:

@@ -134,7 +134,7 @@ def described(pipeline: Any) -> list[tuple[Any, ...]]:
             type(stage).__name__,
             stage.uid,
             sorted((p.name, repr(value)) for p, value in stage.extractParamMap().items()),
-            [(name, repr(_value(stage, name))) for name in _FITTED if hasattr(stage, name)],
+            [(name, repr(_value(stage, name))) for name in _FITTED if hasattr(type(stage), name)],
         )
         for stage in pipeline.stages
     ]

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,14 +34,22 @@ class Store:
 
     def runs(self, experiment_id: str | None = None) -> list[Run]:
         """All runs of the experiment, oldest first."""
-        return list(
-            self.client.search_runs(
-                [experiment_id or self.experiment_id],
-                run_view_type=ViewType.ALL,
-                max_results=5000,
-                order_by=["attributes.start_time ASC"],
-            )
-        )
+        experiment_id = experiment_id or self.experiment_id
+        deadline = time.monotonic() + 5
+        while True:
+            try:
+                return list(
+                    self.client.search_runs(
+                        [experiment_id],
+                        run_view_type=ViewType.ALL,
+                        max_results=5000,
+                        order_by=["attributes.start_time ASC"],
+                    )
+                )
+            except ValueError:
+                # MLflow's file store reads the file of a metric also while that is being written.
+                if not self.uri.startswith("file:") or time.monotonic() > deadline:
+                    raise
 
     def main_runs(self, experiment_id: str | None = None) -> list[Run]:
         return [r for r in self.runs(experiment_id) if "mlflow.parentRunId" not in r.data.tags]

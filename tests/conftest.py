@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import itertools
 import os
@@ -253,7 +254,10 @@ def clean(monkeypatch, tmp_path):
     assert_no_labels_are_left()
     while mlflow.active_run() is not None:
         mlflow.end_run()
-    exchange(None)
+    session, _ = exchange(None)
+    if session is not None:
+        # What a test leaves undelivered is not waited for when the tests are over.
+        atexit.unregister(session._at_exit)
     mlflow.set_tracking_uri(None)
     mlflow.tracking.fluent._active_experiment_id = None
 

@@ -3,8 +3,10 @@
 from trackmllib.answers import explain, load_results, results
 from trackmllib.autolog import autolog, flush
 from trackmllib.errors import (
+    CandidateTimeout,
     DependencyError,
     IncompleteRecord,
+    SearchStopped,
     TrackmllibError,
     UnknownSearch,
     Unreachable,
@@ -14,9 +16,11 @@ from trackmllib.version import __version__
 from trackmllib.view.results import Results
 
 __all__ = [
+    "CandidateTimeout",
     "DependencyError",
     "IncompleteRecord",
     "Results",
+    "SearchStopped",
     "TrackmllibError",
     "UnknownSearch",
     "Unreachable",

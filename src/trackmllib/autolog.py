@@ -38,6 +38,10 @@ def autolog(
     reuse_stages: bool = default(False),
     parallel_folds: bool = default(False),
     max_cached_folds: int = default(2),
+    resume: bool | str = default(False),
+    data_version: str | None = default(None),
+    on_error: str = default("raise"),
+    candidate_timeout: float | None = default(None),
 ) -> None:
     """Record every search of Spark MLlib's tuners in MLflow, from now on in this process.
 
@@ -83,6 +87,17 @@ def autolog(
     :param parallel_folds: Compute the cells of all folds in one pool of ``parallelism`` threads,
         instead of one fold after another. The results stay the same.
     :param max_cached_folds: Of how many folds ``parallel_folds`` keeps the data at a time.
+    :param resume: Take up the scores of an earlier search, this process's or another's, where they
+        would be the same: equal estimator, params, evaluator, versions, and rows of the fold, which
+        one Spark job reads. They come from the outbox on this machine and from the tracking
+        server. ``"seed"``: with the seeds of the earlier search, where none are set.
+    :param data_version: What ``resume`` knows the data by, instead of reading its rows. It is your
+        word that the data, and how it is partitioned, is the same wherever this is.
+    :param on_error: What becomes of a candidate that fails. ``"raise"``: ``fit()`` raises, as Spark
+        does. ``"skip"``: it has the worst possible score, and the search goes on. ``"retry:2"``:
+        its cell is tried again, twice at most; also ``"retry:2,skip"``.
+    :param candidate_timeout: After how many seconds a cell has failed. Its Spark jobs are
+        cancelled; one that computes in Python alone goes on until it is done.
     :raises trackmllib.DependencyError: pyspark or mlflow is missing or too old.
     :raises TypeError, ValueError: An argument is not what it must be; the sentence says what that
         is. A bad variable or conf value is one warning, and has no effect.
@@ -121,6 +136,10 @@ def autolog(
             reuse_stages=reuse_stages,
             parallel_folds=parallel_folds,
             max_cached_folds=max_cached_folds,
+            resume=resume,
+            data_version=data_version,
+            on_error=on_error,
+            candidate_timeout=candidate_timeout,
         )
         if _session is not None and _session.process != os.getpid():
             _session.stop()

@@ -3,6 +3,8 @@
 TrackmllibError
 ├── DependencyError      pyspark or mlflow is missing or too old (raised by ``autolog()``)
 ├── IncompleteRecord     strict mode only: part of a search did not reach its record
+├── SearchStopped        somebody has asked for the end of a search; raised by its ``fit()``
+├── CandidateTimeout     a cell took longer than ``candidate_timeout``; raised by ``fit()``
 ├── UnknownSearch        what is to be read is no search, or it is not clear which one
 ├── Unreachable          the server that is to be read does not answer, or wants other credentials
 ├── OutboxError          an outbox on disk cannot be used; seen by the command line only
@@ -15,6 +17,8 @@ TrackmllibError
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class TrackmllibError(Exception):
     """Base of every error that trackmllib raises itself."""
@@ -26,6 +30,21 @@ class DependencyError(TrackmllibError, ImportError):
 
 class IncompleteRecord(TrackmllibError):
     """Part of a search is missing from its record. Raised only with ``TRACKMLLIB_STRICT=1``."""
+
+
+class SearchStopped(TrackmllibError):
+    """Somebody has asked for the end of the search, by ``trackmllib stop`` or on MLflow's page.
+
+    :ivar results: What there is of it (``trackmllib.Results``); None if it was not recorded.
+    """
+
+    def __init__(self, message: str, results: Any = None) -> None:
+        super().__init__(message)
+        self.results = results
+
+
+class CandidateTimeout(TrackmllibError, TimeoutError):
+    """A candidate took longer on a fold than ``autolog(candidate_timeout=…)`` allows."""
 
 
 class UnknownSearch(TrackmllibError, LookupError):

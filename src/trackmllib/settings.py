@@ -12,6 +12,7 @@ from trackmllib.options.given import NotGiven
 from trackmllib.options.kinds import BadText
 from trackmllib.options.listed import OPTIONS, STRICT, Option
 from trackmllib.options.names import unknown_keys, unknown_variables
+from trackmllib.options.on_error import RAISE
 from trackmllib.redaction import Redaction
 
 
@@ -40,6 +41,10 @@ class Settings:
     reuse_stages: bool = False
     parallel_folds: bool = False
     max_cached_folds: int = 2
+    resume: bool | str = False
+    data_version: str | None = None
+    on_error: str = RAISE
+    candidate_timeout: float | None = None
     strict: bool = False
     given: frozenset[str] = frozenset()
 

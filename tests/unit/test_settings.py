@@ -36,6 +36,10 @@ VALUES = {
     "reuse_stages": (True, "false", "true", (True, False, True)),
     "parallel_folds": (True, "false", "true", (True, False, True)),
     "max_cached_folds": (4, "3", " 1 ", (4, 3, 1)),
+    "resume": (True, "seed", " True ", (True, "seed", True)),
+    "data_version": ("a", "b ", "c", ("a", "b", "c")),
+    "on_error": ("skip", "retry:2, skip", "raise", ("skip", "retry:2, skip", "raise")),
+    "candidate_timeout": (600, "8.5", "1e2", (600.0, 8.5, 100.0)),
 }
 BY_ARGUMENT = {option.argument: option for option in OPTIONS}
 
@@ -160,6 +164,15 @@ def test_one_false_of_the_two_keys_is_enough(conf, enabled, refused):
         ({"children": 20}, TypeError, "children is 20, but must be 'all' or 'best:<number>'"),
         ({"max_cached_folds": 0}, ValueError, "max_cached_folds is 0, but must be a whole number"),
         ({"max_cached_folds": 1.5}, TypeError, "max_cached_folds is 1.5, but must be a whole num"),
+        ({"resume": "sed"}, ValueError, "resume is 'sed', but must be True, False or 'seed' (did "),
+        ({"resume": 1}, TypeError, "resume is 1, but must be True, False or 'seed'"),
+        ({"data_version": 3}, TypeError, "data_version is 3, but must be a text or None"),
+        ({"on_error": "skp"}, ValueError, "on_error is 'skp' (did you mean 'skip'?), but must be"),
+        ({"on_error": "retry:-1"}, ValueError, "on_error is 'retry:-1' (did you mean 'retry:2'?)"),
+        ({"on_error": "retry:0"}, ValueError, "on_error is 'retry:0' (did you mean 'retry:2'?), "),
+        ({"on_error": 2}, TypeError, "on_error is 2, but must be 'raise', 'skip', 'retry:<number>"),
+        ({"candidate_timeout": 0}, ValueError, "candidate_timeout is 0, but must be a number of s"),
+        ({"candidate_timeout": "9"}, TypeError, "candidate_timeout is '9', but must be a number o"),
     ],
 )
 def test_a_bad_argument_is_an_error_with_a_sentence(arguments, error, sentence):
@@ -190,6 +203,10 @@ BAD_TEXTS = [
     ("children", "20", "'20', but must be 'all' or 'best:<number>', such as 'best:20'; all holds"),
     ("max_cached_folds", "0", "'0', but must be a whole number from 1 on; 2 holds instead."),
     ("max_cached_folds", "²", "'²', but must be a whole number from 1 on; 2 holds instead."),
+    ("resume", "sed", "'sed', but must be true, false or seed (did you mean 'seed'?); false holds"),
+    ("on_error", "skp", "'retry:2,skip' (did you mean 'skip'?); raise holds instead."),
+    ("candidate_timeout", "0", "'0', but must be a number of seconds above 0, or None; none holds"),
+    ("candidate_timeout", "60s", "above 0, or None (did you mean '60'?); none holds instead."),
 ]
 
 

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
-from trackmllib.options import children
+from trackmllib.options import children, on_error
 from trackmllib.options.near import nearest, question
 
 MOST_SECONDS = threading.TIMEOUT_MAX
@@ -156,6 +156,90 @@ class Children(Kind):
         if not children.is_good(word):
             raise self._bad(name, text, self._ALLOWED, None, instead)
         return word
+
+
+class OnError(Kind):
+    """What becomes of a candidate that fails."""
+
+    _ALLOWED = "'raise', 'skip', 'retry:<number>' or 'retry:<number>,skip', such as 'retry:2,skip'"
+    _NEAR = ("raise", "skip", "retry:2", "retry:2,skip")
+
+    def of_argument(self, name: str, value: Any) -> Any:
+        if not isinstance(value, str):
+            raise TypeError(f"{name} is {value!r}, but must be {self._ALLOWED}")
+        try:
+            on_error.read(value)
+        except ValueError:
+            near = question(self._meant(value))
+            raise ValueError(f"{name} is {value!r}{near}, but must be {self._ALLOWED}") from None
+        return value
+
+    def of_text(self, name: str, text: str, instead: Any) -> Any:
+        try:
+            on_error.read(text)
+        except ValueError:
+            raise self._bad(name, text, self._ALLOWED, self._meant(text), instead) from None
+        return text.strip()
+
+    def _meant(self, word: str) -> str | None:
+        return nearest(word, {known: repr(known) for known in self._NEAR})
+
+
+class MoreSeconds(Kind):
+    """A number of seconds above zero, or None for as long as it takes."""
+
+    _ALLOWED = "a number of seconds above 0, or None"
+
+    def of_argument(self, name: str, value: Any) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"{name} is {value!r}, but must be {self._ALLOWED}")
+        if not 0 < value <= MOST_SECONDS:
+            raise ValueError(f"{name} is {value!r}, but must be {self._ALLOWED}")
+        return float(value)
+
+    def of_text(self, name: str, text: str, instead: Any) -> Any:
+        if text.strip().lower() == "none":
+            return None
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds <= MOST_SECONDS:
+            unit = _WITH_UNIT.fullmatch(text)
+            meant = None if unit is None else repr(unit.group(1))
+            raise self._bad(name, text, self._ALLOWED, meant, instead)
+        return seconds
+
+    def written(self, value: Any) -> str:
+        return "none" if value is None else f"{value:g}"
+
+
+class TrueFalseOr(TrueOrFalse):
+    """True, False or a word, which means something more than True."""
+
+    def __init__(self, word: str) -> None:
+        self._word = word
+
+    def of_argument(self, name: str, value: Any) -> Any:
+        if isinstance(value, (bool, str)) and value in (True, False, self._word):
+            return value
+        error = ValueError if isinstance(value, str) else TypeError
+        near = question(nearest(str(value), {self._word: repr(self._word)}))
+        raise error(f"{name} is {value!r}, but must be True, False or {self._word!r}{near}")
+
+    def of_text(self, name: str, text: str, instead: Any) -> Any:
+        word = text.strip().lower()
+        if word in ("true", "false"):
+            return word == "true"
+        if word == self._word:
+            return word
+        meant = nearest(word, {**_TRUE_OR_FALSE, self._word: repr(self._word)})
+        raise self._bad(name, text, f"true, false or {self._word}", meant, instead)
+
+    def written(self, value: Any) -> str:
+        return value if isinstance(value, str) else super().written(value)
 
 
 class Count(Kind):

@@ -13,13 +13,17 @@ from trackmllib.options.kinds import (
     Children,
     Count,
     Kind,
+    MoreSeconds,
     OneOf,
+    OnError,
     Opposite,
     Patterns,
     Seconds,
     Text,
+    TrueFalseOr,
     TrueOrFalse,
 )
+from trackmllib.options.on_error import RAISE
 
 VARIABLES = "TRACKMLLIB_"
 KEYS = "spark.trackmllib."
@@ -176,5 +180,31 @@ OPTIONS = (
         kind=Count(),
         default=2,
         meaning="of how many folds `parallel_folds` keeps the data at a time",
+    ),
+    Option(
+        argument="resume",
+        kind=TrueFalseOr("seed"),
+        default=False,
+        meaning="take up the scores of an earlier search that would be the same; `seed`: with the "
+        "seeds of that one",
+    ),
+    Option(
+        argument="data_version",
+        kind=Text(),
+        default=None,
+        meaning="what `resume` knows the data by, instead of reading its rows",
+    ),
+    Option(
+        argument="on_error",
+        kind=OnError(),
+        default=RAISE,
+        meaning="what becomes of a candidate that fails: `raise`, `skip`, `retry:2`, or "
+        "`retry:2,skip`",
+    ),
+    Option(
+        argument="candidate_timeout",
+        kind=MoreSeconds(),
+        default=None,
+        meaning="after how many seconds a cell has failed; its Spark jobs are cancelled",
     ),
 )

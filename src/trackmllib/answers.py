@@ -56,14 +56,16 @@ def load_results(
 
 
 def explain(tuner: Any) -> Explanation:
-    """What ``autolog(reuse_stages=True)`` shares in a search of this tuner; nothing is run.
+    """What ``autolog(reuse_stages=True)`` shares in a search of this tuner, and whether
+    ``autolog(resume=True)`` can take up its scores later; nothing is run.
 
     For each stage of its ``Pipeline``: how many times each fold computes it, instead of once for
     each candidate, and why not less. Print it for a table.
 
     :param tuner: A ``CrossValidator`` or a ``TrainValidationSplit``, with its estimator and grid.
     :returns: ``stages`` with an entry for each stage of the pipeline, or a ``reason`` why nothing
-        can be shared.
+        can be shared; ``resume``, a sentence that says which object keeps scores from being
+        taken up, if one does.
     :raises TypeError: It is no tuner of ``pyspark.ml.tuning``.
     :raises ValueError: It has no estimator or no grid yet.
     """

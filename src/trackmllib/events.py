@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TypeAlias
 
+from trackmllib.errors import SearchStopped
 from trackmllib.options.children import ALL
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -150,12 +151,19 @@ class SearchDescription:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """An error of the user's code or of Spark, as text; ``interrupted``: Ctrl-C or an exit."""
+    """An error of the user's code or of Spark, as text; ``interrupted``: Ctrl-C, an exit, or a stop
+    that somebody has asked for.
+    """
 
     type: str
     message: str
     traceback: str
     interrupted: bool
+
+    @property
+    def in_a_hurry(self) -> bool:
+        """Whether somebody waits for the end of the program."""
+        return self.interrupted and self.type != SearchStopped.__name__
 
     @property
     def summary(self) -> str:
@@ -250,13 +258,75 @@ class CellStarted(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellScored(Event):
-    """A cell was fitted and scored. The score is the double that Spark goes on with."""
+    """A cell was fitted and scored. The score is the double that Spark goes on with; not ``exact``
+    where Spark goes on with a number of another kind, like numpy's ``float32``.
+    """
 
     candidate: int
     fold: int
     score: float
     fit_seconds: float
     evaluate_seconds: float
+    exact: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Earlier:
+    """A score of an earlier search, with its times as they were measured then.
+
+    ``search_id`` is that search, ``run_id`` the child run that has it, None where that is not on
+    its server yet.
+    """
+
+    score: float
+    fit_seconds: float
+    evaluate_seconds: float
+    start_ms: int
+    end_ms: int
+    search_id: str
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchKeyed(Event):
+    """The search can be taken up by later ones.
+
+    ``family`` is equal for all whose scores could be of use to each other; ``rows`` is a
+    fingerprint of the data; ``settings`` of each candidate, and of all that decides its scores
+    besides the data. ``seeds`` are those that nobody has set, by the place of their owner.
+    """
+
+    family: str
+    rows: str
+    settings: tuple[str, ...]
+    seeds: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoldKeyed(Event):
+    """The keys of the cells of a fold, by candidate: cells of equal keys have equal scores."""
+
+    fold: int
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellTakenUp(Event):
+    """A cell is not computed, because an earlier search has its score."""
+
+    candidate: int
+    fold: int
+    earlier: Earlier
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellRetried(Event):
+    """A cell failed, and is tried again; ``tries`` is how often it has been tried by now."""
+
+    candidate: int
+    fold: int
+    tries: int
+    failure: Failure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

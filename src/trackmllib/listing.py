@@ -10,10 +10,14 @@ from typing import TypeVar
 from trackmllib import limits
 from trackmllib.recorder import files, read_back
 from trackmllib.search_result import SearchResult
+from trackmllib.stored_score import RESUMABLE
 from trackmllib.tracking import conflicts
 from trackmllib.tracking.reading import Reader, StoredRun
 
 T = TypeVar("T", str, float)
+
+# How errors begin that end a search as KILLED.
+_INTERRUPTED = ("KeyboardInterrupt", "SystemExit", "SearchStopped")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,10 @@ class Summary:
     metric: str | None
     best: float | None
     start_ms: int
+    cells: int | None = None
+    cells_done: int = 0
+    # By a search with autolog(resume=True).
+    resumable: bool = False
 
 
 def summaries(reader: Reader, experiments: Sequence[str] | None = None) -> Iterator[Summary]:
@@ -82,13 +90,28 @@ def _alone(reader: Reader, main: StoredRun, search_id: str) -> Summary:
         metric=metric,
         best=best,
         start_ms=_start_ms(main, search_id),
+        cells=_cells(ours(main.params, "numFolds"), candidates),
+        cells_done=int(ours(main.metrics, "cells_finished") or 0),
+        resumable=_is_resumable(main, search_id),
     )
+
+
+def _cells(folds: str | None, candidates: str) -> int | None:
+    """How many there are in all; a split has one fold."""
+    if not candidates.isdecimal() or not (folds or "1").isdecimal():
+        return None
+    return int(candidates) * int(folds or "1")
+
+
+def _is_resumable(main: StoredRun, search_id: str) -> bool:
+    keys = (RESUMABLE, conflicts.renamed(RESUMABLE, search_id))
+    return any(key in main.tags for key in keys)
 
 
 def _state(main: StoredRun, error: str | None, is_over: bool) -> str:
     """Of the search: the run, if it is the user's, may go on after it, and fail by itself."""
     if error is not None:
-        interrupted = error.startswith(("KeyboardInterrupt", "SystemExit"))
+        interrupted = error.startswith(_INTERRUPTED)
         return "KILLED" if interrupted or main.status == "KILLED" else "FAILED"
     return "FINISHED" if is_over else main.status
 
@@ -132,4 +155,14 @@ def _of_table(reader: Reader, main: StoredRun, result: SearchResult, *, ended: b
         metric=result.description.metric,
         best=average,
         start_ms=result.start_ms,
+        cells=len(result.description.candidates) * result.folds,
+        cells_done=_cells_done(main, result, ended=ended),
+        resumable=_is_resumable(main, result.search_id),
     )
+
+
+def _cells_done(main: StoredRun, result: SearchResult, *, ended: bool) -> int:
+    if ended:
+        return result.cells_finished
+    key = f"cells_finished_{result.search_id}"
+    return int(main.metrics.get(key, main.metrics.get("cells_finished", 0.0)))

@@ -12,6 +12,7 @@ from trackmllib.events import Cost, Failure
 from trackmllib.options.children import ALL
 from trackmllib.recorder import files, read_back
 from trackmllib.search_result import CandidateResult, Cell, SearchResult, Status
+from trackmllib.stored_score import RESUMED_FROM
 from trackmllib.tracking.lookup import Found, find
 from trackmllib.tracking.reading import Reader, StoredRun
 from trackmllib.view.results import Results
@@ -195,6 +196,10 @@ def _fill_cells(found: CandidateResult, run: StoredRun, metric: str, points: Poi
             evaluate_seconds=seconds[1],
             cost=Cost.of_names(cost) if cost else None,
         )
+        source = run.tags.get(f"{RESUMED_FROM}.{fold}")
+        if source is not None:
+            found.cells[fold].taken_ms = run.start_ms
+            found.cells[fold].taken_from_run = source
     error = run.tags.get("trackmllib.error")
     if error is not None:
         # Folds come one after the other, so it was the first one without a score.
@@ -210,7 +215,8 @@ def _assign_threads(cells: list[Cell]) -> None:
     of overlap that is no thread.
     """
     free_ms: list[float] = []
-    for cell in sorted(cells, key=lambda each: (each.start_ms, each.end_ms or math.inf)):
+    here = [cell for cell in cells if cell.taken_ms is None]
+    for cell in sorted(here, key=lambda each: (each.start_ms, each.end_ms or math.inf)):
         taken = next(
             (n for n, free in enumerate(free_ms) if free <= cell.start_ms + _ROUNDING_MS), None
         )

@@ -142,6 +142,15 @@ class LogDataset(Operation):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LinkSearch(Operation):
+    """Say on the main run that it goes on where the search ``earlier`` ended, and on the main run
+    of that one which run goes on there. Where that is not on the server, it is said nowhere.
+    """
+
+    earlier: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EndRun(Operation):
     """Give a run its final status and its measured end time, and tags that say more about it.
 

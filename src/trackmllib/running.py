@@ -35,6 +35,8 @@ class RunningSearch:
         # The candidates whose child runs the outbox was told to make.
         self.with_runs: set[int] = set()
         self.closed = False
+        # Somebody has asked for its end.
+        self.stop_asked = False
         # Kept when the rest that is known of it on its server is forgotten.
         self.runs = Runs()
         # Whether a thread of Spark's has waited in vain for a run to be made: it does so once.
@@ -84,7 +86,7 @@ class RunningSearches:
     """All of them, by id. ``destination`` says where a search goes that is in no other one."""
 
     def __init__(self, destination: Callable[[], Destination]) -> None:
-        self._destination = destination
+        self.destination = destination
         self._searches: dict[str, RunningSearch] = {}
         # Threads of a search that failed may run on for long; of the last ones that did.
         self._failed_and_not_recorded: deque[str] = deque(maxlen=MOST_FAILED)
@@ -132,7 +134,7 @@ class RunningSearches:
         parent = started.parent
         outer = None if parent is None else self.get(parent.search_id)
         if parent is None or outer is None:
-            return self._destination()
+            return self.destination()
         outer.inner.append(started.search_id)
         return replace(
             outer.destination,

@@ -11,17 +11,21 @@ from trackmllib.events import (
     CandidateScored,
     CellCosted,
     CellFailed,
+    CellRetried,
     CellScored,
     CellStarted,
+    CellTakenUp,
     ChildRunNeeded,
     Cost,
     Event,
     Failure,
+    FoldKeyed,
     RefitStarted,
     SearchCosted,
     SearchDescription,
     SearchFailed,
     SearchFinished,
+    SearchKeyed,
     SearchStarted,
     StagesComputed,
 )
@@ -34,7 +38,7 @@ class Cell:
     """One candidate on one fold. Times in milliseconds since the epoch, durations in seconds.
 
     ``thread`` is the number of the thread that computed it; ``cost`` is None where Spark does not
-    say it.
+    say it, and of what this search has not computed. Times of that are those of then.
     """
 
     start_ms: int
@@ -45,6 +49,12 @@ class Cell:
     evaluate_seconds: float | None = None
     failure: Failure | None = None
     cost: Cost | None = None
+    exact: bool = True
+    retried: tuple[CellRetried, ...] = ()
+    # When its score was taken up, from which search, and the child run there if that is known.
+    taken_ms: int | None = None
+    taken_from: str | None = None
+    taken_from_run: str | None = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -84,12 +94,17 @@ class CandidateResult:
 
     @property
     def start_ms(self) -> int | None:
-        return min((cell.start_ms for cell in self.cells.values()), default=None)
+        return min((cell.taken_ms or cell.start_ms for cell in self.cells.values()), default=None)
 
     @property
     def end_ms(self) -> int | None:
-        ends = [cell.end_ms for cell in self.cells.values() if cell.end_ms is not None]
-        return max(ends, default=None)
+        ends = [cell.taken_ms or cell.end_ms for cell in self.cells.values()]
+        return max((end for end in ends if end is not None), default=None)
+
+    @property
+    def taken_up(self) -> int:
+        """How many scores are of earlier searches."""
+        return sum(cell.taken_ms is not None for cell in self.cells.values())
 
 
 class SearchResult:
@@ -125,6 +140,9 @@ class SearchResult:
         # none of theirs.
         self.shared_times = 0
         self.shared_seconds = 0.0
+        # What later searches know its scores by, where they may take them up; keys by fold.
+        self.keyed: SearchKeyed | None = None
+        self.keys: dict[int, tuple[str, ...]] = {}
 
     def apply(self, event: Event) -> None:
         """Take one more fact into the table."""
@@ -143,7 +161,17 @@ class SearchResult:
                 cell.score = event.score
                 cell.fit_seconds = event.fit_seconds
                 cell.evaluate_seconds = event.evaluate_seconds
+                cell.exact = event.exact
                 self.cells_finished += 1
+            case SearchKeyed():
+                self.keyed = event
+            case FoldKeyed():
+                self.keys[event.fold] = event.keys
+            case CellTakenUp():
+                self._take_up(event)
+            case CellRetried():
+                cell = self._candidate(event.candidate).cells[event.fold]
+                cell.retried = (*cell.retried, event)
             case CellFailed():
                 candidate = self._candidate(event.candidate)
                 candidate.cells[event.fold].end_ms = event.time_ms
@@ -238,6 +266,21 @@ class SearchResult:
     def _candidate(self, index: int) -> CandidateResult:
         return self.candidates.setdefault(index, CandidateResult())
 
+    def _take_up(self, event: CellTakenUp) -> None:
+        earlier = event.earlier
+        self.folds_begun = max(self.folds_begun, event.fold + 1)
+        self._candidate(event.candidate).cells[event.fold] = Cell(
+            start_ms=earlier.start_ms,
+            end_ms=earlier.end_ms,
+            score=earlier.score,
+            fit_seconds=earlier.fit_seconds,
+            evaluate_seconds=earlier.evaluate_seconds,
+            taken_ms=event.time_ms,
+            taken_from=earlier.search_id,
+            taken_from_run=earlier.run_id,
+        )
+        self.cells_finished += 1
+
     def _finish(self, event: SearchFinished) -> None:
         self.end_ms = event.time_ms
         self.refit_seconds = event.refit_seconds
@@ -247,6 +290,9 @@ class SearchResult:
             if index not in self.candidates:
                 self.candidates[index] = CandidateResult(measured=False)
             candidate = self.candidates[index]
+            # One that was skipped had the worst of scores in Spark's eyes, and has none in ours.
+            if candidate.status == "FAILED":
+                continue
             if not _same((candidate.average, candidate.deviation), found):
                 candidate.average, candidate.deviation = found
                 self.changed_at_end.append(index)

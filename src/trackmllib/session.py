@@ -8,7 +8,7 @@ import os
 import threading
 import traceback
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from trackmllib.afterwards import Afterwards
 from trackmllib.clock import Clock, SystemClock
 from trackmllib.delivery.worker import Delivery, Target
+from trackmllib.earlier import EarlierSearches
 from trackmllib.errors import IncompleteRecord
 from trackmllib.events import (
     ChildRunNeeded,
@@ -37,10 +38,15 @@ from trackmllib.redaction import redacted
 from trackmllib.running import RunningSearch, RunningSearches
 from trackmllib.settings import Settings
 from trackmllib.signals import TerminationHandler
+from trackmllib.spark.candidate_timeout import candidate_timeout
 from trackmllib.spark.interventions import those_asked_for
+from trackmllib.spark.on_error import on_error
 from trackmllib.spark.parallel_folds import parallel_folds
+from trackmllib.spark.resuming.take_up import take_up
 from trackmllib.spark.seam import Seam
 from trackmllib.spark.sharing.reuse import reuse_stages
+from trackmllib.stopping import Stopping
+from trackmllib.stored_score import EarlierScores
 from trackmllib.takeover import take_over
 from trackmllib.tracking.active import current_destination
 from trackmllib.tracking.apply import MlflowTracking
@@ -48,6 +54,7 @@ from trackmllib.tracking.calls_of_users import CallsOfUsers, active
 from trackmllib.tracking.credentials import Credentials
 from trackmllib.tracking.mute import MlflowMute
 from trackmllib.view.progress import Progress
+from trackmllib.view.results import Results
 from trackmllib.voice import Voice
 from trackmllib.waiting import Waiting
 
@@ -107,7 +114,13 @@ class Session:
         )
         self.afterwards = Afterwards(self._tracking, self._outbox, self._delivery, self.voice)
         self._progress = Progress(self.clock)
-        self._seam = Seam(self, new_id, those_asked_for(parallel_folds, reuse_stages))
+        self._stopping = Stopping(self._searches, self._tracking, self.clock)
+        self._earlier = EarlierSearches(home, credentials.whole)
+        # The outermost first; of those around a cell, the innermost.
+        asked_for = those_asked_for(
+            parallel_folds, take_up, candidate_timeout, on_error, reuse_stages
+        )
+        self._seam = Seam(self, new_id, asked_for)
         self._mute = MlflowMute(self._seam.inside_search)
         self._calls = CallsOfUsers()
         self._termination = TerminationHandler(
@@ -176,6 +189,9 @@ class Session:
         if search is not None and thing is not None:
             self.afterwards.remember(thing, search)
 
+    def tell(self, sentence: str, settings: Settings) -> None:
+        self.voice.warn(sentence, settings)
+
     def say_once(self, sentence: str) -> None:
         self.voice.once([sentence])
 
@@ -229,6 +245,8 @@ class Session:
                 # It is nested under that run.
                 self._runs.need(event.parent.search_id, event.parent.candidate)
             self._searches.begin(event, settings)
+            if settings.record and self._target is self._tracking:
+                self._stopping.watch()
             if settings.record:
                 self._delivery.try_again()
                 self._inheritance.try_again()
@@ -282,6 +300,32 @@ class Session:
 
         return Guard(doing, report, strict=self.settings.strict)
 
+    def earlier(self, search_id: str, family: str, keys: Collection[str]) -> EarlierScores:
+        search = self._searches.get(search_id)
+        if search is None or not self._looks_back(search.settings):
+            return EarlierScores()
+        return self._earlier.scores(family, keys, search.destination, search.settings.flush_timeout)
+
+    def seeds(self, family: str, settings: Settings) -> Mapping[str, int]:
+        if not self._looks_back(settings):
+            return {}
+        named = os.environ.get("MLFLOW_RUN_ID")
+        destination = self._searches.destination()
+        if named is not None:
+            # Taken out of the environment by who uses it, which the search itself will be.
+            os.environ["MLFLOW_RUN_ID"] = named
+        return self._earlier.seeds(family, destination, settings.flush_timeout)
+
+    def stop_asked(self, search_id: str) -> bool:
+        search = self._searches.get(search_id)
+        return search is not None and search.stop_asked
+
+    def results(self, thing: Any) -> Results | None:
+        return self.afterwards.results(thing)
+
+    def _looks_back(self, settings: Settings) -> bool:
+        return settings.record and self._target is self._tracking
+
     # What the delivery thread calls.
 
     def _refused(self, operation: Operation, error: Exception) -> None:
@@ -294,7 +338,7 @@ class Session:
         """Wait for the delivery, unless the search was interrupted, and say what is missing."""
         search_id = search.result.search_id
         try:
-            if not (isinstance(end, SearchFailed) and end.failure.interrupted):
+            if not (isinstance(end, SearchFailed) and end.failure.in_a_hurry):
                 if text := search.won_with_nan():
                     self.voice.warn(text, search.settings)
                 waits = search.settings.wait and search.settings.record

@@ -10,6 +10,7 @@ import mlflow
 import pytest
 
 import trackmllib
+from resuming import rows_search
 from searches import regression_search, stub_search, tree_search
 from stubs import SearchingEstimator, StubEstimator
 
@@ -30,6 +31,7 @@ def python_blocks(file: str) -> list[str]:
         "docs/how-to/faster-searches.md",
         "docs/how-to/find-out-why-a-search-is-slow.md",
         "docs/how-to/read-results-in-code.md",
+        "docs/how-to/resume.md",
         "docs/how-to/share-results.md",
     ],
 )
@@ -149,6 +151,15 @@ def test_the_tables_name_every_key_and_no_other(spark, points, recorded, monkeyp
     trackmllib.autolog()
     with pytest.raises(ValueError, match="boom"):
         stub_search(est=StubEstimator(fail={1.0: ValueError("boom")})).fit(points)
+    trackmllib.autolog(resume=True, on_error="retry:1")
+    for xs in ((1.0,), (1.0, 2.0)):
+        search = rows_search(xs)
+        search.clear(search.seed)
+        search.fit(points)
+    with pytest.raises(ValueError, match="boom"):
+        stub_search(est=StubEstimator(fail={1.0: ValueError("boom")})).fit(points)
+    recorded.client.set_tag(recorded.main_runs()[-1].info.run_id, "trackmllib.stop", "true")
+    trackmllib.autolog()
     from pyspark.ml.tuning import TrainValidationSplit
 
     regression_search(TrainValidationSplit).fit(points)

@@ -493,7 +493,7 @@ try trackmllib s; try trackmllib show --j; try trackmllib completion f; try trac
     done = subprocess.run(
         ["bash", "-c", script + tries], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.splitlines() == ["searches show status sync", "--json", "fish", ""]
+    assert done.stdout.splitlines() == ["searches show stop status sync", "--json", "fish", ""]
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

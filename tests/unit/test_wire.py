@@ -20,6 +20,7 @@ from trackmllib.events import (
     Component,
     Cost,
     Dataset,
+    Earlier,
     Event,
     Failure,
     GridSetting,
@@ -36,6 +37,7 @@ from trackmllib.operations import (
     Describe,
     Destination,
     EndRun,
+    LinkSearch,
     LogArtifact,
     LogBatch,
     LogDataset,
@@ -155,10 +157,27 @@ FIELDS = {
     "thread": st.integers(0, 100),
     "cost": COSTS,
     "shared": SHARED,
+    "family": TEXTS,
+    "rows": TEXTS,
+    "settings": tuples(TEXTS),
+    "seeds": tuples(st.tuples(TEXTS, INTS)),
+    "keys": tuples(TEXTS),
+    "tries": st.integers(1, 100),
+    "earlier": st.builds(
+        Earlier,
+        score=FLOATS,
+        fit_seconds=FLOATS,
+        evaluate_seconds=FLOATS,
+        start_ms=TIMES,
+        end_ms=TIMES,
+        search_id=TEXTS,
+        run_id=st.none() | TEXTS,
+    ),
     "seconds": FLOATS,
     "score": FLOATS,
     "fit_seconds": FLOATS,
     "evaluate_seconds": FLOATS,
+    "exact": st.booleans(),
     "failure": FAILURES,
     "average": FLOATS,
     "deviation": SECONDS,
@@ -210,6 +229,7 @@ OPERATIONS = {
         tags=PAIRS,
     ),
     CloseSearch: st.builds(CloseSearch, **OF_RUN),
+    LinkSearch: st.builds(LinkSearch, **OF_RUN, earlier=TEXTS),
     TakeOver: st.builds(TakeOver, **OF_RUN),
 }
 
@@ -247,7 +267,7 @@ def bits(item):
 
 def test_every_class_has_a_test():
     assert set(OPERATIONS) == set(subclasses_in(operations, Operation))
-    assert len(EVENTS) == 12
+    assert len(EVENTS) == 16
 
 
 @MODERATE

@@ -18,6 +18,7 @@ from trackmllib.cli import (
     searches,
     show,
     status,
+    stop,
     sync,
     terminal,
 )
@@ -27,7 +28,7 @@ from trackmllib.version import __version__
 
 _VERBS = (
     *(run, install_hook),
-    *(searches, show, report, compare),
+    *(searches, show, report, compare, stop),
     *(status, sync, drop),
     completion,
 )

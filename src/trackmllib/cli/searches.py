@@ -28,6 +28,11 @@ def add_to(verbs: Any) -> None:
         metavar="N",
         help=f"at most so many; default: {LIMIT}",
     )
+    parser.add_argument(
+        "--resumable",
+        action="store_true",
+        help="only those that autolog(resume=True) can go on with: they did not finish, or run",
+    )
     parser.add_argument("--json", action="store_true", help="as JSON, for programs")
     reading.add_server(parser)
     parser.set_defaults(run=run)
@@ -41,22 +46,26 @@ def run(given: argparse.Namespace, home: Home) -> int:
     server = reading.reader(given)
     experiments = None if given.experiment is None else experiment_ids(server, given.experiment)
     found = summaries(server, experiments)
+    if given.resumable:
+        found = (one for one in found if one.resumable and one.state != "FINISHED")
     listed = list(itertools.islice(found, given.limit))
     if given.json:
         print(words.as_json({"searches": [vars(summary) for summary in listed]}))
         return 0
     if not listed:
+        what = "searches that can be taken up" if given.resumable else "searches"
         where = "" if given.experiment is None else f" in experiment {given.experiment}"
-        print(f"There are no searches on {server.server}{terminal.clean(where)}.")
+        print(f"There are no {what} on {server.server}{terminal.clean(where)}.")
         return 0
-    shown, _ = table.lines(_columns(listed), terminal.width())
+    columns = _columns(listed, resumable=given.resumable)
+    shown, _ = table.lines(columns, terminal.width())
     print("\n".join(shown))
     if next(found, None) is not None:
         print(f"\nOlder ones are left out: --limit {2 * given.limit}", file=sys.stderr)
     return 0
 
 
-def _columns(found: list[Summary]) -> list[Column]:
+def _columns(found: list[Summary], *, resumable: bool) -> list[Column]:
     has_several = len({summary.run_id for summary in found}) < len(found)
     columns = [
         Column(title="run", cells=[summary.run_id[: words.SHORT] for summary in found]),
@@ -78,6 +87,9 @@ def _columns(found: list[Summary]) -> list[Column]:
             gives_way=True,
         ),
     ]
+    if resumable:
+        cells = [f"{one.cells_done}/{'?' if one.cells is None else one.cells}" for one in found]
+        columns.insert(4, Column(title="cells", cells=cells, right=True))
     if has_several:
         ids = [summary.search_id[:8] for summary in found]
         columns.insert(1, Column(title="search", cells=ids, left_out=1))

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 
-from trackmllib import limits, names
-from trackmllib.events import CellCosted, CellFailed, CellScored, Failure
+from trackmllib import limits, names, stored_score
+from trackmllib.events import (
+    CellCosted,
+    CellFailed,
+    CellRetried,
+    CellScored,
+    Earlier,
+    Failure,
+)
 from trackmllib.names import GridNames
 from trackmllib.operations import (
     CreateChildRun,
@@ -18,6 +27,7 @@ from trackmllib.operations import (
 )
 from trackmllib.recorder import files
 from trackmllib.search_result import SearchResult
+from trackmllib.stored_score import RESUMED_FROM, StoredScore
 
 
 def create(result: SearchResult, grid: GridNames, index: int) -> Iterator[Operation]:
@@ -27,6 +37,8 @@ def create(result: SearchResult, grid: GridNames, index: int) -> Iterator[Operat
     tags = child_run_tags(result.search_id, index)
     if not found.measured:
         tags += (("trackmllib.times", "search"),)
+    if result.keyed is not None:
+        tags += ((stored_score.RESUMABLE, result.keyed.family),)
     yield CreateChildRun(
         search_id=result.search_id,
         candidate=index,
@@ -45,7 +57,7 @@ def create(result: SearchResult, grid: GridNames, index: int) -> Iterator[Operat
         )
 
 
-def scored(result: SearchResult, event: CellScored) -> Operation:
+def scored(result: SearchResult, event: CellScored) -> LogBatch:
     """Score and seconds of one fold; the step is the fold."""
     metric = limits.key(result.description.metric)
     return LogBatch(
@@ -55,6 +67,77 @@ def scored(result: SearchResult, event: CellScored) -> Operation:
             Metric(metric, event.score, event.time_ms, event.fold),
             Metric("fit_seconds", event.fit_seconds, event.time_ms, event.fold),
             Metric("evaluate_seconds", event.evaluate_seconds, event.time_ms, event.fold),
+        ),
+        tags=tuple(_for_later(result, event.candidate, event.fold)),
+    )
+
+
+def taken_up(result: SearchResult, index: int, fold: int) -> Operation:
+    """The score of an earlier search, with its times as they were measured then, and where it is
+    from.
+    """
+    cell = result.candidates[index].cells[fold]
+    assert cell.score is not None
+    assert cell.end_ms is not None
+    scores = scored(
+        result,
+        CellScored(
+            search_id=result.search_id,
+            time_ms=cell.end_ms,
+            candidate=index,
+            fold=fold,
+            score=cell.score,
+            fit_seconds=cell.fit_seconds or 0.0,
+            evaluate_seconds=cell.evaluate_seconds or 0.0,
+        ),
+    )
+    found = result.candidates[index].cells.items()
+    sources = [each.taken_from_run or each.taken_from for _, each in sorted(found)]
+    whence = ", ".join(dict.fromkeys(source for source in sources if source is not None))
+    resumed = (
+        (RESUMED_FROM, limits.tag_value(whence)),
+        (f"{RESUMED_FROM}.{fold}", cell.taken_from_run or cell.taken_from or ""),
+    )
+    return replace(scores, tags=(*scores.tags, *resumed))
+
+
+def retried(event: CellRetried) -> Operation:
+    """How often a cell was tried, the step is the fold; and what the last try ended with."""
+    return LogBatch(
+        search_id=event.search_id,
+        candidate=event.candidate,
+        metrics=(Metric("tries", float(event.tries + 1), event.time_ms, event.fold),),
+        tags=(
+            (
+                f"trackmllib.retried.{event.fold}.{event.tries}",
+                limits.tag_value(event.failure.summary),
+            ),
+        ),
+    )
+
+
+def _for_later(result: SearchResult, index: int, fold: int) -> Iterator[tuple[str, str]]:
+    """The tag by which a later search takes up a score."""
+    keyed, keys = result.keyed, result.keys.get(fold)
+    cell = result.candidates[index].cells[fold]
+    if keyed is None or keys is None or cell.score is None or cell.end_ms is None:
+        return
+    if not cell.exact or not math.isfinite(cell.score):
+        return
+    yield stored_score.tag(
+        fold,
+        StoredScore(
+            key=keys[index],
+            setting=keyed.settings[index],
+            rows=keyed.rows,
+            earlier=Earlier(
+                score=cell.score,
+                fit_seconds=cell.fit_seconds or 0.0,
+                evaluate_seconds=cell.evaluate_seconds or 0.0,
+                start_ms=cell.start_ms,
+                end_ms=cell.end_ms,
+                search_id=result.search_id,
+            ),
         ),
     )
 

@@ -77,7 +77,10 @@ def made(result: SearchResult, grid: GridNames, index: int) -> Iterator[Operatio
 def _of_cell(result: SearchResult, index: int, fold: int, cell: Cell) -> Iterator[Operation]:
     """Score and costs of one fold, by the events that said them."""
     end_ms = cell.end_ms or result.end_ms or cell.start_ms
-    if cell.score is not None:
+    yield from map(child_runs.retried, cell.retried)
+    if cell.taken_ms is not None:
+        yield child_runs.taken_up(result, index, fold)
+    elif cell.score is not None:
         yield child_runs.scored(
             result,
             CellScored(

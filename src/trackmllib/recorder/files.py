@@ -77,6 +77,7 @@ def results_csv(result: SearchResult, grid: GridNames) -> str:
         [description.folds]
         + [fold + 1 for candidate in result.candidates.values() for fold in candidate.cells]
     )
+    takes_up = any(found.taken_up for found in result.candidates.values())
     settings = list(grid.settings.values())
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -85,6 +86,7 @@ def results_csv(result: SearchResult, grid: GridNames) -> str:
             *("candidate", *(f"params.{grid.key(setting)}" for setting in settings), "status"),
             *(f"fold_{fold}" for fold in range(folds)),
             *("average", "deviation", "seconds"),
+            *(("resumed",) if takes_up else ()),
         ]
     )
     for candidate in description.candidates:
@@ -92,10 +94,12 @@ def results_csv(result: SearchResult, grid: GridNames) -> str:
         row = [str(candidate.index), *(values.get(grid.key(setting), "") for setting in settings)]
         found = result.candidates.get(candidate.index)
         if found is None:
-            writer.writerow([*row, "SCHEDULED", *[""] * (folds + 3)])
+            writer.writerow([*row, "SCHEDULED", *[""] * (folds + 3 + takes_up)])
             continue
         scores = [found.cells[fold].score if fold in found.cells else None for fold in range(folds)]
-        numbers = [*scores, found.average, found.deviation, found.seconds]
+        numbers: list[float | None] = [*scores, found.average, found.deviation, found.seconds]
+        if takes_up:
+            numbers.append(found.taken_up)
         writer.writerow(
             [*row, found.status, *("" if number is None else repr(number) for number in numbers)]
         )
@@ -185,6 +189,18 @@ def _cell(fold: int, cell: Cell) -> Json:
         "evaluate_seconds": cell.evaluate_seconds,
         "error": _error(cell.failure),
         "cost": None if cell.cost is None else cell.cost.by_name(),
+        **_taken(cell),
+    }
+
+
+def _taken(cell: Cell) -> dict[str, Json]:
+    """Where the score of a cell was taken up; nothing of one that was computed."""
+    if cell.taken_ms is None:
+        return {}
+    return {
+        "taken_up_ms": cell.taken_ms,
+        "taken_from": cell.taken_from,
+        "taken_from_run": cell.taken_from_run,
     }
 
 

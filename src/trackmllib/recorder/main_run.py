@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 
-from trackmllib import limits, names
-from trackmllib.events import SearchCosted
+from trackmllib import limits, names, stored_score
+from trackmllib.events import CellTakenUp, SearchCosted, SearchKeyed
 from trackmllib.names import GridNames
 from trackmllib.operations import (
     Describe,
     Destination,
     EndRun,
+    LinkSearch,
     LogArtifact,
     LogBatch,
     LogDataset,
@@ -59,6 +61,26 @@ def progress(result: SearchResult, time_ms: int, *, key: str, count: int) -> Ope
     """A live count; the step is the number of finished cells."""
     point = Metric(key, float(count), time_ms, result.cells_finished, series=True)
     return LogBatch(search_id=result.search_id, metrics=(point,))
+
+
+def keyed(event: SearchKeyed) -> Operation:
+    """By what later searches find the scores of this one."""
+    tags = [(stored_score.RESUMABLE, event.family)]
+    if event.seeds:
+        tags.append((stored_score.SEEDS, limits.tag_value(json.dumps(dict(event.seeds)))))
+    return LogBatch(search_id=event.search_id, tags=tuple(tags))
+
+
+def taken_up(result: SearchResult, event: CellTakenUp) -> Iterator[Operation]:
+    """That the search goes on with scores of an earlier one: both say so, once for each."""
+    source = event.earlier.search_id
+    before = (
+        cell.taken_from
+        for candidate in result.candidates.values()
+        for cell in candidate.cells.values()
+    )
+    if sum(each == source for each in before) == 1:
+        yield LinkSearch(search_id=event.search_id, earlier=source)
 
 
 def shared(result: SearchResult, time_ms: int) -> Operation:

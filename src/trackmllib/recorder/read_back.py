@@ -129,6 +129,10 @@ def _cell(data: Mapping[str, Any]) -> Cell:
         evaluate_seconds=data["evaluate_seconds"],
         failure=_failure(data["error"]),
         cost=_cost(data["cost"]),
+        # Of cells that were taken up.
+        taken_ms=data.get("taken_up_ms"),
+        taken_from=data.get("taken_from"),
+        taken_from_run=data.get("taken_from_run"),
     )
 
 

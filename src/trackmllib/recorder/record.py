@@ -10,14 +10,17 @@ from trackmllib.events import (
     CandidateScored,
     CellCosted,
     CellFailed,
+    CellRetried,
     CellScored,
     CellStarted,
+    CellTakenUp,
     ChildRunNeeded,
     Event,
     RefitStarted,
     SearchCosted,
     SearchFailed,
     SearchFinished,
+    SearchKeyed,
     SearchStarted,
     StagesComputed,
 )
@@ -74,6 +77,18 @@ class Recorder:
                 )
                 if description.is_due(event, result):
                     yield description.describe(result, grid, event.time_ms)
+            case SearchKeyed():
+                yield main_run.keyed(event)
+            case CellTakenUp():
+                if len(result.candidates[event.candidate].cells) == 1:
+                    yield from child_runs.create(result, grid, event.candidate)
+                yield child_runs.taken_up(result, event.candidate, event.fold)
+                yield main_run.progress(
+                    result, event.time_ms, key="cells_finished", count=result.cells_finished
+                )
+                yield from main_run.taken_up(result, event)
+            case CellRetried():
+                yield child_runs.retried(event)
             case CellFailed():
                 yield from child_runs.failed(result, event)
             case CellCosted():

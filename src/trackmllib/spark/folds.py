@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
+from trackmllib.events import Earlier
 from trackmllib.spark.cell import CellWatch
 from trackmllib.spark.here import Here, State
-from trackmllib.spark.interventions import FoldCall, Task, of_frames
+from trackmllib.spark.interventions import Compute, FoldCall, Task, Timer, of_frames
 from trackmllib.spark.standins import ConnectStandIn, EstimatorStandIn, EvaluatorStandIn
 from trackmllib.spark.watch import SearchWatch
 
@@ -62,9 +63,11 @@ class Folds:
     def around_folds(self, original: Any, tuner: Any, *args: Any, **kwargs: Any) -> Any:
         """``_kFold``, which makes the data of all folds, before Spark's loop over them."""
         folds = original(tuner, *args, **kwargs)
-        interventions = self._here.state.interventions
-        if interventions is None or sys._getframe(2).f_code not in self.loops:
+        search, interventions = self._here.search, self._here.state.interventions
+        if search is None or interventions is None or sys._getframe(2).f_code not in self.loops:
             return folds
+        # Where a subclass has a fit of its own, it has not begun yet.
+        search.begin(tuner.getEstimatorParamMaps(), spark_loops=True)
         return interventions.folds(tuner, folds)
 
     def _lay_out(
@@ -82,16 +85,43 @@ class Folds:
         new_watch = search.next_fold(call.maps, spark_loops=spark_loops)
         estimator, evaluator = call.estimator, call.evaluator
         if new_watch is not None:
-            estimator = stand_in(estimator, here, call.order, call.prepare)
-            evaluator = EvaluatorStandIn(evaluator, here)
+            estimator = stand_in(estimator, here, call)
+            evaluator = EvaluatorStandIn(evaluator, here, call.counts_as)
         tasks = original(
             estimator, call.train, evaluator, call.validation, call.maps, *rest, **named
         )
         if new_watch is None:
             return self._muted(tasks)
         if stand_in.tasks_in_order:
-            tasks = [self._of_candidate(index, task) for index, task in enumerate(tasks)]
-        return [self._cell(new_watch, task) for task in tasks]
+            tasks = [
+                self._of_candidate(index, task)
+                for index, task in enumerate(tasks)
+                if index not in call.taken
+            ]
+        else:
+            # They are all alike: each takes the next model.
+            tasks = tasks[: len(tasks) - len(call.taken)]
+        taken = [
+            partial(self._take_up, search, new_watch, index, earlier, stand_in.result)
+            for index, earlier in call.taken.items()
+        ]
+        return [
+            *taken,
+            *(self._cell(search, new_watch, task, call.compute, stand_in.result) for task in tasks),
+        ]
+
+    def _take_up(
+        self,
+        search: SearchWatch,
+        new_watch: Callable[[], CellWatch],
+        index: int,
+        earlier: Earlier,
+        result: Callable[[int, float], Any],
+    ) -> Any:
+        """The task of a cell whose score there is."""
+        with search.guard("recording a score that was taken up"):
+            search.taken_up(new_watch(), index, earlier)
+        return result(index, earlier.score)
 
     def _muted(self, tasks: list[Task]) -> list[Task]:
         """Tasks of a fold that is no part of what is recorded."""
@@ -109,13 +139,22 @@ class Folds:
         return of_candidate
 
     def _cell(
-        self, new_watch: Callable[[], CellWatch], task: Callable[[], Any]
+        self,
+        search: SearchWatch,
+        new_watch: Callable[[], CellWatch],
+        task: Callable[[], Any],
+        compute: Compute | None,
+        result: Callable[[int, float], Any],
     ) -> Callable[[], Any]:
         """The one function that every cell goes through."""
 
         def cell() -> Any:
-            with new_watch() as watch, self._at(State(cell=watch)):
-                return task()
+            with (
+                search.computing(),
+                new_watch() as watch,
+                self._at(State(cell=watch)),
+            ):
+                return task() if compute is None else compute(_Cell(watch, task, result))
 
         return cell
 
@@ -125,3 +164,27 @@ class Folds:
                 return task(*args, **kwargs)
 
         return carried
+
+
+class _Cell:
+    """A cell, for what stands around it."""
+
+    def __init__(
+        self, watch: CellWatch, task: Callable[[], Any], result: Callable[[int, float], Any]
+    ) -> None:
+        self._watch = watch
+        self.result = result
+        self.run = task
+        self.tried = watch.tried
+        self.skipped = watch.skipped
+
+    @property
+    def candidate(self) -> int | None:
+        return self._watch.candidate
+
+    @property
+    def tag(self) -> str:
+        return self._watch.jobs.tag
+
+    def time_by(self, timer: Timer | None) -> None:
+        self._watch.timer = timer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ from trackmllib.clock import Clock
 from trackmllib.events import Event
 from trackmllib.guard import Guard
 from trackmllib.settings import Settings
+from trackmllib.stored_score import EarlierScores
 
 
 class Host(Protocol):
@@ -36,8 +37,32 @@ class Host(Protocol):
         """Tell the user something that is no matter of one search."""
         ...
 
+    def tell(self, sentence: str, settings: Settings) -> None:
+        """Tell the user something of one search, with these settings."""
+        ...
+
     def remember(self, search_id: str, thing: Any) -> None:
         """The tuner or the model of a search, by which users may ask for its results."""
+        ...
+
+    def earlier(self, search_id: str, family: str, keys: Collection[str]) -> EarlierScores:
+        """The scores of earlier searches of this family with these keys; where not all are found,
+        some others too. Waits for a server, no longer than the flush timeout.
+        """
+        ...
+
+    def seeds(self, family: str, settings: Settings) -> Mapping[str, int]:
+        """The seeds that the newest search of this family had without anybody setting them. Waits
+        as ``earlier`` does.
+        """
+        ...
+
+    def stop_asked(self, search_id: str) -> bool:
+        """Whether somebody has asked for the end of a search. Asks no server."""
+        ...
+
+    def results(self, thing: Any) -> Any:
+        """The results of the search of a tuner, as users get them; None if it is not known."""
         ...
 
     def keep_model(

@@ -6,18 +6,72 @@ With none asked for, Spark's own code runs untouched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
-from trackmllib.events import SearchDescription, SharedStages
+from trackmllib.events import Earlier, SearchDescription, SharedStages
 from trackmllib.guard import attempt
 from trackmllib.settings import Settings
+from trackmllib.stored_score import EarlierScores
 
 Task = Callable[[], Any]
 LayOut = Callable[["FoldCall"], list[Task]]
+
+
+class Timer(Protocol):
+    """The time of a cell, for who gives it so much and no more."""
+
+    def stop(self) -> None:
+        """What follows is no part of the cell."""
+        ...
+
+    def restart(self) -> None:
+        """The time of the cell begins, or begins anew."""
+        ...
+
+    def check(self) -> None:
+        """Raise if it is up."""
+        ...
+
+
+class CellAt(Protocol):
+    """A cell, for an intervention that stands around it. ``candidate`` is None until it is known;
+    ``tag`` is what its Spark jobs can be cancelled by.
+    """
+
+    @property
+    def candidate(self) -> int | None: ...
+
+    @property
+    def tag(self) -> str: ...
+
+    def time_by(self, timer: Timer | None) -> None:
+        """Have its time measured by this."""
+        ...
+
+    def run(self) -> Any:
+        """Compute it; again, for the same candidate, where it has been. Spark's own result."""
+        ...
+
+    def result(self, candidate: int, score: float) -> Any:
+        """What Spark would have returned of it with this score, and without a model."""
+        ...
+
+    def tried(self, tries: int, error: BaseException) -> None:
+        """Record that it has failed, and is tried again."""
+        ...
+
+    def skipped(self, candidate: int, error: Exception | None, counts_as: float) -> None:
+        """Record that it has failed, or with no error that another cell of its candidate has, and
+        that the search goes on.
+        """
+        ...
+
+
+Compute = Callable[[CellAt], Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +80,9 @@ class FoldCall:
 
     ``order`` says in which order the candidates are taken, when the first one is; None leaves it
     to Spark. ``prepare`` is called with a candidate before its cell begins: it is no part of that.
+    ``taken`` are the scores of candidates that are not computed. ``compute`` gets each cell, and
+    runs it; ``counts_as`` gets each score with its candidate, and returns what Spark is told in its
+    place.
     """
 
     estimator: Any
@@ -36,6 +93,9 @@ class FoldCall:
     collects_models: bool
     order: Callable[[], Sequence[int]] | None = None
     prepare: Callable[[int], None] | None = None
+    taken: Mapping[int, Earlier] = field(default_factory=dict)
+    compute: Compute | None = None
+    counts_as: Callable[[int, float], float] | None = None
 
 
 class FoldData:
@@ -111,13 +171,39 @@ class SearchAt(Protocol):
 
     # What the last cell of each candidate has taken, in seconds.
     seconds: dict[int, float]
+    # The data that is searched on, and whether the search is inside of another one.
+    data: Any
+    is_inner: bool
+
+    @property
+    def folds_begun(self) -> int:
+        """How many folds are laid out by now."""
+        ...
 
     def shared(self, fold: int, shared: SharedStages, seconds: float) -> None:
         """Stages were computed for several candidates at once."""
         ...
 
+    def keyed(
+        self, family: str, rows: str, settings: Sequence[str], seeds: Mapping[str, int]
+    ) -> None:
+        """By what later searches find the scores of this one."""
+        ...
+
+    def fold_keyed(self, fold: int, keys: Sequence[str]) -> None:
+        """The keys of the cells of a fold, by candidate."""
+        ...
+
+    def earlier(self, family: str, keys: Collection[str]) -> EarlierScores:
+        """Scores of earlier searches of this family."""
+        ...
+
     def say(self, sentence: str) -> None:
-        """Tell the user something, in one line."""
+        """Tell the user something, in one line, once in this process."""
+        ...
+
+    def tell(self, sentence: str) -> None:
+        """Tell the user something of this search, in one line."""
         ...
 
 

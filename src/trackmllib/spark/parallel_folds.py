@@ -16,7 +16,6 @@ from typing import Any
 
 import pyspark
 from pyspark import inheritable_thread_target
-from pyspark.ml import Estimator
 from pyspark.ml.tuning import CrossValidator
 
 from trackmllib.events import SearchDescription
@@ -32,16 +31,12 @@ from trackmllib.spark.interventions import (
     let_go,
     of_frames,
 )
+from trackmllib.spark.standins import fits_any
 
 
 def parallel_folds(settings: Settings, search: SearchAt) -> Intervention | None:
     """The intervention, where it is asked for."""
     return ParallelFolds(settings.max_cached_folds, search) if settings.parallel_folds else None
-
-
-def _has_own_way(estimator: Any) -> bool:
-    """Whether an estimator fits the candidates of a fold in a way of its own."""
-    return getattr(type(estimator), "fitMultiple", None) is not Estimator.fitMultiple
 
 
 class ParallelFolds:
@@ -63,7 +58,7 @@ class ParallelFolds:
         acts = (
             isinstance(tuner, CrossValidator)
             and tuner.getParallelism() > 1
-            and not _has_own_way(tuner.getEstimator())
+            and fits_any(tuner.getEstimator())
         )
         return replace(description, parallel_folds=acts)
 
@@ -73,7 +68,7 @@ class ParallelFolds:
         self._seen = True
         self._threads = tuner.getParallelism()
         estimator = tuner.getEstimator()
-        if _has_own_way(estimator):
+        if not fits_any(estimator):
             name = type(estimator).__name__
             self._say(f"{name} has a fitMultiple of its own, which wants one fold after another")
         elif self._threads > 1 and len(folds) > 1:

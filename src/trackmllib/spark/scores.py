@@ -23,9 +23,11 @@ def average_and_deviation(scores: Sequence[Any], candidates: int) -> tuple[Any, 
     depends on whether the table has one column or several, never on how many.
     """
     columns = 1 if candidates == 1 else 2
-    averages, deviations = CrossValidator._gen_avg_and_std_metrics(
-        [[score] * columns for score in scores]
-    )
+    # What numpy has to say of scores that are not finite, it says in Spark's own call.
+    with np.errstate(invalid="ignore"):
+        averages, deviations = CrossValidator._gen_avg_and_std_metrics(
+            [[score] * columns for score in scores]
+        )
     return averages[0], deviations[0]
 
 

@@ -40,6 +40,7 @@ from trackmllib.spark.interventions import (
     MakeInterventions,
     no_interventions,
 )
+from trackmllib.spark.resuming.keys import recorded_seeds
 from trackmllib.spark.scores import winner_of_model
 from trackmllib.spark.standins import ConnectStandIn, EstimatorStandIn
 from trackmllib.spark.status import Forgotten
@@ -149,6 +150,8 @@ class Seam:
             again = here.search is None or here.search.has_folds
             with Bound(here, State(muted=True) if again else here.state):
                 return original(tuner, *args, **kwargs)
+        if settings.resume == "seed" and not here.inside:
+            args, kwargs = self._with_recorded_seeds(tuner, args, kwargs, settings)
         place = self._place()
         if here.search is not None and here.search.is_delegated_to(tuner):
             here.search.superseded = True
@@ -164,6 +167,19 @@ class Seam:
             model = original(tuner, *args, **kwargs)
             search.returned(model, _arguments(args, kwargs)[0])
         return model
+
+    def _with_recorded_seeds(
+        self, tuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Settings
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of ``fit`` with the seeds of an earlier search, where none are set: params
+        given to ``fit`` are Spark's own way to change some for one call.
+        """
+        dataset, params = _arguments(args, kwargs)
+        with self._host.guard("", "looking for the seeds of an earlier search"):
+            recorded = recorded_seeds(tuner, lambda family: self._host.seeds(family, settings))
+            if recorded:
+                return (dataset, {**recorded, **(params or {})}), {}
+        return args, kwargs
 
     def _around_fit_of_subclass(self, original: Any, tuner: Any, *args: Any, **kwargs: Any) -> Any:
         """``fit`` that a subclass wrote itself: it may call ours above, or loop on its own.

@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any
 
 from trackmllib.clock import Clock
+from trackmllib.errors import SearchStopped
 from trackmllib.events import (
     CandidateScored,
     CellFailed,
+    CellRetried,
     CellScored,
     CellStarted,
+    CellTakenUp,
+    Earlier,
     Event,
     Failure,
+    FoldKeyed,
     Place,
     RefitStarted,
     SearchDescription,
     SearchFailed,
     SearchFinished,
+    SearchKeyed,
     SearchStarted,
     SharedStages,
     StagesComputed,
@@ -39,6 +46,7 @@ from trackmllib.spark.costs import Costs
 from trackmllib.spark.host import Host
 from trackmllib.spark.scores import average_and_deviation, results_of, winner
 from trackmllib.spark.spent import SearchSpending
+from trackmllib.stored_score import EarlierScores
 
 
 class SearchWatch:
@@ -74,6 +82,8 @@ class SearchWatch:
         self.spending = SearchSpending(
             search_id, costs, host.clock, self._emit_costs, data, is_inner=place is not None
         )
+        self.data = data
+        self.is_inner = place is not None
         self._delegates = delegates
         self._host = host
         self._describe = describe
@@ -94,6 +104,11 @@ class SearchWatch:
         self.seconds: dict[int, float] = {}
         # Of the threads that compute cells, in the order in which they came.
         self._threads: dict[int, int] = {}
+        # How many cells are computed now.
+        self._computing = 0
+        self._cells_change = threading.Condition()
+        # Candidates that were skipped.
+        self._failed: set[int] = set()
 
     def begin(self, maps: Any = None, *, spark_loops: bool = False) -> None:
         """Say that the search has started, on this grid if it is known; later calls do nothing."""
@@ -166,8 +181,49 @@ class SearchWatch:
                 )
             )
 
+    def keyed(
+        self,
+        family: str,
+        rows: str,
+        settings: Sequence[str],
+        seeds: Mapping[str, int],
+    ) -> None:
+        """By what later searches find the scores of this one."""
+        self._emit(
+            SearchKeyed(
+                search_id=self.search_id,
+                time_ms=self.clock.now_ms(),
+                family=family,
+                rows=rows,
+                settings=tuple(settings),
+                seeds=tuple(seeds.items()),
+            )
+        )
+
+    def fold_keyed(self, fold: int, keys: Sequence[str]) -> None:
+        """The keys of the cells of a fold."""
+        self._emit(
+            FoldKeyed(
+                search_id=self.search_id,
+                time_ms=self.clock.now_ms(),
+                fold=fold,
+                keys=tuple(keys),
+            )
+        )
+
+    def earlier(self, family: str, keys: Collection[str]) -> EarlierScores:
+        """Scores of earlier searches of this family."""
+        return self._host.earlier(self.search_id, family, keys)
+
     def say(self, sentence: str) -> None:
         self._host.say_once(sentence)
+
+    def tell(self, sentence: str) -> None:
+        self._host.tell(sentence, self.settings)
+
+    @property
+    def folds_begun(self) -> int:
+        return self._folds
 
     def guard(self, doing: str) -> Guard:
         return self._host.guard(self.search_id, doing)
@@ -225,8 +281,31 @@ class SearchWatch:
             try:
                 if not self.superseded:
                     self._end(error)
+                if isinstance(error, SearchStopped) and error.results is None:
+                    with self.guard("handing out the results"):
+                        error.results = self._host.results(self.tuner)
             finally:
                 self.spending.forget()
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """A cell is computed. Where somebody has asked for the end of the search, it is not:
+        SearchStopped, as soon as those that are computed already are done.
+        """
+        with self._cells_change:
+            if self._host.stop_asked(self.search_id):
+                self._cells_change.wait_for(lambda: self._computing == 0)
+                raise SearchStopped(
+                    "somebody has asked for the end of the search; autolog(resume=True) goes on "
+                    "with the scores that it has"
+                )
+            self._computing += 1
+        try:
+            yield
+        finally:
+            with self._cells_change:
+                self._computing -= 1
+                self._cells_change.notify_all()
 
     def _end(self, error: BaseException | None) -> None:
         """Say what the search cost, and how it ended."""
@@ -305,10 +384,29 @@ class SearchWatch:
             )
         )
 
+    def cell_retried(self, candidate: int, fold: int, tries: int, error: BaseException) -> None:
+        self._emit(
+            CellRetried(
+                search_id=self.search_id,
+                time_ms=self._host.clock.now_ms(),
+                candidate=candidate,
+                fold=fold,
+                tries=tries,
+                failure=_failure_from(error),
+            )
+        )
+
     def cell_scored(
-        self, cell: CellWatch, score: Any, fit_seconds: float, evaluate_seconds: float
+        self,
+        cell: CellWatch,
+        score: Any,
+        fit_seconds: float,
+        evaluate_seconds: float,
+        counts_as: float | None = None,
     ) -> None:
-        """A cell has its score; what follows from it is said at once."""
+        """A cell has its score, and Spark goes on with it, or with ``counts_as`` in its place; what
+        follows from it is said at once.
+        """
         candidate = cell.candidate
         assert candidate is not None
         self.seconds[candidate] = fit_seconds + evaluate_seconds
@@ -321,20 +419,68 @@ class SearchWatch:
             score=float(score),
             fit_seconds=fit_seconds,
             evaluate_seconds=evaluate_seconds,
+            exact=isinstance(score, (float, int)),
         )
+        self._cell_is_over(scored, score if counts_as is None else counts_as, cell.spark_loops)
+
+    def taken_up(self, cell: CellWatch, candidate: int, earlier: Earlier) -> None:
+        """A cell is not computed: an earlier search has its score."""
+        self.seconds[candidate] = earlier.fit_seconds + earlier.evaluate_seconds
+        taken = CellTakenUp(
+            search_id=self.search_id,
+            time_ms=self._host.clock.now_ms(),
+            candidate=candidate,
+            fold=cell.fold,
+            earlier=earlier,
+        )
+        self._cell_is_over(taken, earlier.score, cell.spark_loops)
+
+    def skipped(
+        self, cell: CellWatch, candidate: int, error: Exception | None, counts_as: float
+    ) -> None:
+        """A cell has failed, or is not computed as another one of its candidate has, and the search
+        goes on with this for its score.
+        """
+        failed = None
+        if error is not None:
+            failed = CellFailed(
+                search_id=self.search_id,
+                time_ms=self._host.clock.now_ms(),
+                candidate=candidate,
+                fold=cell.fold,
+                failure=_failure_from(error),
+            )
+        self._failed.add(candidate)
+        self._cell_is_over(failed, counts_as, cell.spark_loops, (candidate, cell.fold))
+
+    def _cell_is_over(
+        self,
+        event: CellScored | CellTakenUp | CellFailed | None,
+        counts_as: Any,
+        spark_loops: bool,
+        of: tuple[int, int] | None = None,
+    ) -> None:
+        """Say how a cell ended, and what follows from it."""
+        now = self._host.clock.now_ms()
+        if event is not None:
+            now, of = event.time_ms, (event.candidate, event.fold)
+        assert of is not None
+        candidate, fold = of
         best = None
         with self._lock:
             description = self._description
             if self._ended or description is None:
                 return
-            self._host.emit(scored)
-            if not cell.spark_loops:
+            if event is not None:
+                self._host.emit(event)
+            if not spark_loops:
                 return
             scores = self._scores.setdefault(candidate, [])
-            scores.append((cell.fold, score))
+            scores.append((fold, counts_as))
             self._cells += 1
             if len(scores) == description.folds:
-                self._host.emit(self._candidate_scored(candidate, now, description))
+                if candidate not in self._failed:
+                    self._host.emit(self._candidate_scored(candidate, now, description))
                 best = self._best(description)
                 if best is not None:
                     self._refit_start = self._host.clock.monotonic()
@@ -393,5 +539,5 @@ def _failure_from(error: BaseException) -> Failure:
         type=type(error).__name__,
         message=without_credentials(attempt(lambda: str(error), "")),
         traceback=without_credentials("".join(traceback.format_exception(error))),
-        interrupted=not isinstance(error, Exception),
+        interrupted=isinstance(error, SearchStopped) or not isinstance(error, Exception),
     )

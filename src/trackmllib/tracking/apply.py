@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from trackmllib import limits
 from trackmllib.errors import Refused, Unavailable
 from trackmllib.operations import (
     CloseSearch,
@@ -18,6 +19,7 @@ from trackmllib.operations import (
     Describe,
     Destination,
     EndRun,
+    LinkSearch,
     LogArtifact,
     LogBatch,
     LogDataset,
@@ -26,6 +28,7 @@ from trackmllib.operations import (
     TakeOver,
 )
 from trackmllib.redaction import stripped
+from trackmllib.stored_score import RESUMED_BY, RESUMED_FROM
 from trackmllib.tracking import artifacts
 from trackmllib.tracking import client as calls
 from trackmllib.tracking.credentials import Credentials
@@ -46,7 +49,7 @@ from trackmllib.tracking.known import (
     refusal,
     run,
 )
-from trackmllib.tracking.main_run import FOLDER, MainRun
+from trackmllib.tracking.main_run import FOLDER, STOP, MainRun
 from trackmllib.tracking.notes import NOTE, with_part
 from trackmllib.tracking.points import StandingPoints
 from trackmllib.tracking.together import OneTransaction, one_transaction
@@ -176,6 +179,27 @@ class MlflowTracking:
         """The id of the main run, as far as it was made; also of a search that is forgotten."""
         return self._main_runs.get(search_id)
 
+    def take_stop(self, search_id: str) -> bool:
+        """Whether somebody asks on the main run for the end of a search; then the tag says that it
+        was seen, and asks the next search of this run for nothing. DeliveryError where the server
+        does not answer. May be called from another thread than ``apply``.
+        """
+        known = self._known.get(search_id)
+        run_id = None if known is None else known.stands(RUN)
+        if known is None or run_id is None:
+            return False
+        server = known.get(SERVER) or ""
+        try:
+            with tried_once():
+                client = self._client(server)
+                tag = str(client.get_run(run_id).data.tags.get(STOP, ""))
+                asked = tag.strip().lower() == "true"
+                if asked:
+                    client.set_tag(run_id, STOP, f"seen by {search_id}", synchronous=True)
+                return asked
+        except Exception as error:
+            raise translate(error, server) from error
+
     def forget(self, search_id: str) -> None:
         """Drop what is kept in memory of a search of which nothing more will come."""
         self._known.pop(search_id, None)
@@ -261,6 +285,8 @@ class MlflowTracking:
                 main.log_file(operation.file_name, operation.pieces())
             case Describe():
                 main.describe(operation.text, again)
+            case LinkSearch():
+                self._link(operation.earlier, main)
             case LogDataset():
                 log_dataset(main.client, main.run_id, operation, self._context())
             case EndRun():
@@ -277,6 +303,19 @@ class MlflowTracking:
                         operation.search_id,
                         keep=lambda candidate: self._kept(known, candidate),
                     )
+
+    def _link(self, earlier: str, main: MainRun) -> None:
+        """Say on two main runs that the search of one goes on in the other."""
+        experiment_id = self._known_of(main.search_id).get(EXPERIMENT) or ""
+        found = calls.find_run(main.client, experiment_id, earlier, None)
+        if found is None or found.info.run_id == main.run_id:
+            return
+        before = main.client.get_run(main.run_id).data.tags.get(RESUMED_FROM, "")
+        sources = dict.fromkeys([*filter(None, before.split(", ")), found.info.run_id])
+        main.client.set_tag(
+            main.run_id, RESUMED_FROM, limits.tag_value(", ".join(sources)), synchronous=True
+        )
+        main.client.set_tag(found.info.run_id, RESUMED_BY, main.run_id, synchronous=True)
 
     def _apply_to_child(
         self, operation: Operation, candidate: int, known: Known, again: bool

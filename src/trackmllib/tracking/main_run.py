@@ -16,6 +16,8 @@ from trackmllib.tracking.known import FILES, MADE, RUN, Known
 from trackmllib.tracking.notes import NOTE, with_part
 from trackmllib.tracking.points import StandingPoints
 
+# Who sets it to "true" on a main run asks for the end of its search.
+STOP = "trackmllib.stop"
 FOLDER = "trackmllib"
 
 
@@ -36,7 +38,7 @@ class MainRun:
         self.run_id = known.get(RUN) or ""
         self._points = points
         self._known = known
-        self._search_id = known.search_id
+        self.search_id = self._search_id = known.search_id
         self._note = note
 
     def log(self, batch: LogBatch, again: bool = False) -> None:

@@ -117,6 +117,10 @@ class Reader:
         with asking(self._uri):
             return _stored(self._client.get_run(run_id))
 
+    def set_tag(self, run_id: str, key: str, value: str) -> None:
+        with asking(self._uri):
+            self._client.set_tag(run_id, key, value, synchronous=True)
+
     def find(self, run_id: str) -> StoredRun | None:
         """The run of this id; None if the server knows none."""
         try:

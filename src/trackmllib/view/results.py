@@ -88,7 +88,8 @@ class Results:
         does not set it (whole numbers are ``int64``, ``Int64`` where some are missing; stages and
         vectors are dicts); ``status`` (``SCHEDULED``, ``RUNNING``, ``FINISHED``, ``FAILED``,
         ``KILLED``); ``fold_0`` and so on with the scores; ``average`` and ``deviation`` over the
-        folds; ``seconds`` of its fits and evaluations, all folds; ``spark.<name>`` in Spark's own
+        folds; ``seconds`` of its fits and evaluations, all folds; ``resumed``, how many of the
+        scores are of an earlier search, if any is; ``spark.<name>`` in Spark's own
         units where costs are known; ``run_id``. DependencyError without pandas.
         """
         from trackmllib.view import extras

@@ -17,10 +17,12 @@ def rows(search: SearchResult, grid: GridNames, runs: Runs) -> list[dict[str, An
     ``candidate``, ``params.<key>`` with the real value (None where the candidate does not set it),
     ``status`` (SCHEDULED: has not begun), ``fold_<n>`` with the scores, ``average``, ``deviation``
     (of an unfinished candidate None), ``seconds`` spent on its fits and evaluations, what it cost
-    as ``spark.<name>`` if that is known of any candidate, and ``run_id``.
+    as ``spark.<name>`` if that is known of any candidate, and ``run_id``. Where scores were taken
+    up from an earlier search, ``resumed`` says how many; their seconds are those of then.
     """
     keys = [grid.key(setting) for setting in grid.settings.values()]
     costs = _costs(search)
+    takes_up = any(each.taken_up for each in search.candidates.values())
     folds = search.folds
     made = []
     for candidate in search.description.candidates:
@@ -37,6 +39,7 @@ def rows(search: SearchResult, grid: GridNames, runs: Runs) -> list[dict[str, An
                 "average": found.average,
                 "deviation": found.deviation,
                 "seconds": found.seconds,
+                **({"resumed": found.taken_up} if takes_up else {}),
                 **{f"spark.{name}": cost.get(name) for name in costs},
                 "run_id": runs.children.get(candidate.index),
             }

@@ -10,6 +10,7 @@ from typing import Any
 from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 
 from trackmllib.guard import attempt
+from trackmllib.spark.resuming.explain import resumable
 from trackmllib.spark.sharing.plan import (
     Plan,
     is_plain_pipeline,
@@ -45,7 +46,8 @@ class StageExplanation:
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
     """What ``trackmllib.explain()`` found, a table when printed. ``reason`` says why nothing can be
-    shared at all, ``note`` where all of it depends on something; or they are empty.
+    shared at all, ``note`` where all of it depends on something; or they are empty. ``resume`` says
+    whether a later search can take up its scores.
     """
 
     tuner: str
@@ -54,8 +56,12 @@ class Explanation:
     stages: tuple[StageExplanation, ...] = ()
     reason: str = ""
     note: str = ""
+    resume: str = ""
 
     def __str__(self) -> str:
+        return f"{self._shared()}\n\nresume: {self.resume}"
+
+    def _shared(self) -> str:
         folds = f" and {self.folds} folds" if self.folds > 1 else ""
         head = f"reuse_stages on a {self.tuner} of {self.candidates} candidates{folds}"
         if self.reason:
@@ -115,6 +121,7 @@ def explain(tuner: Any) -> Explanation:
         stages=stages,
         reason=reason,
         note=note,
+        resume=resumable(tuner, pipeline, maps),
     )
 
 

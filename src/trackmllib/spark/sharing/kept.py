@@ -53,6 +53,7 @@ class KeptFold:
         self._in_use = dict.fromkeys(plan.segments, 0)
         # Candidates between take() and done().
         self._at_work: set[int] = set()
+        self._done: set[int] = set()
         self._last = plan.last_segment
         self.closed = False
 
@@ -64,25 +65,28 @@ class KeptFold:
         with self._lock:
             if segment is None or self.closed:
                 return None
-            self._at_work.add(candidate)
-            for one in path_to(segment):
-                self._in_use[one] += 1
+            if candidate not in self._at_work:
+                self._at_work.add(candidate)
+                for one in path_to(segment):
+                    self._in_use[one] += 1
         # Where the last of its segments cannot be computed, from the one before.
         kept = (self._segments[one] for one in path_to(segment))
         return next((one for one in kept if one.is_there()), None)
 
     def done(self, candidate: int) -> None:
-        """The cell of a candidate is over."""
+        """The cell of a candidate is over, or is not computed."""
         with self._lock:
             over = []
-            if candidate not in self._at_work:
+            is_known = candidate in self._last and candidate not in self._done
+            if not is_known or (self.closed and candidate not in self._at_work):
                 return
-            self._at_work.remove(candidate)
+            self._done.add(candidate)
             for segment in path_to(self._last[candidate]):
                 self._left[segment] -= 1
-                self._in_use[segment] -= 1
+                self._in_use[segment] -= candidate in self._at_work
                 if self._left[segment] == 0 or (self.closed and not self._in_use[segment]):
                     over.append(self._segments[segment])
+            self._at_work.discard(candidate)
             self._forget()
         for kept in over:
             kept.release()

@@ -45,11 +45,14 @@ class Plan:
     last_segment: dict[int, Segment] = field(default_factory=dict)
 
     def together(self, order: Sequence[int]) -> list[int]:
-        """Candidates in this order, but for those of a segment, which come one after the other, as
-        soon as the first of them does: so its output is kept no longer than need be.
+        """These candidates in this order, but for those of a segment, which come one after the
+        other, as soon as the first of them does: so its output is kept no longer than need be.
         """
         place = {candidate: at for at, candidate in enumerate(order)}
-        first = {one: min(place[each] for each in one.candidates) for one in self.segments}
+        first = {
+            one: min((place[each] for each in one.candidates if each in place), default=0)
+            for one in self.segments
+        }
 
         def key(candidate: int) -> list[int]:
             path = path_to(self.last_segment.get(candidate))

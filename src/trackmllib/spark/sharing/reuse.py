@@ -63,8 +63,11 @@ class ReuseStages:
         if plan is None or not plan.segments:
             return lay_out(call)
         pipeline = SharingPipeline(call, plan, self._search, fold=len(self._folds))
+        for candidate in call.taken:
+            pipeline.kept.done(candidate)
         self._folds.append(pipeline)
-        before = call.order or (lambda: range(len(call.maps)))
+        left = [candidate for candidate in range(len(call.maps)) if candidate not in call.taken]
+        before = call.order or (lambda: left)
         sharing = replace(
             call,
             estimator=pipeline,
@@ -89,6 +92,8 @@ class ReuseStages:
 
 class SharingPipeline:
     """Stands for the user's Pipeline in one fold."""
+
+    fits_any = True
 
     def __init__(self, call: FoldCall, plan: Plan, search: SearchAt, *, fold: int) -> None:
         self._call = call
@@ -129,6 +134,8 @@ class SharingPipeline:
     def prepare(self, candidate: int) -> None:
         """Have what this candidate begins with."""
         self._here.candidate = candidate
+        if self._call.prepare is not None:
+            self._call.prepare(candidate)
         self._begun[candidate] = self.kept.take(candidate)
 
     def _fit_single(self, alone: Callable[[int], Any], candidate: int) -> Any:

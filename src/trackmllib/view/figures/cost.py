@@ -62,7 +62,7 @@ def _spent(basis: Basis) -> tuple[dict[int, float], str]:
     run = {
         index: each.cost.executor_run_time / 1000
         for index, each in found.items()
-        if each.cost is not None
+        if each.cost is not None and not each.taken_up
     }
     if run and len(run) == len(found) and any(run.values()):
         return run, "seconds of executors, all folds"

@@ -102,7 +102,7 @@ def simulate(cells: Iterable[float], parallelism: int) -> float:
 def _bars(search: SearchResult) -> Iterable[Bar]:
     for index, found in search.candidates.items():
         for fold, cell in found.cells.items():
-            if cell.end_ms is not None:
+            if cell.end_ms is not None and cell.taken_ms is None:
                 yield Bar(
                     candidate=index,
                     fold=fold,

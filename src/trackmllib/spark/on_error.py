@@ -1,0 +1,198 @@
+"""The intervention ``on_error``: cells that fail are tried again, candidates that fail skipped."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from trackmllib.events import SearchDescription
+from trackmllib.guard import attempt
+from trackmllib.options import on_error as words
+from trackmllib.settings import Settings
+from trackmllib.spark.application import is_of_application
+from trackmllib.spark.interventions import (
+    CellAt,
+    Compute,
+    FoldCall,
+    Intervention,
+    LayOut,
+    SearchAt,
+    SearchIsOver,
+    Task,
+)
+
+# Before the second try; twice as long before each further one.
+FIRST_WAIT_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 30.0
+MOST_NAMED = 5
+
+
+def on_error(settings: Settings, search: SearchAt) -> Intervention | None:
+    """The intervention, where it is asked for."""
+    retries, skip = words.read(settings.on_error)
+    return OnError(retries, skip, search) if retries or skip else None
+
+
+class _IsSkipped(Exception):
+    """Ends a cell of a candidate of which another cell has failed; nobody sees it."""
+
+    def __init__(self, candidate: int) -> None:
+        self.candidate = candidate
+
+
+class _NothingIsLeft(ValueError):
+    """No candidate can win."""
+
+
+class OnError:
+    """Cells that fail, of one search."""
+
+    name = "on_error"
+
+    def __init__(self, retries: int, skip: bool, search: SearchAt) -> None:
+        self._retries = retries
+        self._skip = skip
+        self._search = search
+        self._lock = threading.Lock()
+        self._failed: dict[int, Exception] = {}
+        # With a score that is NaN.
+        self._nan: set[int] = set()
+        self._closed = threading.Event()
+        self._numpy: Any = None
+
+    def describe(self, description: SearchDescription, tuner: Any, maps: Any) -> SearchDescription:
+        return description
+
+    def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+        return folds
+
+    def lay_out(self, call: FoldCall, lay_out: LayOut) -> list[Task]:
+        larger = attempt(lambda: bool(call.evaluator.isLargerBetter()), True)
+        cells = _Cells(self, call, -math.inf if larger else math.inf)
+        call = replace(call, compute=cells.compute)
+        if self._skip and call.collects_models:
+            self._skip = False
+            self._search.tell(
+                'on_error="skip" has no effect with collectSubModels: models would be missing.'
+            )
+        if self._skip:
+            self._expect_infinity()
+            call = replace(call, prepare=cells.prepare, counts_as=cells.counts_as)
+        return lay_out(call)
+
+    def _expect_infinity(self) -> None:
+        """Of the average and the deviation that Spark's loop takes in this thread numpy would
+        warn: the worst of scores has no distance from itself.
+        """
+        if self._numpy is None:
+            self._numpy = np.seterr(invalid="ignore")
+
+    def close(self) -> None:
+        if self._numpy is not None:
+            np.seterr(**self._numpy)
+            self._numpy = None
+        self._closed.set()
+        with self._lock:
+            failed, self._failed = sorted(self._failed.items()), {}
+        if failed:
+            named = [f"candidate {index} ({_summary(error)})" for index, error in failed]
+            more = len(named) - MOST_NAMED
+            others = [f"{more} more"] if more > 0 else []
+            self._search.tell(
+                f"{_counted(len(failed))} failed and did not count: "
+                f"{', '.join([*named[:MOST_NAMED], *others])}."
+            )
+
+    def has_failed(self, candidate: int) -> bool:
+        return candidate in self._failed
+
+    def compute(self, cell: CellAt, run: Compute, worst: float, candidates: int) -> Any:
+        """A cell, tried as often as it may be, and skipped if it fails then."""
+        tries = 1
+        while True:
+            try:
+                return run(cell)
+            except _IsSkipped as skipped:
+                cell.skipped(skipped.candidate, None, worst)
+                return cell.result(skipped.candidate, worst)
+            except (SearchIsOver, _NothingIsLeft):
+                raise
+            except Exception as error:
+                candidate = cell.candidate
+                if candidate is None or self._closed.is_set() or is_of_application(error):
+                    raise
+                if tries <= self._retries:
+                    cell.tried(tries, error)
+                    wait = FIRST_WAIT_SECONDS * 2 ** (tries - 1)
+                    if self._closed.wait(min(wait, LONGEST_WAIT_SECONDS)):
+                        raise
+                    tries += 1
+                    continue
+                if not self._skip or not self._may_skip(candidate, error, candidates):
+                    raise
+                cell.skipped(candidate, error, worst)
+                return cell.result(candidate, worst)
+
+    def _may_skip(self, candidate: int, error: Exception, candidates: int) -> bool:
+        """Count a candidate as failed; not the last one, whose error is that of the search."""
+        with self._lock:
+            if len({*self._failed, *self._nan, candidate}) == candidates:
+                self._failed.clear()
+                return False
+            self._failed[candidate] = error
+            return True
+
+    def has_nan(self, candidate: int, candidates: int) -> None:
+        """Count a candidate that can no more win."""
+        with self._lock:
+            self._nan.add(candidate)
+            if len({*self._failed, *self._nan}) == candidates:
+                self._failed.clear()
+                raise _NothingIsLeft(
+                    "every candidate has failed or has a score of NaN: look at what makes the "
+                    "evaluator return it"
+                )
+
+
+class _Cells:
+    """The cells of one fold."""
+
+    def __init__(self, intervention: OnError, call: FoldCall, worst: float) -> None:
+        self._intervention = intervention
+        self._call = call
+        self._worst = worst
+
+    def compute(self, cell: CellAt) -> Any:
+        run = self._call.compute or _run
+        return self._intervention.compute(cell, run, self._worst, len(self._call.maps))
+
+    def prepare(self, candidate: int) -> None:
+        if self._intervention.has_failed(candidate):
+            raise _IsSkipped(candidate)
+        if self._call.prepare is not None:
+            self._call.prepare(candidate)
+
+    def counts_as(self, candidate: int, score: float) -> float:
+        """NaN never wins."""
+        if not math.isnan(score):
+            return score
+        self._intervention.has_nan(candidate, len(self._call.maps))
+        return self._worst
+
+
+def _run(cell: CellAt) -> Any:
+    return cell.run()
+
+
+def _counted(number: int) -> str:
+    return "1 candidate" if number == 1 else f"{number} candidates"
+
+
+def _summary(error: Exception) -> str:
+    first = attempt(lambda: str(error), "").strip().partition("\n")[0]
+    name = type(error).__name__
+    return f"{name}: {first}" if first else name

@@ -1,0 +1,337 @@
+"""``autolog(on_error=…)`` and ``candidate_timeout``: candidates fail, and the search goes on."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+
+import pytest
+from pyspark.ml.tuning import TrainValidationSplit
+
+import trackmllib
+from searches import stub_search, tree_search
+from stubs import FitMultipleEstimator, StubEstimator, StubEvaluator
+from trackmllib.errors import SearchStopped
+from trackmllib.spark import on_error as module
+from trackmllib.spark.application import is_of_application
+
+
+@pytest.fixture(autouse=True)
+def no_wait(monkeypatch):
+    monkeypatch.setattr(module, "FIRST_WAIT_SECONDS", 0.01)
+
+
+@pytest.fixture
+def said(caplog):
+    caplog.set_level(logging.WARNING, "trackmllib")
+    return lambda: [r.getMessage() for r in caplog.records if r.name == "trackmllib"]
+
+
+def on(**given):
+    trackmllib.autolog(progress=False, **given)
+
+
+class Flaky(StubEstimator):
+    """Fails so many times for this value of ``x``."""
+
+    def __init__(self, x: float, times: int):
+        super().__init__()
+        self.failing, self.left = x, times
+        self.lock = threading.Lock()
+
+    def copy(self, extra=None):
+        copied = super().copy(extra)
+        copied.origin = getattr(self, "origin", self)
+        return copied
+
+    def _fit(self, dataset):
+        origin = getattr(self, "origin", self)
+        with origin.lock:
+            if self.getOrDefault(self.x) == self.failing and origin.left:
+                origin.left -= 1
+                raise ValueError("a lost executor")
+        return super()._fit(dataset)
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+@pytest.mark.parametrize("larger", [True, False])
+@pytest.mark.parametrize("switches", [{}, {"parallel_folds": True}])
+def test_a_candidate_that_fails_is_skipped(points, recorded, said, parallelism, larger, switches):
+    on(on_error="skip", **switches)
+    failing = 3.0 if larger else 1.0
+    search = stub_search(
+        est=StubEstimator(fail={failing: ValueError("too deep")}),
+        eva=StubEvaluator(larger=larger),
+        numFolds=2,
+        parallelism=parallelism,
+    )
+    model = search.fit(points)
+    at = 2 if larger else 0
+    assert model.avgMetrics[at] == (-math.inf if larger else math.inf)
+    assert all(math.isfinite(each) for index, each in enumerate(model.avgMetrics) if index != at)
+    main = recorded.only_main_run()
+    assert main.info.status == "FINISHED"
+    children = recorded.children(main)
+    assert [child.info.status for child in children].count("FAILED") == 1
+    failed = children[at]
+    assert failed.info.status == "FAILED"
+    assert failed.data.tags["trackmllib.error"] == "ValueError: too deep"
+    assert "ValueError: too deep" in recorded.text(failed, "trackmllib/traceback.txt")
+    assert "avg_stub" not in failed.data.metrics
+    best = [c.data.params["x"] for c in children if c.data.tags.get("trackmllib.best") == "true"]
+    assert best == ["2.0"]
+    assert main.data.metrics["refit_seconds"] > 0
+    (sentence,) = said()
+    assert (
+        sentence == f"1 candidate failed and did not count: candidate {at} (ValueError: too deep)."
+    )
+
+
+def test_the_other_folds_of_a_candidate_that_failed_are_not_computed(points, recorded, said):
+    on(on_error="skip")
+    fitted = []
+
+    class Counting(StubEstimator):
+        def _fit(self, dataset):
+            fitted.append(self.getOrDefault(self.x))
+            if fitted[-1] == 1.0:
+                raise ValueError("no")
+            return super()._fit(dataset)
+
+    stub_search(est=Counting(), numFolds=3).fit(points)
+    assert fitted.count(1.0) == 1
+    assert fitted.count(2.0) == 3
+
+
+def test_if_every_candidate_fails_the_error_is_raised(points, recorded):
+    on(on_error="skip")
+    fail = {x: ValueError(f"no {x}") for x in (1.0, 2.0, 3.0)}
+    with pytest.raises(ValueError, match="no"):
+        stub_search(est=StubEstimator(fail=fail), numFolds=2).fit(points)
+    main = recorded.only_main_run()
+    assert main.info.status == "FAILED"
+    assert [child.info.status for child in recorded.children(main)] == ["FAILED"] * 3
+
+
+def test_an_error_of_the_refit_is_raised(points, recorded):
+    on(on_error="retry:2,skip")
+
+    class NoRefit(StubEstimator):
+        def _fit(self, dataset):
+            if not dataset.is_cached:
+                raise ValueError("no refit")
+            return super()._fit(dataset)
+
+    with pytest.raises(ValueError, match="no refit"):
+        stub_search(est=NoRefit(), numFolds=2).fit(points)
+
+
+@pytest.mark.parametrize("est", [StubEstimator, FitMultipleEstimator])
+def test_nan_never_wins_where_candidates_are_skipped(points, recorded, est):
+    on(on_error="skip")
+    eva = StubEvaluator(scores={3.0: math.nan})
+    model = stub_search(est=est(), eva=eva, numFolds=2).fit(points)
+    assert model.avgMetrics[2] == -math.inf
+    assert model.bestModel.getOrDefault("x") == 2.0
+    child = recorded.children(recorded.only_main_run())[2]
+    # What Spark computed stands there.
+    assert all(math.isnan(value) for _, value in recorded.history(child, "stub"))
+
+
+def test_nan_wins_as_in_spark_without(points, recorded, caplog):
+    on()
+    model = stub_search(eva=StubEvaluator(scores={3.0: math.nan}), numFolds=2).fit(points)
+    assert model.bestModel.getOrDefault("x") == 3.0
+
+
+@pytest.mark.parametrize("kind", ["pipeline", "split"])
+def test_a_cell_is_tried_again(points, recorded, said, kind):
+    on(on_error="retry:2")
+    est = Flaky(2.0, 2)
+    search = (
+        stub_search(est=est, numFolds=2)
+        if kind == "pipeline"
+        else stub_search(est=est, kind=TrainValidationSplit)
+    )
+    search.fit(points)
+    assert est.left == 0
+    main = recorded.only_main_run()
+    children = recorded.children(main)
+    assert [child.info.status for child in children] == ["FINISHED"] * 3
+    assert recorded.history(children[1], "tries") == [(0, 2.0), (0, 3.0)]
+    assert children[1].data.tags["trackmllib.retried.0.1"] == "ValueError: a lost executor"
+    assert children[1].data.tags["trackmllib.retried.0.2"] == "ValueError: a lost executor"
+    folds = 2 if kind == "pipeline" else 1
+    assert len(recorded.history(children[1], "stub")) == folds
+    assert said() == []
+
+
+def test_a_cell_that_goes_on_to_fail_is_an_error_after_all_tries(points, recorded):
+    on(on_error="retry:2")
+    est = Flaky(2.0, 3)
+    with pytest.raises(ValueError, match="a lost executor"):
+        stub_search(est=est, numFolds=2).fit(points)
+    assert est.left == 0
+
+
+def test_first_again_and_then_skipped(points, recorded, said):
+    on(on_error="retry:1,skip")
+    est = Flaky(2.0, 100)
+    model = stub_search(est=est, numFolds=2).fit(points)
+    assert est.left == 98
+    assert model.avgMetrics[1] == -math.inf
+
+
+def test_another_try_of_a_cell_that_shares_stages(points, recorded, spark):
+    """An evaluator that fails the first time: the whole cell is computed once more."""
+    expected = tree_search().fit(points).avgMetrics
+    on(on_error="retry:1", reuse_stages=True)
+    search = tree_search()
+    evaluator = search.getEvaluator()
+    evaluate, failed = type(evaluator).evaluate, []
+
+    class Once(type(evaluator)):
+        def evaluate(self, dataset, params=None):
+            if not failed:
+                failed.append(1)
+                raise ValueError("once")
+            return evaluate(self, dataset, params)
+
+    evaluator.__class__ = Once
+    assert search.fit(points).avgMetrics == expected
+    assert failed
+    assert spark.sparkContext._jsc.getPersistentRDDs().isEmpty()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("all of it"),
+        RuntimeError("java.lang.OutOfMemoryError: Java heap space"),
+        RuntimeError("[INVALID_HANDLE.SESSION_CLOSED] The handle is invalid."),
+    ],
+)
+def test_errors_of_the_application_are_never_skipped(points, recorded, error):
+    on(on_error="retry:5,skip")
+    with pytest.raises(type(error)):
+        stub_search(est=StubEstimator(fail={2.0: error}), numFolds=2).fit(points)
+    child = recorded.children(recorded.only_main_run())[1]
+    assert not [key for key in child.data.metrics if key == "tries"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), SearchStopped("enough")])
+def test_what_ends_a_program_or_a_search_is_of_the_application(spark, error):
+    assert is_of_application(error)
+    assert not is_of_application(ValueError("too deep"))
+
+
+def test_a_cell_that_takes_too_long_is_cancelled(points, recorded, spark, said):
+    on(on_error="skip", candidate_timeout=1.0)
+
+    class Slow(StubEstimator):
+        def _fit(self, dataset):
+            if self.getOrDefault(self.x) == 2.0:
+                dataset.rdd.foreachPartition(lambda rows: time.sleep(6))
+            return super()._fit(dataset)
+
+    began = time.monotonic()
+    model = stub_search(est=Slow(), numFolds=2).fit(points)
+    assert time.monotonic() - began < 5
+    assert model.avgMetrics[1] == -math.inf
+    child = recorded.children(recorded.only_main_run())[1]
+    assert child.info.status == "FAILED"
+    assert (
+        "candidate 1 took longer than candidate_timeout=1 s"
+        in (child.data.tags["trackmllib.error"])
+    )
+
+
+def test_a_cell_in_python_alone_is_waited_for_and_it_is_said(points, recorded, said, monkeypatch):
+    from trackmllib.spark import candidate_timeout
+
+    monkeypatch.setattr(candidate_timeout, "AGAIN_SECONDS", 0.1)
+    on(candidate_timeout=0.1)
+    with pytest.raises(trackmllib.CandidateTimeout, match="candidate 0 took longer"):
+        stub_search(est=StubEstimator(fitSeconds=1.5), numFolds=2).fit(points)
+    assert any("cannot be cancelled" in sentence for sentence in said())
+
+
+def test_cells_in_time_are_left_alone(points, recorded):
+    expected = tree_search().fit(points).avgMetrics
+    on(candidate_timeout=300)
+    assert tree_search().fit(points).avgMetrics == expected
+
+
+def test_a_score_that_comes_too_late_does_not_count(points, recorded):
+    """Computed in Python alone, so nothing cancels it; it has failed all the same."""
+    on(on_error="skip", candidate_timeout=0.3)
+
+    class Slow(StubEstimator):
+        def _fit(self, dataset):
+            time.sleep(0.8 if self.getOrDefault(self.x) == 3.0 else 0.0)
+            return super()._fit(dataset)
+
+    model = stub_search(est=Slow(), numFolds=2).fit(points)
+    assert model.avgMetrics[2] == -math.inf
+    main = recorded.only_main_run()
+    children = recorded.children(main)
+    assert [child.info.status for child in children] == ["FINISHED", "FINISHED", "FAILED"]
+    assert recorded.history(children[2], "stub") == []
+    assert main.data.metrics["cells_finished"] == 4
+    assert main.data.metrics["candidates_finished"] == 2
+    assert children[1].data.tags["trackmllib.best"] == "true"
+
+
+def test_what_candidates_share_is_in_the_time_of_none(points, recorded, monkeypatch):
+    from pyspark.ml.feature import StandardScaler
+
+    fit = StandardScaler._fit
+
+    def slow(self, dataset):
+        time.sleep(1.5)
+        return fit(self, dataset)
+
+    def search():
+        from pyspark.ml import Pipeline
+        from pyspark.ml.classification import LogisticRegression
+        from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+        from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
+
+        scaler = StandardScaler(inputCol="features", outputCol="scaled")
+        last = LogisticRegression(featuresCol="scaled", maxIter=1)
+        return CrossValidator(
+            estimator=Pipeline(stages=[scaler, last]),
+            estimatorParamMaps=ParamGridBuilder().addGrid(last.regParam, [0.0, 0.1]).build(),
+            evaluator=MulticlassClassificationEvaluator(),
+            numFolds=2,
+            parallelism=2,
+            seed=1,
+        )
+
+    expected = search().fit(points).avgMetrics
+    monkeypatch.setattr(StandardScaler, "_fit", slow)
+    on(on_error="skip", candidate_timeout=1.4, reuse_stages=True)
+    assert search().fit(points).avgMetrics == expected
+
+
+@pytest.mark.parametrize("failing", [1.0, None])
+def test_nothing_that_could_win_is_an_error(points, recorded, failing):
+    """One raises and the others score NaN, or all of them do."""
+    on(on_error="skip")
+    fail = {} if failing is None else {failing: ValueError("no")}
+    scores = {x: math.nan for x in (1.0, 2.0, 3.0) if x != failing}
+    with pytest.raises(ValueError, match="every candidate has failed or has a score of NaN"):
+        stub_search(est=StubEstimator(fail=fail), eva=StubEvaluator(scores=scores), numFolds=2).fit(
+            points
+        )
+
+
+def test_sub_models_are_not_skipped(points, recorded, said):
+    on(on_error="skip")
+    with pytest.raises(ValueError, match="no"):
+        stub_search(
+            est=StubEstimator(fail={2.0: ValueError("no")}), numFolds=2, collectSubModels=True
+        ).fit(points)
+    assert any("no effect with collectSubModels" in sentence for sentence in said())

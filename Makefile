@@ -10,6 +10,7 @@
 #   make soak         the fault tests, with twenty rounds of the random ones
 #   make bench        what tracking costs, for docs/benchmarks.md: 20 minutes, nothing else may run
 #   make bench-smoke  the same once and small, without a verdict
+#   make bench-resume what resume costs, for docs/how-to/resume.md: 5 minutes, nothing else may run
 #   make fleet        fifty drivers at one server, for docs/scale.md: 8 minutes, nothing else may run
 #   make lint         ruff, mypy and import-linter
 #   make docs         make the table in docs/configuration.md from the code
@@ -25,7 +26,7 @@ ARGS =
 ON_FILES = $(addprefix tests/spark/,test_child_runs.py test_several_searches.py test_values.py)
 ON_POSTGRES = $(ON_FILES) $(addprefix tests/spark/,test_main_run.py test_nested.py)
 
-.PHONY: help venv java demo ui test test-all test-heavy test-stores test-timed test-oldest matrix soak bench bench-smoke fleet lint docs screenshots lock clean
+.PHONY: help venv java demo ui test test-all test-heavy test-stores test-timed test-oldest matrix soak bench bench-smoke bench-resume fleet lint docs screenshots lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -85,6 +86,9 @@ bench: java venv
 
 bench-smoke: java venv
 	@$(BIN)/python -m benchmarks --smoke $(ARGS)
+
+bench-resume: java venv
+	@$(BIN)/python -m benchmarks.resuming $(ARGS)
 
 fleet: java venv
 	@$(BIN)/python -m benchmarks.fleet --rate 20 $(ARGS)

@@ -1,0 +1,117 @@
+"""What ``autolog(resume=True)`` costs: reading the rows, against the search; and the look for the
+scores of 1,000 candidates x 5 folds on a server. ``make bench-resume``.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+import trackmllib
+from benchmarks import data, trees
+from benchmarks.stores import server, sqlite
+from resuming import rows_search
+from trackmllib.earlier import EarlierSearches
+from trackmllib.operations import Destination
+from trackmllib.spark.resuming import rows as fingerprint
+
+ROUNDS = 5
+CANDIDATES, FOLDS = 1_000, 5
+
+
+def main() -> None:
+    from pyspark.sql import SparkSession
+
+    session = (
+        SparkSession.builder.master("local[2]")
+        .config("spark.driver.memory", "4g")
+        .config("spark.ui.showConsoleProgress", "false")
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("OFF")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TRACKMLLIB_HOME"] = f"{folder}/home"
+        trees_and_rows(session, Path(folder))
+        look_up(session, Path(folder))
+    session.stop()
+
+
+def trees_and_rows(session: Any, folder: Path) -> None:
+    images = data.images(session, trees.IMAGES)
+    store = sqlite(folder / "trees")
+    store.new_experiment()
+
+    def tuner() -> Any:
+        return trees.tuner(trees.DEPTHS, trees.BINS)
+
+    drawn = tuner()
+    drawn_by = f"{drawn.uid}_rand"
+    folds = drawn._kFold(images)
+    took = []
+    for _ in range(ROUNDS + 1):
+        with timed(took):
+            fingerprint.read(images, folds, partition=True, without=drawn_by)
+    rows_seconds = statistics.median(took[1:])
+    whole: list[float] = []
+    again: list[float] = []
+    trackmllib.autolog(resume=True, progress=False, report=False)
+    with timed(whole):
+        tuner().fit(images)
+    with timed(again):
+        tuner().fit(images)
+    print(
+        f"rows of {trees.IMAGES} images in {len(folds)} folds: {rows_seconds:.2f} s (median of "
+        f"{ROUNDS}, {min(took[1:]):.2f} to {max(took[1:]):.2f}), {rows_seconds / whole[0]:.1%} of "
+        f"a search of {whole[0]:.1f} s; taken up whole, with the refit: {again[0]:.1f} s",
+        flush=True,
+    )
+
+
+def look_up(session: Any, folder: Path) -> None:
+    points = session.range(0, 100, 1, 1).selectExpr("id % 2 * 1.0D AS label", "id * 1.0D AS a")
+    with server(folder / "server") as store:
+        name = store.new_experiment()
+        trackmllib.autolog(
+            resume=True, data_version="1", progress=False, report=False, flush_timeout=600.0
+        )
+        model = rows_search(range(CANDIDATES), numFolds=FOLDS, parallelism=2).fit(points)
+        search = trackmllib.results(model).search
+        assert search.keyed is not None
+        keys = {key for of_fold in search.keys.values() for key in of_fold}
+        import mlflow
+
+        experiment = mlflow.get_experiment_by_name(name).experiment_id
+        destination = Destination(tracking_uri=store.uri, experiment_id=experiment)
+        took: list[float] = []
+        for _ in range(ROUNDS):
+            with timed(took):
+                found = EarlierSearches(None, lambda uri: uri).scores(
+                    search.keyed.family, keys, destination, 600.0
+                )
+            assert len(found.wanted) == CANDIDATES * FOLDS, found.not_seen
+        print(
+            f"scores of {CANDIDATES} candidates x {FOLDS} folds from a server: "
+            f"{statistics.median(took):.2f} s (median of {ROUNDS}, {min(took):.2f} to "
+            f"{max(took):.2f})",
+            flush=True,
+        )
+
+
+@contextmanager
+def timed(taken: list[float]) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    taken.append(time.monotonic() - began)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,7 @@ for somebody to have come to that thought. No thread of Spark's waits for it.
 from __future__ import annotations
 
 import threading
+import time
 
 from trackmllib.clock import Clock
 from trackmllib.errors import DeliveryError
@@ -26,7 +27,6 @@ class Stopping:
         self._clock = clock
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
 
     def watch(self) -> None:
         """A search has begun."""
@@ -38,7 +38,8 @@ class Stopping:
                 self._thread.start()
 
     def _look(self) -> None:
-        while not self._stop.wait(EVERY_SECONDS):
+        while True:
+            time.sleep(EVERY_SECONDS)
             running = [search for search in self._searches.all() if _runs(search)]
             if not running:
                 with self._lock:

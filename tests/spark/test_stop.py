@@ -61,6 +61,9 @@ def test_no_new_cell_begins_and_what_is_scored_is_recorded(points, recorded, par
     assert main.info.status == "KILLED"
     done = len(search.getEvaluator().returned)
     assert 2 <= done < 400
+    # Nor does one begin in Spark's pool, which goes on after the end.
+    time.sleep(0.5)
+    assert len(search.getEvaluator().returned) == done
     assert main.data.metrics["cells_finished"] == done
     assert sum(bool(row["fold_0"]) for row in recorded.results(main)) == done
     scored = [each for each in raised.value.results.search.candidates.values() if each.scored]

@@ -106,6 +106,7 @@ class SearchWatch:
         self._threads: dict[int, int] = {}
         # How many cells are computed now.
         self._computing = 0
+        self._stopped = False
         self._cells_change = threading.Condition()
         # Candidates that were skipped.
         self._failed: set[int] = set()
@@ -293,7 +294,9 @@ class SearchWatch:
         SearchStopped, as soon as those that are computed already are done.
         """
         with self._cells_change:
-            if self._host.stop_asked(self.search_id):
+            # Spark's pool goes on with its queue, also when nobody knows of the search any more.
+            self._stopped = self._stopped or self._host.stop_asked(self.search_id)
+            if self._stopped:
                 self._cells_change.wait_for(lambda: self._computing == 0)
                 raise SearchStopped(
                     "somebody has asked for the end of the search; autolog(resume=True) goes on "

@@ -211,9 +211,9 @@ class TakeUp:
             )
         if any(one.setting in known for one in same_rows):
             return seeds or (
-                "the data is the same, and its folds came out otherwise. Spark draws them with "
-                "rand(seed), which depends on how the data is partitioned: a foldCol makes folds "
-                "that stay"
+                "the data is the same, and its folds came out otherwise, by another seed or number "
+                "of folds or by other partitions, on which what Spark draws with rand(seed) "
+                "depends: a foldCol makes folds that stay"
             )
         return seeds or (
             "other params, code or versions have made the scores that are recorded of this data"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -143,6 +144,8 @@ class SearchResult:
         # What later searches know its scores by, where they may take them up; keys by fold.
         self.keyed: SearchKeyed | None = None
         self.keys: dict[int, tuple[str, ...]] = {}
+        # How many scores are of which earlier search.
+        self.taken_from: Counter[str] = Counter()
 
     def apply(self, event: Event) -> None:
         """Take one more fact into the table."""
@@ -207,6 +210,8 @@ class SearchResult:
         begun = (fold + 1 for candidate in found for fold in candidate.cells)
         self.folds_begun = max(begun, default=0)
         self.cells_finished = sum(candidate.scored for candidate in found)
+        cells = (cell for candidate in found for cell in candidate.cells.values())
+        self.taken_from = Counter(cell.taken_from for cell in cells if cell.taken_from is not None)
         self.candidates_finished = sum(candidate.status == "FINISHED" for candidate in found)
 
     def snapshot(self) -> SearchResult:
@@ -268,6 +273,7 @@ class SearchResult:
 
     def _take_up(self, event: CellTakenUp) -> None:
         earlier = event.earlier
+        self.taken_from[earlier.search_id] += 1
         self.folds_begun = max(self.folds_begun, event.fold + 1)
         self._candidate(event.candidate).cells[event.fold] = Cell(
             start_ms=earlier.start_ms,

@@ -74,12 +74,7 @@ def keyed(event: SearchKeyed) -> Operation:
 def taken_up(result: SearchResult, event: CellTakenUp) -> Iterator[Operation]:
     """That the search goes on with scores of an earlier one: both say so, once for each."""
     source = event.earlier.search_id
-    before = (
-        cell.taken_from
-        for candidate in result.candidates.values()
-        for cell in candidate.cells.values()
-    )
-    if sum(each == source for each in before) == 1:
+    if result.taken_from[source] == 1:
         yield LinkSearch(search_id=event.search_id, earlier=source)
 
 

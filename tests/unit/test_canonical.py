@@ -236,3 +236,15 @@ def test_a_component_deep_in_lists():
     outer = Made(first=[[inner]])
     keys = [digest(Canonical().component(outer, {inner.first: x})) for x in (1, 2)]
     assert keys[0] != keys[1]
+
+
+@pytest.mark.parametrize("where", ["dict", "attribute"])
+def test_a_component_that_is_no_stage(where):
+    """A candidate sets a param of it, and who holds it may heed that."""
+    inner = Made(first=1)
+    outer = Made(first={"a": inner} if where == "dict" else 1)
+    if where == "attribute":
+        outer.inner = inner
+    keys = [digest(Canonical().component(outer, {inner.first: x})) for x in (1, 2, 2)]
+    assert keys[0] != keys[1]
+    assert keys[1] == keys[2]

@@ -48,6 +48,7 @@ class Canonical:
     def __init__(self, code: Code | None = None) -> None:
         self._code = code or Code(self.value)
         self._roles: dict[str, str] = {}
+        self._extra: Extra = {}
         self._seen: set[str] = set()
         self._within: list[int] = []
 
@@ -57,7 +58,7 @@ class Canonical:
         Unsound where it has none.
         """
         self._roles = {}
-        extra = extra or {}
+        extra = self._extra = extra or {}
         self._name(component, extra, "")
         self._seen = set()
         form = self._component(component, extra)
@@ -102,7 +103,8 @@ class Canonical:
     def _made(self, value: Any) -> Json:
         kind = type(value).__name__
         if isinstance(value, Params):
-            return self._component(value, {})
+            # Also of one that lies in a dict, or in an attribute: who holds it may copy it so.
+            return self._component(value, self._extra)
         if isinstance(value, Param):
             return ["param", self._roles.get(value.parent, value.parent), value.name]
         if isinstance(value, enum.Enum):

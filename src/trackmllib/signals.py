@@ -8,17 +8,26 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
+# The first process of a PID namespace, as that of a container is.
+_INIT = 1
 # Where our code stands around the user's, and holds no lock while that runs.
 _AROUND_THE_USERS = ("trackmllib.patching", "trackmllib.spark.")
 
 
 class TerminationHandler:
-    """Lets ``finish`` run before SIGTERM ends the process as it would have without us.
+    """Runs ``finish`` before SIGTERM ends the process as it would have without trackmllib.
 
     Installed only where the signal has its default action, and only from the main thread. While
-    ``finish`` runs in a thread of its own, the main thread stands still in the handler, for
-    ``longest()`` seconds at most; not at all where it was interrupted in our own code, and may hold
-    a lock that ``finish`` needs. A second SIGTERM ends the process at once.
+    ``finish`` runs in a thread of its own, the main thread waits in the handler, for ``longest()``
+    seconds at most; not at all where the signal has interrupted our own code, which may hold a lock
+    that ``finish`` needs. The process ends after twice that time even where ``finish`` does not
+    return, and at once at a second SIGTERM.
+
+    Where no thread can be started, ``finish`` runs in the main thread; where that was in our own
+    code, the process ends at once, and what it has left on disk is recovered as after a SIGKILL.
+
+    The first process of a container (PID 1) ends with the exit status 143. The kernel drops a
+    signal for it that has its default action.
     """
 
     def __init__(self, finish: Callable[[], None], longest: Callable[[], float]) -> None:
@@ -35,21 +44,39 @@ class TerminationHandler:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, _end_process if os.getpid() == _INIT else signal.SIG_DFL)
         if os.getpid() != self._process:
             # A forked child has nothing of ours to end.
-            os.kill(os.getpid(), signal.SIGTERM)
+            _end_process()
             return
-        finishing = threading.Thread(target=self._finish_and_die, name="trackmllib-termination")
-        finishing.start()
-        if not _is_in_our_code(frame):
-            finishing.join(self._longest())
+        longest = min(self._longest(), threading.TIMEOUT_MAX)
+        # A thread that ended the process might not start.
+        signal.signal(signal.SIGALRM, _end_process)
+        signal.setitimer(signal.ITIMER_REAL, 2 * longest)
+        is_in_our_code = _is_in_our_code(frame)
+        finishing = threading.Thread(target=self._finish_and_end, name="trackmllib-termination")
+        try:
+            finishing.start()
+        except (RuntimeError, MemoryError):
+            # The limit of threads is reached, or the interpreter is shutting down.
+            if is_in_our_code:
+                _end_process()
+            self._finish_and_end()
+        if not is_in_our_code:
+            finishing.join(longest)
 
-    def _finish_and_die(self) -> None:
+    def _finish_and_end(self) -> None:
         try:
             self._finish()
         finally:
-            os.kill(os.getpid(), signal.SIGTERM)
+            _end_process()
+
+
+def _end_process(*_: object) -> None:
+    """End the process as the default action of SIGTERM does."""
+    if os.getpid() == _INIT:
+        os._exit(128 + signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _in_main_thread() -> bool:

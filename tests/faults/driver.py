@@ -5,6 +5,7 @@ driver.py SETTINGS, a JSON object; all are optional:
 candidates, folds, parallelism, fit_seconds, searches, in_one_run, seed: the searches
 autolog: arguments of ``autolog()``
 stop_at_cell: stand still in this cell until SIGCONT or a signal that ends the process
+no_more_threads: from that cell on no thread of Python's can be started
 inner: each fit runs a search of two candidates itself; the first stands still in this cell
 """
 
@@ -26,6 +27,7 @@ from pyspark.ml.linalg import Vectors
 from pyspark.sql import SparkSession
 
 import trackmllib
+from processes import without_more_threads
 from searches import stub_search
 from stubs import SearchingEstimator, StubEstimator, StubEvaluator
 
@@ -46,6 +48,8 @@ class Evaluator(StubEvaluator):
             self.cells = getattr(self, "cells", 0) + 1
             here = self.cells
         if here == self.stop_at:
+            if settings.get("no_more_threads"):
+                exec(without_more_threads())
             say(stopped=here)
             time.sleep(600)
         say(search=self.search, x=prediction.x, score=score)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from mlflow.entities import Run
 
+from processes import CONTAINER, child_of
 from reading import Store
 
 ROUNDS = int(os.environ.get("TRACKMLLIB_ROUNDS", "3"))
@@ -65,6 +66,11 @@ class Scene:
         limit = f"ulimit -f {limit_bytes // 1024}; " if limit_bytes else ""
         return Driver(self, ["bash", "-c", f'{limit}exec "$0" "$@"', *command])
 
+    def driver_in_container(self, **settings) -> Driver:
+        """Start a driver that is the first process of a container, PID 1."""
+        command = (sys.executable, str(_HERE / "driver.py"), json.dumps(settings))
+        return Driver(self, [*CONTAINER, *command], in_container=True)
+
     def program(self, *command: str) -> Driver:
         """Start a driver of another kind; what it starts is of its process group."""
         return Driver(self, command, own_group=True)
@@ -103,7 +109,15 @@ def finish(process: subprocess.Popen, code: int) -> tuple[str, str]:
 class Driver:
     """A running driver, and what it has said so far."""
 
-    def __init__(self, scene: Scene, command: Sequence[str], *, own_group: bool = False) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        command: Sequence[str],
+        *,
+        own_group: bool = False,
+        in_container: bool = False,
+    ) -> None:
+        self._in_container = in_container
         scene.folder.mkdir(parents=True, exist_ok=True)
         number = next(_numbers)
         self._out = scene.folder / f"driver-{number}.jsonl"
@@ -153,7 +167,10 @@ class Driver:
         self.process.wait(30)
 
     def signal(self, number: int, code: int, seconds: float = 60.0) -> None:
-        self.process.send_signal(number)
+        if self._in_container:
+            os.kill(child_of(self.process.pid), number)
+        else:
+            self.process.send_signal(number)
         assert self.process.wait(seconds) == code, self._err.read_text()[-3000:]
 
     def finish(self, seconds: float = 180.0) -> Driver:

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import sys
 import time
 
 import pytest
@@ -123,6 +124,30 @@ def test_11_a_signal_in_the_middle_of_a_cell(scene, number, code, in_one_run, fi
     assert {run.info.status for run in scene.store.children(main)} == {"KILLED"}
     assert scene.files() == []
     figures[f"11 {signal.Signals(number).name}"] = f"{report.said} scores said, 0 lost"
+
+
+def ended_killed(scene, driver, said: int) -> None:
+    """By SIGTERM, without a sync: the runs of its search are KILLED, with all its scores."""
+    report = compare(scene.store, driver)
+    assert report.said == said
+    assert report.is_clean(), report
+    assert set(report.status) == {"KILLED"}
+    assert scene.files() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there are no PID namespaces")
+def test_11_first_process_of_a_container_ends_at_sigterm(scene):
+    driver = scene.driver_in_container(fit_seconds=0.02, stop_at_cell=15, parallelism=1)
+    driver.wait_until(lambda line: "stopped" in line)
+    driver.signal(signal.SIGTERM, 128 + signal.SIGTERM)
+    ended_killed(scene, driver, 14)
+
+
+def test_11_driver_at_the_thread_limit_ends_at_sigterm(scene):
+    driver = scene.driver(fit_seconds=0.02, stop_at_cell=15, parallelism=1, no_more_threads=True)
+    driver.wait_until(lambda line: "stopped" in line)
+    driver.signal(signal.SIGTERM, -signal.SIGTERM)
+    ended_killed(scene, driver, 14)
 
 
 def test_10_four_drivers_at_once_and_one_is_killed(scene, figures):

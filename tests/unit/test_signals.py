@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 
 import pytest
+
+from processes import CONTAINER, child_of, without_more_threads
 
 PROGRAM = """
     import os, signal, sys, threading, time
@@ -17,12 +21,12 @@ PROGRAM = """
     lock = threading.Lock()
 
     def finish():
+        os.write(2, b"finishing\\n")
         with lock:
             os.write(1, b"finished\\n")
 
     handler = TerminationHandler(finish, lambda: {longest})
     handler.install()
-    {where}
 """
 
 IN_THE_USERS_CODE = """
@@ -48,6 +52,50 @@ UNDER_A_LOCK_OF_OTHERS = """
         os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(30)
 """
+NEVER_RELEASES_THE_LOCK = """
+    with lock:
+        os.kill(os.getpid(), signal.SIGTERM)
+        while True:
+            time.sleep(1)
+"""
+BEGINNING_OF_A_CONTAINER = """
+    assert os.getpid() == 1
+    """
+UNTIL_A_SIGNAL_COMES = """
+    os.write(1, b"ready\\n")
+    while True:
+        time.sleep(1)
+"""
+AT_THE_THREAD_LIMIT = f"""
+{textwrap.indent(without_more_threads(), "    ")}
+    def search():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)
+        except BaseException as error:
+            os.write(1, repr(error).encode())
+"""
+IN_THE_USERS_CODE_AT_THE_THREAD_LIMIT = f"""
+{AT_THE_THREAD_LIMIT}
+    search()
+"""
+UNDER_A_LOCK_AT_THE_THREAD_LIMIT = f"""
+{AT_THE_THREAD_LIMIT}
+    with lock:
+        search()
+"""
+# What is on disk stays there, whole: nothing may run in the middle of code of ours.
+IN_OUR_CODE_AT_THE_THREAD_LIMIT = f"""
+{AT_THE_THREAD_LIMIT}
+    __name__ = "trackmllib.outbox.anything"
+    exec("def search_of_ours(): search()")
+    search_of_ours()
+"""
+
+
+def program(where: str, longest: float = 20) -> list[str]:
+    text = textwrap.dedent(PROGRAM).format(longest=longest) + textwrap.dedent(where)
+    return [sys.executable, "-c", text]
 
 
 @pytest.mark.parametrize(
@@ -56,14 +104,66 @@ UNDER_A_LOCK_OF_OTHERS = """
         (IN_THE_USERS_CODE, 20, "finished\n"),
         (IN_OUR_CODE, 20, "released\nfinished\n"),
         (UNDER_A_LOCK_OF_OTHERS, 0.5, "finished\n"),
+        (NEVER_RELEASES_THE_LOCK, 0.5, ""),
+        (IN_THE_USERS_CODE_AT_THE_THREAD_LIMIT, 20, "finished\n"),
+        (UNDER_A_LOCK_AT_THE_THREAD_LIMIT, 0.5, ""),
+        (IN_OUR_CODE_AT_THE_THREAD_LIMIT, 20, ""),
+    ],
+    ids=[
+        *("in the user's code", "in our code", "under a lock", "under a lock for ever"),
+        *("at the thread limit", "under a lock there", "in our code there"),
     ],
 )
 def test_sigterm_lets_us_finish_and_then_ends_the_process(where, longest, said):
-    program = textwrap.dedent(PROGRAM).format(longest=longest, where="") + textwrap.dedent(where)
     began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run(program(where, longest), capture_output=True, text=True, timeout=25)
     assert done.returncode == -signal.SIGTERM, done.stderr
     assert done.stdout == said
     assert time.monotonic() - began < 15
+
+
+@contextmanager
+def container(where: str):
+    """The first process of a container, and its id outside; it has said that it is ready."""
+    with subprocess.Popen(
+        [*CONTAINER, *program(f"{BEGINNING_OF_A_CONTAINER}{where}{UNTIL_A_SIGNAL_COMES}")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as outside:
+        try:
+            assert outside.stdout.readline() == "ready\n", outside.stderr.read()
+            yield outside, child_of(outside.pid)
+        finally:
+            outside.kill()
+
+
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="there are no PID namespaces")
+
+
+@only_linux
+def test_sigterm_ends_the_first_process_of_a_container():
+    """The kernel drops a signal for it that has its default action."""
+    with container("") as (outside, pid):
+        os.kill(pid, signal.SIGTERM)
+        said, _ = outside.communicate(timeout=15)
+    assert (outside.returncode, said) == (128 + signal.SIGTERM, "finished\n")
+
+
+@only_linux
+def test_second_sigterm_ends_the_first_process_of_a_container_at_once():
+    with container("lock.acquire()") as (outside, pid):
+        os.kill(pid, signal.SIGTERM)
+        assert outside.stderr.readline() == "finishing\n"
+        os.kill(pid, signal.SIGTERM)
+        said, _ = outside.communicate(timeout=15)
+    assert (outside.returncode, said) == (128 + signal.SIGTERM, "")
+
+
+@only_linux
+def test_first_process_of_a_container_ignores_sigterm_without_the_handler():
+    """As it does without trackmllib."""
+    with container("handler.uninstall()") as (outside, pid):
+        os.kill(pid, signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            outside.wait(1)

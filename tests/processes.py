@@ -13,6 +13,10 @@ CONTAINER = [
     *("--fork", "--pid", "--mount-proc", "--kill-child"),
 ]
 
+# Before a command: its user has a number that no name is known for, as in a container that is run
+# with one.
+WITHOUT_A_NAME = ["unshare", "--user", "--map-user=54321"]
+
 
 def child_of(pid: int, seconds: float = 10.0) -> int:
     """The process that another one has started: of ``CONTAINER``, the first one inside."""

@@ -111,7 +111,7 @@ def autolog(
             return
         requirements.check()
         # Only here: importing trackmllib loads neither pyspark nor mlflow, and takes no time.
-        from trackmllib.outbox.home import Home
+        from trackmllib.outbox.home import VARIABLE, Home
         from trackmllib.session import Session
         from trackmllib.settings import Settings
 
@@ -145,7 +145,14 @@ def autolog(
             _session.stop()
             _session = None
         if _session is None:
-            _session = Session(settings, home=Home.of_user())
+            home = Home.of_user()
+            if home.unusable:
+                sentences.append(
+                    f"{home.unusable}. The training is not affected. What is recorded is kept in "
+                    "memory, and is lost if this process dies before it is delivered. Set "
+                    f"{VARIABLE} to a folder of your own, and start the program again."
+                )
+            _session = Session(settings, home=None if home.unusable else home)
         _session.settings = settings
         _session.voice.once(sentences)
         _session.start()

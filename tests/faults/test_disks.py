@@ -48,6 +48,18 @@ def test_8_the_home_cannot_be_written(tmp_path, server_uri, figures):
     figures["8 no folder"] = f"one warning; {report.said} scores, 0 lost"
 
 
+def test_8_the_home_names_no_folder(tmp_path, server_uri):
+    scene = Scene(tmp_path, server_uri, more_environ={"TRACKMLLIB_HOME": "~nosuchuser/x"})
+    driver = scene.driver(autolog={"flush_timeout": 60}).finish()
+    (warning,) = driver.warnings()
+    assert warning.startswith(
+        "TRACKMLLIB_HOME is '~nosuchuser/x', but there is no such home folder"
+    )
+    report = compare(scene.store, driver)
+    assert report.is_clean(), report
+    assert report.status == {"FINISHED": 11}
+
+
 @pytest.fixture(scope="module")
 def left_behind(tmp_path_factory):
     """What a driver leaves that never saw its server; and a server for it."""

@@ -44,6 +44,8 @@ def add_to(verbs: Any) -> None:
 
 def run(given: argparse.Namespace, home: Home) -> int:
     """0 when nothing is left on disk, 1 when something is."""
+    # MLflow may not load without a home folder.
+    home.check_usable()
     # Not before: the other verbs need no mlflow, which takes a second to load.
     from trackmllib.tracking.active import absolute
     from trackmllib.tracking.apply import MlflowTracking

@@ -62,17 +62,44 @@ class Entry(NamedTuple):
 
 
 class Home:
-    """The outboxes of a user. OutboxError where the folder is not safe or cannot be written."""
+    """The outboxes of a user. OutboxError where the folder is not safe or cannot be used.
 
-    def __init__(self, folder: Path) -> None:
+    ``unusable`` says why there is no such folder, where the environment names none that can exist.
+    """
+
+    def __init__(self, folder: Path, unusable: str = "") -> None:
         self.folder = folder
+        self.unusable = unusable
 
     @classmethod
     def of_user(cls, environ: Mapping[str, str] = os.environ) -> Home:
-        """The folder that the environment names, or the platform's own."""
+        """The folder that the environment names, or the platform's own. Raises nothing."""
         named = environ.get(VARIABLE)
-        home = Path(named).expanduser() if named else platformdirs.user_state_path("trackmllib")
-        return cls(home.absolute() / "outbox")
+        if not named:
+            return cls._of_platform()
+        home = Path(named)
+        try:
+            home = home.expanduser()
+        except RuntimeError:
+            reason = "there is no such home folder"
+        else:
+            try:
+                home = home.absolute()
+                reason = "no path can contain a NUL" if "\0" in named else ""
+            except OSError:
+                reason = "there is no current folder that it is relative to"
+        return cls(home / "outbox", reason and f"{VARIABLE} is {named!r}, but {reason}")
+
+    @classmethod
+    def _of_platform(cls) -> Home:
+        try:
+            home = platformdirs.user_state_path("trackmllib")
+        except RuntimeError:
+            home = Path("~")
+        # Older platformdirs hand back a path that begins with a tilde.
+        is_there = home.is_absolute()
+        reason = f"There is no home folder of this user, and {VARIABLE} is not set"
+        return cls(home / "outbox", "" if is_there else reason)
 
     def create(
         self,
@@ -80,12 +107,16 @@ class Home:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> HeldOutbox[SqliteOutbox]:
         """A new outbox for this process."""
+        self.check_usable()
         try:
             # The mode of mkdir is for the last folder only.
             self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise OutboxError(f"{self.folder} cannot be made: {error.strerror}") from error
+            raise OutboxError(
+                f"{self.folder} cannot be made: {error.strerror}; set {VARIABLE} to a folder of "
+                "your own"
+            ) from error
         check(self.folder, is_folder=True)
         path = self.folder / f"{uuid.uuid4()}{_SUFFIX}"
         lock = Lock.take(_lock_of(path), create=True)
@@ -104,18 +135,27 @@ class Home:
 
     def is_empty(self) -> bool:
         """Whether there is no outbox at all; looks at nothing but the names."""
+        self.check_usable()
         return not any(self.folder.glob(f"*{_SUFFIX}.lock"))
 
     def entries(self) -> list[Entry]:
         """All outboxes that are here, also those of other machines, oldest first."""
-        if not self.folder.exists():
+        self.check_usable()
+        try:
+            check(self.folder, is_folder=True)
+        except FileNotFoundError:
             return []
-        check(self.folder, is_folder=True)
+        except OSError as error:
+            raise OutboxError(
+                f"{self.folder} cannot be read: {error.strerror}; set {VARIABLE} to a folder of "
+                "your own"
+            ) from error
         found = sorted(self.folder.glob(f"*{_SUFFIX}.lock"), key=lambda p: (_mtime(p), p.name))
         return [Entry(path.with_suffix(""), read_owner(path), Lock.is_held(path)) for path in found]
 
     def damaged(self) -> list[Path]:
         """The files that were set aside because they could not be read whole."""
+        self.check_usable()
         return sorted(self.folder.glob("*.damaged"))
 
     def take(
@@ -160,6 +200,11 @@ class Home:
         except BaseException:
             lock.release()
             raise
+
+    def check_usable(self) -> None:
+        """OutboxError where there is no folder that could be used."""
+        if self.unusable:
+            raise OutboxError(f"{self.unusable}. Set {VARIABLE} to a folder of your own")
 
 
 def _lock_of(path: Path) -> Path:

@@ -57,18 +57,20 @@ class MadeRuns:
     def id_of(self, search_id: str, candidate: int | None) -> str | None:
         """The id of a run, once the server has made it; None if it will not."""
 
-        def is_there() -> bool:
-            return self._tracking.run_id(search_id, candidate) is not None
+        def is_over() -> bool:
+            return self._tracking.run_id(search_id, candidate) is not None or interrupt.pressed
 
         search = self._searches.get(search_id)
         if search is None:
             return None
+        interrupt = search.interrupt
         self.need(search_id, candidate)
         if candidate is not None and not self._will_be(search, candidate):
             return None
         patience = 0.0 if search.gave_up else search.settings.flush_timeout
         try:
-            search.gave_up = not self._delivery.wait_for(is_there, search_id, patience)
+            search.gave_up = not self._delivery.wait_for(is_over, search_id, patience)
+            interrupt.ends_wait = interrupt.ends_wait or interrupt.pressed
             return self._tracking.run_id(search_id, candidate)
         except Refused:
             return None

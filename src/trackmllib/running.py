@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from trackmllib.events import SearchStarted
+from trackmllib.interrupts import HeldInterrupt
 from trackmllib.models import Models
 from trackmllib.operations import Destination
 from trackmllib.recorder.record import Recorder
@@ -39,6 +40,8 @@ class RunningSearch:
         self.stop_asked = False
         # Kept when the rest that is known of it on its server is forgotten.
         self.runs = Runs()
+        # Entered when Spark has returned.
+        self.interrupt = HeldInterrupt()
         # Whether a thread of Spark's has waited in vain for a run to be made: it does so once.
         self.gave_up = False
         # Made with the first model that is to be kept.

@@ -8,8 +8,8 @@ import os
 import threading
 import traceback
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -215,6 +215,18 @@ class Session:
             models.keep_best(model, data)
         else:
             models.keep_cell(candidate, fold, model, data)
+
+    @contextmanager
+    def hold_interrupt(self, search_id: str) -> Iterator[None]:
+        search = self._searches.get(search_id)
+        if search is None:
+            yield
+            return
+        with search.interrupt:
+            yield
+        with self.guard(search_id, "saying what a Ctrl-C has left"):
+            if search.interrupt.pressed:
+                self.voice.warn(self._waiting.after_interrupt(search), search.settings)
 
     def active_run(
         self, search_id: str, candidate: Callable[[], int | None], fold: int | None

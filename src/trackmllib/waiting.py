@@ -5,6 +5,7 @@ from __future__ import annotations
 from trackmllib.clock import Clock
 from trackmllib.delivery.worker import Delivery
 from trackmllib.errors import Unauthorized
+from trackmllib.interrupts import HeldInterrupt
 from trackmllib.outbox.base import Outbox
 from trackmllib.outbox.process import ProcessOutbox
 from trackmllib.redaction import redacted
@@ -13,6 +14,8 @@ from trackmllib.voice import Voice
 
 # fit() says that it waits when it has waited so long.
 QUIET_SECONDS = 2.0
+# A Ctrl-C is noticed so soon.
+SLICE_SECONDS = 0.25
 
 
 class Waiting:
@@ -33,12 +36,16 @@ class Waiting:
         self._voice = voice
 
     def wait_for(self, search: RunningSearch) -> None:
-        """Wait for all of a search; what is left by then is a problem of its record."""
+        """Wait for all of a search; what is left by then is a problem of its record, unless a
+        Ctrl-C has ended the wait.
+        """
+        search.interrupt.ends_wait = True
         search_id = search.result.search_id
         timeout = search.settings.flush_timeout
         server = redacted(search.destination.tracking_uri)
         waiting = self._deliver(search, min(timeout, QUIET_SECONDS))
-        if waiting and timeout > QUIET_SECONDS and self._may_be_delivered(search_id):
+        goes_on = self._may_be_delivered(search_id) and not search.interrupt.pressed
+        if waiting and timeout > QUIET_SECONDS and goes_on:
             self._voice.warn(
                 f"Waiting for {server}: {waiting} operations of the search are still to be sent. "
                 f"fit() returns in {timeout - QUIET_SECONDS:g} s at the latest, with what is left "
@@ -46,12 +53,25 @@ class Waiting:
                 search.settings,
             )
             waiting = self._deliver(search, timeout - QUIET_SECONDS)
-        if waiting:
+        if waiting and not search.interrupt.pressed:
             trouble = self._delivery.trouble(search_id)
             search.add_problem(
                 f"{waiting} operations are not delivered after {timeout:g} s "
                 f"({server if trouble is None else trouble}); {self._where_they_are(search_id)}"
             )
+
+    def after_interrupt(self, search: RunningSearch) -> str:
+        """What to say where a Ctrl-C has ended the wait."""
+        search_id = search.result.search_id
+        server = redacted(search.destination.tracking_uri)
+        outcome = "returns its model" if search.result.failure is None else "raises its error"
+        waiting = sum(
+            self._outbox.waiting(one.result.search_id) for one in self._searches.whole(search)
+        )
+        left = "all of it is delivered"
+        if waiting:
+            left = f"{waiting} operations are not delivered yet; {self._where_they_are(search_id)}"
+        return f"Ctrl-C ended the wait for {server}; fit() {outcome}. Search {search_id}: {left}."
 
     def what_remains(self) -> str:
         """Where that is which is not delivered when the process ends."""
@@ -65,8 +85,17 @@ class Waiting:
         left = 0
         for one in self._searches.whole(search):
             rest = max(0.0, deadline - self._clock.monotonic())
-            left += self._delivery.flush(one.result.search_id, rest)
+            left += self._deliver_one(one.result.search_id, rest, search.interrupt)
         return left
+
+    def _deliver_one(self, search_id: str, timeout: float, interrupt: HeldInterrupt) -> int:
+        """Wait for one search, in slices; how many operations are left."""
+        while True:
+            slice_seconds = 0.0 if interrupt.pressed else min(timeout, SLICE_SECONDS)
+            left = self._delivery.flush(search_id, slice_seconds)
+            timeout -= slice_seconds
+            if interrupt.pressed or timeout <= 0.0 or left <= self._delivery.stuck(search_id):
+                return left
 
     def _may_be_delivered(self, search_id: str) -> bool:
         return not isinstance(self._delivery.trouble(search_id), Unauthorized)

@@ -7,6 +7,7 @@ autolog: arguments of ``autolog()``
 stop_at_cell: stand still in this cell until SIGCONT or a signal that ends the process
 no_more_threads: from that cell on no thread of Python's can be started
 inner: each fit runs a search of two candidates itself; the first stands still in this cell
+tuner: "subclass" for a tuner with a fit() of its own
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import mlflow
 from pyspark.ml.linalg import Vectors
+from pyspark.ml.tuning import CrossValidator
 from pyspark.sql import SparkSession
 
 import trackmllib
@@ -56,6 +58,11 @@ class Evaluator(StubEvaluator):
         return score
 
 
+class Subclass(CrossValidator):
+    def fit(self, dataset, params=None):
+        return super().fit(dataset, params)
+
+
 class Heard(logging.Handler):
     def emit(self, record):
         say(warning=record.getMessage())
@@ -85,6 +92,7 @@ def fit(number):
         inner.search, inner.stop_at = "inner", settings["inner"]
         est = SearchingEstimator(stub_search(xs=[5.0, 6.0], eva=inner, numFolds=2))
     search = stub_search(
+        kind=Subclass if settings.get("tuner") == "subclass" else CrossValidator,
         est=est,
         eva=evaluator,
         xs=[float(x) for x in range(settings.get("candidates", 10))],

@@ -71,6 +71,12 @@ class Host(Protocol):
         """Log a model: of a cell, or of the winner. Called where the settings ask for it."""
         ...
 
+    def hold_interrupt(self, search_id: str) -> AbstractContextManager[object]:
+        """A context from Spark's return to the return of ``fit()``, in which the first Ctrl-C ends
+        a wait of ours instead of being raised.
+        """
+        ...
+
     def active_run(
         self, search_id: str, candidate: Callable[[], int | None], fold: int | None
     ) -> AbstractContextManager[None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -93,6 +93,9 @@ class SearchWatch:
         self._description: SearchDescription | None = None
         self._ended = False
         self._model: Any = None
+        # Begins when Spark has returned, and ends with fit().
+        self._at_end = ExitStack()
+        self._at_end_begun = False
         self._folds = 0
         self._scores: dict[int, list[tuple[int, Any]]] = {}
         self._cells = 0
@@ -137,11 +140,19 @@ class SearchWatch:
         self._model = model
         if self._refit_start is not None:
             self._refit_seconds = self.clock.monotonic() - self._refit_start
+        if not self.superseded:
+            self.begin()
+            self._hold_interrupt()
         if self.superseded or self.place is not None or self.settings.log_models == "none":
             return
-        self.begin()
         with self.guard("logging the best model"):
             self._host.keep_model(self.search_id, None, None, model.bestModel, data)
+
+    def _hold_interrupt(self) -> None:
+        """From now on a Ctrl-C ends what we wait for, and not the user's call."""
+        if not self._at_end_begun:
+            self._at_end_begun = True
+            self._at_end.enter_context(self._host.hold_interrupt(self.search_id))
 
     def fitted(self, cell: CellWatch, model: Any, data: Any) -> None:
         """A cell has its model."""
@@ -275,18 +286,21 @@ class SearchWatch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            with self.guard("taking the labels off Spark's jobs"):
-                self.spending.jobs.stop()
-        finally:
+        if isinstance(error, Exception) and not self.superseded:
+            self._hold_interrupt()
+        with self._at_end:
             try:
-                if not self.superseded:
-                    self._end(error)
-                if isinstance(error, SearchStopped) and error.results is None:
-                    with self.guard("handing out the results"):
-                        error.results = self._host.results(self.tuner)
+                with self.guard("taking the labels off Spark's jobs"):
+                    self.spending.jobs.stop()
             finally:
-                self.spending.forget()
+                try:
+                    if not self.superseded:
+                        self._end(error)
+                    if isinstance(error, SearchStopped) and error.results is None:
+                        with self.guard("handing out the results"):
+                            error.results = self._host.results(self.tuner)
+                finally:
+                    self.spending.forget()
 
     @contextmanager
     def computing(self) -> Iterator[None]:

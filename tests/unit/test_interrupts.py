@@ -1,0 +1,112 @@
+"""The first Ctrl-C after Spark has returned is held back; real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from trackmllib.interrupts import HeldInterrupt
+
+
+def press() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def hold(presses: int, ends_wait: bool) -> list[int]:
+    """Press so often in the context; which presses returned, also where the last one raises."""
+    returned = []
+    try:
+        with HeldInterrupt() as interrupt:
+            interrupt.ends_wait = ends_wait
+            for number in range(1, presses + 1):
+                press()
+                assert interrupt.pressed
+                returned.append(number)
+    except KeyboardInterrupt:
+        returned.append(0)
+    return returned
+
+
+@pytest.fixture(autouse=True)
+def handler():
+    """Python's own handler before, and after."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_first_ends_a_wait():
+    assert hold(1, ends_wait=True) == [1]
+
+
+def test_one_that_ends_no_wait_is_raised_at_the_end():
+    assert hold(1, ends_wait=False) == [1, 0]
+
+
+def test_the_second_is_raised_at_once():
+    assert hold(2, ends_wait=True) == [1, 0]
+
+
+def test_a_second_one_while_the_handler_of_the_first_runs_is_raised():
+    calls = []
+
+    def slow(number, frame):
+        calls.append(number)
+        if len(calls) == 1:
+            press()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, slow)
+    assert hold(1, ends_wait=True) == [0]
+    assert len(calls) == 2
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_a_handler_that_does_not_interrupt_ends_nothing():
+    calls = []
+    signal.signal(signal.SIGINT, lambda *arguments: calls.append(arguments))
+    with HeldInterrupt() as interrupt:
+        press()
+        press()
+    assert len(calls) == 2
+    assert not interrupt.pressed
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_a_handler_that_is_set_meanwhile_stays():
+    def other(number, frame):
+        raise AssertionError
+
+    with HeldInterrupt():
+        signal.signal(signal.SIGINT, other)
+    assert signal.getsignal(signal.SIGINT) is other
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.parametrize("handler_before", [signal.SIG_IGN, signal.SIG_DFL])
+def test_what_is_no_handler_of_pythons_stays(handler_before):
+    signal.signal(signal.SIGINT, handler_before)
+    with HeldInterrupt():
+        assert signal.getsignal(signal.SIGINT) == handler_before
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_another_thread_holds_nothing_back():
+    inside, pressed = threading.Event(), threading.Event()
+
+    def fit():
+        with HeldInterrupt():
+            inside.set()
+            pressed.wait(10)
+
+    thread = threading.Thread(target=fit)
+    thread.start()
+    inside.wait(10)
+    with pytest.raises(KeyboardInterrupt):
+        press()
+    pressed.set()
+    thread.join(10)

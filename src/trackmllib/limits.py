@@ -1,4 +1,4 @@
-"""What MLflow takes: the characters of names, and the lengths of names and values.
+"""What MLflow takes: the characters of names and values, and their lengths.
 
 The limits are those of ``mlflow.utils.validation``, the smaller one where versions differ.
 """
@@ -18,6 +18,9 @@ MAX_KEY = 250 - 10 - 37
 
 # MLflow allows colons too, but not on Windows; names are to be the same everywhere.
 _REFUSED = re.compile(r"[^/\w.\- ]")
+# PostgreSQL stores no NUL, in no encoding; half of a surrogate pair has no UTF-8, in which
+# everything is sent. Every other control character comes back from every store as it was sent.
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -35,8 +38,22 @@ def key(name: str) -> str:
     return mended[:MAX_KEY]
 
 
+def escaped(text: str) -> str:
+    """The text with each character that a server cannot store as Python writes it: ``\\x00``,
+    ``\\ud800``.
+    """
+    if text.isascii() and "\0" not in text:
+        return text
+    return _NOT_STORABLE.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return r"\x00" if found[0] == "\0" else rf"\u{ord(found[0]):04x}"
+
+
 def cut(text: str, limit: int) -> str:
-    """The text, its end replaced by ``…`` where it is longer than ``limit`` characters."""
+    """The text, escaped, its end replaced by ``…`` where it is longer than ``limit`` characters."""
+    text = escaped(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

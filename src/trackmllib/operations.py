@@ -2,18 +2,22 @@
 
 A run is named by its search and its candidate (``None`` is the main run), because the server's run
 id is not known yet when an operation is written down. Times are milliseconds since the epoch.
+
+An operation escapes its texts when it is made (``limits.escaped``), also when it is read back from
+disk: no operation holds a character that a server refuses.
 """
 
 from __future__ import annotations
 
 import base64
+import operator
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain, groupby
 from pathlib import PurePath
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from trackmllib import packing
+from trackmllib import limits, packing
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -38,6 +42,11 @@ class Destination:
     parent_search_id: str | None = None
     parent_candidate: int | None = None
 
+    def __post_init__(self) -> None:
+        # The URI stays: an escaped one would name another server, or another file.
+        if self.experiment_name is not None:
+            object.__setattr__(self, "experiment_name", limits.escaped(self.experiment_name))
+
 
 class Metric(NamedTuple):
     """One point of a metric. A ``series`` goes on over many points of one key."""
@@ -49,12 +58,37 @@ class Metric(NamedTuple):
     series: bool = False
 
 
+_WITHOUT_TEXT = frozenset((int, float, bool))
+_FIELD_NAMES: dict[type, tuple[str, ...]] = {}
+
+
+def _escaped(value: Any) -> Any:
+    """The value, itself where there is nothing to escape in it."""
+    if type(value) is str:
+        return limits.escaped(value)
+    if isinstance(value, tuple):
+        escaped = tuple([each if type(each) in _WITHOUT_TEXT else _escaped(each) for each in value])
+        if any(map(operator.is_not, escaped, value)):
+            return Metric._make(escaped) if isinstance(value, Metric) else escaped
+    return value
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operation:
     """Something to do to one run of a search: the main run, or the child run of a candidate."""
 
     search_id: str
     candidate: int | None = None
+
+    def __post_init__(self) -> None:
+        cls = type(self)
+        if cls not in _FIELD_NAMES:
+            _FIELD_NAMES[cls] = tuple(field.name for field in fields(cls))
+        for name in _FIELD_NAMES[cls]:
+            value = getattr(self, name)
+            escaped = _escaped(value)
+            if escaped is not value:
+                object.__setattr__(self, name, escaped)
 
     @property
     def run(self) -> tuple[str, int | None]:
@@ -114,6 +148,8 @@ class LogArtifact(Operation):
     def __post_init__(self) -> None:
         if self.file_name != PurePath(self.file_name).name or self.file_name in ("", ".."):
             raise ValueError(f"{self.file_name!r} is not the name of a file, but a path")
+        # Not super(): with slots=True the class is not the one that this method was written in.
+        Operation.__post_init__(self)
 
     def pieces(self) -> Iterator[bytes]:
         """The file, piece by piece. ValueError for a text that is damaged."""

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
+from trackmllib import limits
+
 # Files up to here lie there as they are, where everybody can read them.
 LARGE = 1 << 20
 PIECE_BYTES = 1 << 16
@@ -49,10 +51,8 @@ def unpacked(text: str) -> Iterator[bytes]:
 
 
 def utf8(text: str) -> bytes:
-    """The bytes of a text. Half of a pair of surrogates, which UTF-8 has not, reads ``\\udc80``,
-    as in JSON.
-    """
-    return text.encode(errors="backslashreplace")
+    """The bytes of a text, escaped; half of a surrogate pair reads ``\\udc80``, as in JSON."""
+    return limits.escaped(text).encode()
 
 
 def _packed(pieces: Iterable[bytes]) -> str:

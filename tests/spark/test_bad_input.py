@@ -234,3 +234,32 @@ def test_nothing_is_doubled_at_the_exit_of_a_child(points, recorded):
     assert pids == [0]
     (child,) = recorded.children(recorded.only_main_run())
     assert len(recorded.history(child, "stub")) == 2
+
+
+NOT_TAKEN = "a\x00b\ud800c"
+CONTROLS = "".join(map(chr, range(1, 32))) + "\x7f\x85\u2028\u202e\ufffe\uffff"
+
+
+def test_nul_and_lone_surrogates_are_logged_escaped(points, any_store):
+    """In a param, a run name, an error and the name of a metric; all else is logged with them."""
+    trackmllib.autolog(flush_timeout=60)
+    error = ValueError(f"cannot read {NOT_TAKEN}")
+    est = StubEstimator(fail={"b\x00": error})
+    evaluator = StubEvaluator(scores={NOT_TAKEN: 0.25, CONTROLS: 0.5})
+    evaluator.getMetricName = lambda: f"m{NOT_TAKEN}"
+    with pytest.raises(ValueError, match="cannot read"):
+        stub_split(est=est, eva=evaluator, xs=[NOT_TAKEN, CONTROLS, "b\x00"]).fit(points)
+    main = any_store.only_main_run()
+    good, controls, bad = any_store.children(main)
+    assert controls.data.params["x"] == CONTROLS
+    assert good.data.params["x"] == r"a\x00b\ud800c"
+    assert good.info.run_name == r"x=a\x00b\ud800c"
+    assert good.data.metrics["ma_b_c"] == 0.25
+    assert good.info.status == "FINISHED"
+    assert bad.data.params["x"] == r"b\x00"
+    assert bad.data.tags["trackmllib.error"] == r"ValueError: cannot read a\x00b\ud800c"
+    assert r"cannot read a\x00b\ud800c" in any_store.text(bad, "trackmllib/traceback.txt")
+    assert main.data.params["metric"] == r"ma\x00b\ud800c"
+    candidate, *_ = any_store.json(main, "trackmllib/search.json")["grid"]["candidates"]
+    assert candidate["params"]["x"] == NOT_TAKEN
+    assert any_store.results(main)[0]["params.x"] == r"a\x00b\ud800c"

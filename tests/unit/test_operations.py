@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from trackmllib import limits
 from trackmllib.operations import (
     CloseSearch,
     CreateChildRun,
+    Describe,
+    Destination,
     EndRun,
     LogArtifact,
     LogBatch,
+    LogDataset,
     Metric,
+    OpenMainRun,
     Row,
     coalesce,
     ready,
 )
+from trackmllib.outbox import wire
 
 
 def batch(candidate, *values):
@@ -64,3 +76,71 @@ def test_a_child_run_ends_behind_all_that_is_there_for_it():
 def test_a_main_run_ends_where_it_was_put():
     close = CloseSearch(search_id="s")
     assert [o for _, o, _ in coalesce(rows(end(None), close))] == [end(None), close]
+
+
+texts = st.text(st.characters(exclude_categories=()), max_size=12)
+pairs = st.tuples(texts, texts)
+destinations = st.builds(Destination, tracking_uri=st.just("http://s"), experiment_name=texts)
+metrics = st.builds(Metric, texts, st.just(1.0), st.just(0))
+each = {"search_id": st.just("s")}
+operations = st.one_of(
+    st.builds(
+        OpenMainRun,
+        **each,
+        destination=destinations,
+        name=texts,
+        start_ms=st.just(0),
+        description=texts,
+    ),
+    st.builds(CreateChildRun, **each, name=texts, start_ms=st.just(0), tags=st.tuples(pairs)),
+    st.builds(
+        LogBatch,
+        **each,
+        params=st.tuples(pairs),
+        metrics=st.tuples(metrics),
+        tags=st.tuples(pairs),
+    ),
+    st.builds(LogArtifact, **each, file_name=st.just("f"), text=texts),
+    st.builds(Describe, **each, text=texts),
+    st.builds(LogDataset, **each, digest=texts, path=st.none() | texts, schema=st.tuples(pairs)),
+    st.builds(EndRun, **each, status=st.just("FAILED"), end_ms=st.just(0), tags=st.tuples(pairs)),
+)
+
+
+def texts_of(value):
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from texts_of(each)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from texts_of(getattr(value, field.name))
+
+
+@given(operations)
+@example(LogBatch(search_id="s", params=(("a\x00", "b\ud800"),)))
+def test_no_operation_holds_what_a_server_refuses(operation):
+    for text in texts_of(operation):
+        text.encode("utf-8")
+        assert "\x00" not in text
+    assert wire.operation(wire.to_text(operation)) == operation
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("a\x00b", r"a\x00b"),
+        ("\ud800\udfff", r"\ud800\udfff"),
+        ("\x01\x1b\x7f\x85\u2028\uffff\n\t", "\x01\x1b\x7f\x85\u2028\uffff\n\t"),
+        (r"\x00 é 😀", r"\x00 é 😀"),
+    ],
+)
+def test_only_what_a_server_refuses_is_escaped(text, escaped):
+    assert limits.escaped(text) == escaped
+    assert LogBatch(search_id="s", tags=(("t", text),)).tags == (("t", escaped),)
+
+
+def test_an_escaped_text_is_no_longer_than_mlflow_takes():
+    assert len(limits.param_value("\x00" * limits.MAX_PARAM_VALUE)) == limits.MAX_PARAM_VALUE
+    assert len(limits.tag_value("\ud800" * limits.MAX_TAG_VALUE)) == limits.MAX_TAG_VALUE

@@ -389,7 +389,11 @@ class MlflowTracking:
     def _context(self) -> dict[str, str]:
         """The tags that MLflow gives to each run: user, source, commit. Asked for once."""
         if self._context_tags is None:
-            self._context_tags = dict(resolve_tags())
+            # The path of a program may be no UTF-8, which Python reads as lone surrogates.
+            self._context_tags = {
+                limits.escaped(key): limits.escaped(str(value))
+                for key, value in resolve_tags().items()
+            }
         return self._context_tags
 
     def _client(self, uri: str) -> MlflowClient:

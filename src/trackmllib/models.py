@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from trackmllib import plural
 from trackmllib.events import Component, SearchDescription
 from trackmllib.guard import attempt
 from trackmllib.settings import Settings
@@ -96,11 +97,12 @@ class Models:
             if self._measured:
                 return
             self._measured = True
-        count = len(self._description.candidates) * self._description.folds
+        number = len(self._description.candidates) * self._description.folds
+        kept = plural.count(number, "model")
         size = attempt(lambda: models.size(run_id, name), 0)
         self._say(
-            f'log_models="all" keeps the {count} models of this search: the first one takes '
-            f"{_bytes(size)}, so all of them take about {_bytes(size * count)}."
+            f'log_models="all" keeps the {kept} of this search: the first one takes '
+            f"{_bytes(size)}, so all of them take about {_bytes(size * number)}."
         )
 
     def _not_logged(self, what: str, reason: str) -> None:

@@ -225,7 +225,7 @@ def test_inner_searches_have_descriptions_of_their_own():
         session.emit(event)
     assert session.flush(10)
     found = {run.search_id: run.description for run in store.main_runs()}
-    assert found["outer"].startswith("**Failed** at 0 of 1 cells")
+    assert found["outer"].startswith("**Failed** at 0 of 1 cell")
     assert found["inner"].startswith("**Finished**: 6 of 6 cells")
 
 

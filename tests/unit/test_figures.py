@@ -193,7 +193,7 @@ def test_where_scores_are_missing_shares_are_said_not_to_be_exact():
     rows[3] = [NAN, NAN]
     found = importance(basis(maps, rows, best=11))
     assert not found.exact
-    assert "1 of 12 combinations have no score" in found.caveat
+    assert "1 of 12 combinations has no score and was filled in" in found.caveat
     shares = {each.params: each.share for each in found.shares}
     # Without interactions, what is filled in is what was missing.
     assert shares[("x",)] == pytest.approx(4 / (4 + 2 / 3))

@@ -164,7 +164,7 @@ def test_of_a_file_cut_to_half_the_rest_is_delivered(whole, tmp_path):
     assert_set_aside(home, held, cut)
     # Tables grow side by side: half of the file holds about half of the rows.
     assert len(numbers) > ROWS * 0.3
-    assert f"{len(numbers)} operations" in held.warning
+    assert f"{len(numbers):,} operations" in held.warning
     assert_it_works(held)
 
 

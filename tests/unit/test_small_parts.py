@@ -1,4 +1,4 @@
-"""Guard, patches, URIs and the meaning of errors."""
+"""Guard, patches, counts, URIs and the meaning of errors."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException, RestException, get_error_code
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from mlflow.utils import databricks_utils
 
+from trackmllib import plural
 from trackmllib.errors import Busy, Refused, Unauthorized, Unavailable
 from trackmllib.guard import Guard
 from trackmllib.operations import Destination, LogBatch, Metric, OpenMainRun
@@ -106,6 +107,15 @@ def test_a_patch_that_was_wrapped_becomes_a_pass_through(caplog):
     assert module.f(1) == 11
     patch.uninstall()
     assert module.f(1) == 10
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [(0, "0 operations wait"), (1, "1 operation waits"), (1500, "1,500 operations wait")],
+)
+def test_counts_agree_with_their_nouns(amount, words):
+    assert plural.count(amount, "operation waits", "operations wait") == words
+    assert plural.count(amount, "operation") == words.rpartition(" ")[0]
 
 
 @pytest.mark.parametrize(

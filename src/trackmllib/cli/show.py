@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from trackmllib import names
+from trackmllib import names, plural
 from trackmllib.cli import candidates, reading, table, terminal, words
 from trackmllib.errors import UnknownSearch
 from trackmllib.outbox.home import Home
@@ -160,10 +160,10 @@ def _facts(loaded: Loaded) -> str:
     facts = [shared.state(search.status)]
     if search.failure is not None:
         facts = [f"{facts[0]}: {search.failure.summary}"]
-    settings = shared.count(len(description.candidates), "setting")
+    settings = plural.count(len(description.candidates), "setting")
     facts.append(f"{search.candidates_finished} of {settings}")
     if description.averaged:
-        facts.append(shared.count(search.folds, "fold"))
+        facts.append(plural.count(search.folds, "fold"))
     better = {True: ", larger is better", False: ", smaller is better", None: ""}
     facts.append(description.metric + better[description.larger_is_better])
     return " · ".join(facts)

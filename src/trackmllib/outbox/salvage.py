@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from trackmllib import plural
 from trackmllib.outbox import schema
 from trackmllib.outbox.left_behind import READABLE, LeftBehind
 
@@ -49,9 +50,9 @@ def open_or_salvage(
     outbox.create_child_runs_again()
     outbox.open_main_runs_again()
     outbox.mark_all_as_sent()
+    read = plural.count(rows, "operation could be read and is", "operations could be read and are")
     return outbox, (
-        f"The outbox {path} is damaged ({reason}). {rows} operations could be read and are "
-        f"delivered; the file is kept as {aside}"
+        f"The outbox {path} is damaged ({reason}). {read} delivered; the file is kept as {aside}"
     )
 
 

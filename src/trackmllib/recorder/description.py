@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timezone
 
-from trackmllib import limits, names
+from trackmllib import limits, names, plural
 from trackmllib.estimate import left_in_words, seconds_left
 from trackmllib.events import CellScored, Event
 from trackmllib.names import GridNames
@@ -79,15 +79,15 @@ def _markdown(result: SearchResult, grid: GridNames, time_ms: int, length: int) 
 
 
 def _state(result: SearchResult, time_ms: int) -> str:
-    cells = len(result.description.candidates) * result.folds
+    cells = plural.count(len(result.description.candidates) * result.folds, "cell")
     words = [f"**{_STATES[result.status]}**"]
     if result.failure is not None:
         reason = limits.cut(result.failure.summary, _LONGEST_REASON)
-        words.append(f" at {result.cells_finished} of {cells} cells: {_escaped(reason)}")
+        words.append(f" at {result.cells_finished:,} of {cells}: {_escaped(reason)}")
     elif result.cells_finished:
-        words.append(f": {result.cells_finished} of {cells} cells")
+        words.append(f": {result.cells_finished:,} of {cells}")
     elif result.status == "RUNNING":
-        words.append(f": 0 of {cells} cells")
+        words.append(f": 0 of {cells}")
     if result.status == "RUNNING" and result.best_at_refit is not None:
         words.append(", refit of the best one")
     left = seconds_left(result, time_ms)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from trackmllib import plural
 from trackmllib.events import SearchDescription
 from trackmllib.guard import attempt
 from trackmllib.options import on_error as words
@@ -103,7 +104,7 @@ class OnError:
             more = len(named) - MOST_NAMED
             others = [f"{more} more"] if more > 0 else []
             self._search.tell(
-                f"{_counted(len(failed))} failed and did not count: "
+                f"{plural.count(len(failed), 'candidate')} failed and did not count: "
                 f"{', '.join([*named[:MOST_NAMED], *others])}."
             )
 
@@ -186,10 +187,6 @@ class _Cells:
 
 def _run(cell: CellAt) -> Any:
     return cell.run()
-
-
-def _counted(number: int) -> str:
-    return "1 candidate" if number == 1 else f"{number} candidates"
 
 
 def _summary(error: Exception) -> str:

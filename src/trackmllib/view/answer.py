@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from trackmllib import names
+from trackmllib import names, plural
 from trackmllib.names import GridNames
 from trackmllib.search_result import CandidateResult, SearchResult
 from trackmllib.view import words
@@ -86,7 +86,7 @@ def _sentence(search: SearchResult, grid: GridNames, best: int, averages: dict[i
     if near is None:
         return f"{name} is best: {scored}."
     others = (
-        f"{words.count(near, 'setting')} {'is' if near == 1 else 'are'}" if near else "no other is"
+        f"{plural.count(near, 'setting')} {'is' if near == 1 else 'are'}" if near else "no other is"
     )
     return f"{name} is best: {scored}; {others} within its spread."
 
@@ -219,7 +219,7 @@ def _without_best(search: SearchResult, grid: GridNames, averages: dict[int, flo
 def _finished(search: SearchResult) -> str:
     total = len(search.description.candidates)
     had = "are" if search.status == "RUNNING" else "had"
-    return f"{search.candidates_finished:,} of {total:,} settings {had} finished."
+    return f"{search.candidates_finished:,} of {plural.count(total, 'setting')} {had} finished."
 
 
 def _stopped(search: SearchResult) -> str:
@@ -241,7 +241,7 @@ def _scored(search: SearchResult, found: CandidateResult) -> str:
     elif search.folds == 0:
         where = ""
     else:
-        where = f"over {words.count(search.folds, 'fold')}"
+        where = f"over {plural.count(search.folds, 'fold')}"
     smaller = " (smaller is better)" if description.larger_is_better is False else ""
     return f"{_metric(search)} {_score(search, found)} {where}{smaller}".rstrip()
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from trackmllib import names
+from trackmllib import names, plural
 from trackmllib.view import extras, report, words
 from trackmllib.view.report_table import Column, Field, Row
 from trackmllib.view.results import Results
@@ -167,13 +167,13 @@ def _sentence(searches: Sequence[Results], made: list[dict[str, Any]]) -> str:
         for row in made
     )
     shared = (
-        f"All have {words.count(common, 'setting')} in common."
+        f"All have {plural.count(common, 'setting')} in common."
         if common
         else "No setting was scored in all of them."
     )
     best = next((row for row in made if row["best"]), None)
     if best is None:
-        return f"None of the {words.count(len(searches), 'search', 'searches')} is best. {shared}"
+        return f"None of the {plural.count(len(searches), 'search', 'searches')} is best. {shared}"
     pick = max if description.larger_is_better else min
     average, number = pick(_averages(best, len(searches)), key=lambda each: each[0])
     # Where others have the same average: this one in other searches, or other settings.

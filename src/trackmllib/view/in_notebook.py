@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from html import escape
 
+from trackmllib import plural
 from trackmllib.view import table, words
 from trackmllib.view.figures.basis import Basis
 from trackmllib.view.ranks import ranks
@@ -26,7 +27,7 @@ def html(basis: Basis, runs: Runs, most: int = MOST) -> str:
     if ranked:
         parts += _table(basis, runs, ranked)
         more = len(search.description.candidates) - len(ranked)
-        notes = [f"and {words.count(more, 'more setting')}"] if more else []
+        notes = [f"and {plural.count(more, 'more setting')}"] if more else []
         if any(index in basis.comparison.indistinct for index in ranked):
             notes.append("≈ cannot be told apart from the best")
         if notes:

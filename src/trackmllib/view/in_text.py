@@ -6,6 +6,7 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 
+from trackmllib import plural
 from trackmllib.view import words
 from trackmllib.view.figures.basis import Basis
 from trackmllib.view.ranks import ranks
@@ -36,7 +37,7 @@ def summary(basis: Basis, most: int = MOST) -> str:
     lines += ["", *(line[:width].rstrip() for line in _columns([head, *body]))]
     more = len(basis.search.description.candidates) - len(rows)
     if more:
-        lines.append(f"and {words.count(more, 'more setting')}")
+        lines.append(f"and {plural.count(more, 'more setting')}")
     if any(index in basis.comparison.indistinct for index in rows):
         lines.append("* cannot be told apart from the best")
     return "\n".join(lines)

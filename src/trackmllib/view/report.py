@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from trackmllib import names
+from trackmllib import names, plural
 from trackmllib.view import draw, extras, words
 from trackmllib.view.compared import RULE
 from trackmllib.view.figures.basis import Basis, NothingToDraw
@@ -110,8 +110,8 @@ def _about(basis: Basis) -> str:
     began = datetime.fromtimestamp(search.start_ms / 1000, tz=timezone.utc)
     parts = [
         names.main_run(description, search.parent),
-        words.count(len(description.candidates), "setting"),
-        words.count(search.folds, "fold") if description.averaged else "one split",
+        plural.count(len(description.candidates), "setting"),
+        plural.count(search.folds, "fold") if description.averaged else "one split",
         f"{began:%Y-%m-%d %H:%M} UTC",
     ]
     if search.end_ms is not None:

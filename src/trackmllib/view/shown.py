@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trackmllib import names
+from trackmllib import names, plural
 from trackmllib.estimate import in_words, left_in_words, seconds_left
 from trackmllib.names import GridNames
 from trackmllib.search_result import SearchResult
@@ -27,7 +27,7 @@ def look(result: SearchResult, grid: GridNames, now_ms: int) -> Shown:
     """The search as it stands. Whoever calls it holds the lock of the search."""
     total = len(result.description.candidates) * result.folds
     done = min(total, sum(found.scored for found in result.candidates.values()))
-    counted = f"{done} of {total} cells"
+    counted = f"{done:,} of {plural.count(total, 'cell')}"
     match result.status:
         case "RUNNING":
             words = [counted, *_running(result, grid, now_ms)]

@@ -1,4 +1,4 @@
-"""How numbers, durations, counts and states read in sentences, tables and figures."""
+"""How numbers, durations and states read in sentences, tables and figures."""
 
 from __future__ import annotations
 
@@ -57,11 +57,6 @@ def seconds(value: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def count(amount: int, one: str, many: str | None = None) -> str:
-    """``1 setting``, ``4 settings``, ``1,000 settings``."""
-    return f"{amount:,} {one if amount == 1 else many or one + 's'}"
 
 
 def state(status: str) -> str:

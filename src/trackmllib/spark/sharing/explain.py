@@ -9,6 +9,7 @@ from typing import Any
 
 from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 
+from trackmllib import plural
 from trackmllib.guard import attempt
 from trackmllib.spark.resuming.explain import resumable
 from trackmllib.spark.sharing.plan import (
@@ -63,7 +64,9 @@ class Explanation:
 
     def _shared(self) -> str:
         folds = f" and {self.folds} folds" if self.folds > 1 else ""
-        head = f"reuse_stages on a {self.tuner} of {self.candidates} candidates{folds}"
+        head = (
+            f"reuse_stages on a {self.tuner} of {plural.count(self.candidates, 'candidate')}{folds}"
+        )
         if self.reason:
             return f"{head}: nothing is shared, because {self.reason}."
         rows = [("", "stage", "computed in each fold", "why not less")]
@@ -78,7 +81,7 @@ class Explanation:
         computed = sum(stage.computed for stage in self.stages)
         instead = sum(stage.instead_of for stage in self.stages)
         saved = (
-            f"Each fold computes {computed} stages instead of {instead}."
+            f"Each fold computes {plural.count(computed, 'stage')} instead of {instead}."
             if computed < instead
             else "Nothing is shared."
         )

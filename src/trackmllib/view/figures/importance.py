@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trackmllib import plural
 from trackmllib.view import words
 from trackmllib.view.figures.basis import MAX_KEY, Basis, NothingToDraw
 from trackmllib.view.figures.levels import Param, binned, scored
@@ -106,12 +107,16 @@ def _fill(params: Sequence[Param], observed: Table) -> str:
     if size > MOST_COMBINATIONS:
         raise NothingToDraw(
             f"The params have {size:,} combinations, too many to say from "
-            f"{words.count(len(observed), 'score')} what drives the score."
+            f"{plural.count(len(observed), 'score')} what drives the score."
         )
     if len(observed) <= freedom:
         raise NothingToDraw(
-            f"{words.count(len(observed), 'score')} of {size:,} combinations are too few to say "
-            "what drives the score."
+            plural.count(
+                len(observed),
+                f"score of {size:,} combinations is",
+                f"scores of {size:,} combinations are",
+            )
+            + " too few to say what drives the score."
         )
     missing = size - len(observed)
     mean, effects = _additive(params, observed)
@@ -120,9 +125,14 @@ def _fill(params: Sequence[Param], observed: Table) -> str:
             observed[where] = mean + math.fsum(
                 effect[level] for effect, level in zip(effects, where, strict=True)
             )
+    filled = plural.count(
+        missing,
+        f"of {size:,} combinations has no score and was",
+        f"of {size:,} combinations have no score and were",
+    )
     return (
-        f"Not exact: {missing:,} of {size:,} combinations have no score and were filled in with "
-        "the sum of the effects of single params, so pairs look smaller than they are."
+        f"Not exact: {filled} filled in with the sum of the effects of single params, so pairs "
+        "look smaller than they are."
         if missing
         else "Not exact: some settings have no score, or stand for several values together."
     )

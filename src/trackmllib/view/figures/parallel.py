@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from trackmllib import plural
 from trackmllib.view import words
 from trackmllib.view.figures.basis import MAX_KEY, Basis, NothingToDraw
 from trackmllib.view.figures.levels import Param
@@ -117,4 +118,6 @@ def _finding(basis: Basis, shown: list[Param]) -> str:
         return f"The best {len(best)} settings have no value in common."
     text = f"The best {len(best)} settings have in common: {', '.join(common[:4])}."
     left_out = len(basis.params) - len(shown)
-    return text + (f" {words.count(left_out, 'param')} are not shown." if left_out else "")
+    return text + (
+        f" {plural.count(left_out, 'param is', 'params are')} not shown." if left_out else ""
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from trackmllib import plural
 from trackmllib.view import words
 from trackmllib.view.figures.basis import MAX_KEY, Basis, NothingToDraw
 from trackmllib.view.figures.importance import importance
@@ -64,7 +65,8 @@ def params(basis: Basis, most: int = MOST) -> Params:
     left_out = len(basis.params) - len(shown)
     finding = _finding(basis, shown[0], only=len(basis.params) == 1)
     if left_out:
-        finding += f" {words.count(left_out, 'param')} that matter less are not shown."
+        hidden = plural.count(left_out, "param that matters less is", "params that matter less are")
+        finding += f" {hidden} not shown."
     return Params(panels=panels, left_out=left_out, finding=finding)
 
 

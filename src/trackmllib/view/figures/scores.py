@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from trackmllib.view import table, words
+from trackmllib import plural
+from trackmllib.view import table
 from trackmllib.view.figures.basis import Basis
 
 MOST = 50
@@ -94,5 +95,5 @@ def _finding(basis: Basis, total: int, most: int) -> str:
         text += f" The best {most} are shown."
     without = len(basis.search.description.candidates) - total
     if without:
-        text += f" {words.count(without, 'setting has', 'settings have')} no score."
+        text += f" {plural.count(without, 'setting has', 'settings have')} no score."
     return text

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from trackmllib import plural
 from trackmllib.search_result import SearchResult
 from trackmllib.view import words
 from trackmllib.view.figures.basis import Basis, NothingToDraw
@@ -170,7 +171,7 @@ def _finding(
     wall: float,
     forecast: tuple[tuple[int, float], ...],
 ) -> str:
-    cells = words.count(len(bars), "cell") + " (a setting on a fold)"
+    cells = plural.count(len(bars), "cell") + " (a setting on a fold)"
     text = f"{cells} took {words.seconds(wall)} with parallelism={parallelism}"
     text += f"; its threads waited {words.percent(idle)} of that time." if idle >= 0.01 else "."
     better, seconds = parallelism, dict(forecast)[parallelism]

@@ -1,0 +1,10 @@
+"""Counts that agree with their nouns and verbs."""
+
+from __future__ import annotations
+
+
+def count(amount: int, one: str, many: str | None = None) -> str:
+    """``1 setting``, ``4 settings``, ``1,000 settings``; with a verb, ``many`` has its plural:
+    ``count(1, "setting has", "settings have")``.
+    """
+    return f"{amount:,} {one if amount == 1 else many or one + 's'}"

@@ -246,6 +246,23 @@ def test_csv_is_that_of_results_csv(said, searches, player):
         assert len(list(csv.DictReader(io.StringIO(text)))) == len(live.description.candidates)
 
 
+def test_an_error_prints_no_control_characters(said, player):
+    """Names and ids are tags, which anybody can write."""
+    client = MlflowClient(tracking_uri=player.uri)
+    forged = "\x1b[31mred\x7f\x9b2J"
+    tags = {"trackmllib.search_id": forged}
+    run = client.create_run(player.experiment_id, run_name=forged, tags=tags).info.run_id
+    client.log_param(run, "candidates", "1")
+    for arguments in (
+        ("show", run, "--search", "0"),
+        ("show", run),
+        ("searches", "--experiment", forged),
+    ):
+        printed = said(*arguments, code=2)
+        assert all(each.isprintable() or each == "\n" for each in printed), printed
+    client.delete_run(run)
+
+
 @pytest.mark.parametrize("room", [40, 60, 80, 120])
 def test_the_layout_holds_for_any_params(said, searches, monkeypatch, room):
     monkeypatch.setenv("COLUMNS", str(room))

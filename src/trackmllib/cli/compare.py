@@ -53,23 +53,24 @@ def run(given: argparse.Namespace, home: Home) -> int:
     if given.output is not None:
         file = Path(given.output)
         file.write_text(comparison.html(found), encoding="utf-8")
-        print(file)
+        terminal.write_data(f"{file}\n")
         if given.open:
             open_in_browser(file)
         return 0
     rows = comparison.best_first(found, comparison.rows(found))
     if given.json:
-        print(words.as_json({"searches": [_data(each) for each in loaded], "rows": rows}))
+        data = {"searches": [_data(each) for each in loaded], "rows": rows}
+        terminal.write_data(words.as_json(data))
         return 0
-    print(terminal.clean(comparison.sentence(found)))
+    terminal.echo(comparison.sentence(found))
     for number, each in enumerate(loaded, 1):
-        print(terminal.clean(f"search {number}: {each.main.name} · run {each.main.run_id}"))
+        terminal.echo(f"search {number}: {each.main.name} · run {each.main.run_id}")
     styles = [("bold", "good") if row["best"] else () for row in rows]
     lines, left_out = table.lines(columns(rows, found), terminal.width(), styles)
-    print("\n" + "\n".join(lines))
+    terminal.echo("", *lines)
     if left_out:
         note = f"left out for want of room: {', '.join(left_out)}"
-        print(terminal.styled(note, "dim"))
+        terminal.echo(terminal.styled(note, "dim"))
     return 0
 
 

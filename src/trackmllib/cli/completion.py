@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from trackmllib.cli import terminal
 from trackmllib.outbox.home import Home
 
 SHELLS = ("bash", "zsh", "fish")
@@ -29,7 +30,7 @@ def add_to(verbs: Any) -> None:
 def run(verbs: Any, given: argparse.Namespace, home: Home) -> int:
     """Always 0."""
     make = {"bash": bash, "zsh": zsh, "fish": fish}[given.shell]
-    print(make(verbs))
+    terminal.write_data(make(verbs) + "\n")
     return 0
 
 

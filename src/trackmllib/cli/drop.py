@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import Any
 
+from trackmllib import plural
+from trackmllib.cli import terminal
 from trackmllib.outbox.home import Home
 from trackmllib.outbox.look import SearchOnDisk, look_at
 from trackmllib.redaction import redacted
@@ -22,30 +24,34 @@ def run(given: argparse.Namespace, home: Home) -> int:
     """0 when it is gone; 1 when it is not there, still runs, or the answer was no."""
     found = [search for search in look_at(home) if search.search_id == given.search_id]
     if not found:
-        print(f"There is no search {given.search_id} on disk. `trackmllib status` lists them.")
+        terminal.echo(
+            f"There is no search {given.search_id} on disk. `trackmllib status` lists them."
+        )
         return 1
     if any(search.lives for search in found):
-        print(f"Search {given.search_id}: {found[0].state}. End that process first.")
+        terminal.echo(f"Search {given.search_id}: {found[0].state}. End that process first.")
         return 1
-    print(_what_is_lost(found[0]))
+    terminal.echo(_what_is_lost(found[0]))
     if not given.yes and not _agreed():
-        print("Nothing was dropped.")
+        terminal.echo("Nothing was dropped.")
         return 1
     for search in found:
         held = home.take(search.entry)
         if held is None:
-            print(f"Search {given.search_id} has been taken over by another process meanwhile.")
+            terminal.echo(
+                f"Search {given.search_id} has been taken over by another process meanwhile."
+            )
             return 1
         held.outbox.drop(given.search_id)
         held.release()
-    print(f"Search {given.search_id} is dropped.")
+    terminal.echo(f"Search {given.search_id} is dropped.")
     return 0
 
 
 def _what_is_lost(search: SearchOnDisk) -> str:
-    lost = search.waiting + search.refused
+    lost = plural.count(search.waiting + search.refused, "operation")
     return (
-        f"{search.name}, search {search.search_id}: {lost} operations that "
+        f"{search.name}, search {search.search_id}: {lost} that "
         f"{redacted(search.tracking_uri)} does not have will be lost: params, scores, files, and "
         "the end of runs, which may say RUNNING for ever. What the server has stays there."
     )
@@ -53,6 +59,6 @@ def _what_is_lost(search: SearchOnDisk) -> str:
 
 def _agreed() -> bool:
     if not sys.stdin.isatty():
-        print("To drop it without being asked: --yes")
+        terminal.echo("To drop it without being asked: --yes")
         return False
     return input("Drop it? [y/N] ").strip().lower() in ("y", "yes")

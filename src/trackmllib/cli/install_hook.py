@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from trackmllib.cli import terminal
 from trackmllib.outbox.home import Home
 from trackmllib.startup import VARIABLE
 
@@ -70,10 +71,10 @@ def run(given: argparse.Namespace, home: Home) -> int:
         by_hand = f"take the line with {_MARK!r} out of it yourself."
         return remove(found)
     except _CannotWrite as error:
-        print(f"trackmllib: {error} Nothing was changed.", file=sys.stderr)
-        print(
-            f"Run the command as a user who may write that file, or {by_hand}",
-            file=sys.stderr,
+        terminal.echo(
+            f"trackmllib: {error} Nothing was changed.",
+            *f"Run the command as a user who may write that file, or {by_hand}".split("\n"),
+            err=True,
         )
         return 1
 
@@ -88,13 +89,15 @@ def install(found: Sequence[Path], folder: Path) -> int:
     before = _read(file) if found else None
     after = with_line(_NEW_FILE.encode() if before is None else without_line(before))
     if after == before:
-        print(f"The line is in {file} already; {VARIABLE}=1 switches recording on.")
+        terminal.echo(f"The line is in {file} already; {VARIABLE}=1 switches recording on.")
         return 0
     _write(file, after)
-    print(f"{file} has the line; {VARIABLE}=1 switches recording on from now on.")
+    terminal.echo(f"{file} has the line; {VARIABLE}=1 switches recording on from now on.")
     if not file.is_relative_to(os.path.realpath(sys.prefix)):
-        print("It is outside of this environment: other environments that share it read it too.")
-    print("To take it away: trackmllib install-hook --remove")
+        terminal.echo(
+            "It is outside of this environment: other environments that share it read it too."
+        )
+    terminal.echo("To take it away: trackmllib install-hook --remove")
     return 0
 
 
@@ -109,12 +112,12 @@ def remove(found: Sequence[Path]) -> int:
                 file.unlink()
             except OSError as error:
                 raise _CannotWrite(f"{file} cannot be removed: {error.strerror}.") from error
-            print(f"{file} is removed; there was nothing else in it.")
+            terminal.echo(f"{file} is removed; there was nothing else in it.")
         else:
             _write(file, rest)
-            print(f"{file} is what it was without the line.")
+            terminal.echo(f"{file} is what it was without the line.")
     if not held:
-        print("There was no line to remove.")
+        terminal.echo("There was no line to remove.")
     return 0
 
 

@@ -67,16 +67,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOBODY_READS
     except Unreachable as error:
-        print(f"trackmllib: {error}", file=sys.stderr)
+        _say(str(error))
         return 3
     except UnknownSearch as error:
-        print(f"trackmllib: {error}", file=sys.stderr)
+        _say(str(error))
         return 2
     except (TrackmllibError, OSError, sqlite3.Error) as error:
         # Of a record that is still on disk; what was only to be read is where it was anyway.
         rest = ". Nothing is lost by that." if given.verb in _DELIVER else ""
-        print(f"trackmllib: {error}{rest}", file=sys.stderr)
+        _say(f"{error}{rest}")
         return 2
     except KeyboardInterrupt:
-        print("\ntrackmllib: stopped; nothing is lost.", file=sys.stderr)
+        terminal.echo("", "trackmllib: stopped; nothing is lost.", err=True)
         return 130
+
+
+def _say(sentence: str) -> None:
+    """Some sentences list what is near, a line for each."""
+    terminal.echo(*f"trackmllib: {sentence}".split("\n"), err=True)

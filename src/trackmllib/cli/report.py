@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import webbrowser
 from pathlib import Path
 from typing import Any
 
-from trackmllib.cli import reading
+from trackmllib.cli import reading, terminal
 from trackmllib.outbox.home import Home
 
 
@@ -33,13 +32,13 @@ def run(given: argparse.Namespace, home: Home) -> int:
     found = reading.loaded(given, costs=OF_THE_REPORT)
     results = found[-1].results
     if len(found) > 1:
-        print(
+        terminal.echo(
             f"trackmllib: of {len(found)} searches in this run the newest, "
             f"{results.search.search_id}; --search takes another.",
-            file=sys.stderr,
+            err=True,
         )
     file = results.report(given.output)
-    print(file)
+    terminal.write_data(f"{file}\n")
     if given.open:
         open_in_browser(file)
     return 0
@@ -47,4 +46,4 @@ def run(given: argparse.Namespace, home: Home) -> int:
 
 def open_in_browser(file: Path) -> None:
     if not webbrowser.open(file.resolve().as_uri()):
-        print("trackmllib: there is no browser here to open it.", file=sys.stderr)
+        terminal.echo("trackmllib: there is no browser here to open it.", err=True)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from trackmllib.cli import terminal
 from trackmllib.outbox.home import Home
 from trackmllib.startup import VARIABLE
 
@@ -59,7 +60,7 @@ def run(given: argparse.Namespace, home: Home) -> int:
         path, command = resolve(given.command, given.refuse)
         _become(path, command, environment(os.environ))
     except CannotRun as error:
-        print(f"trackmllib: {error}", file=sys.stderr)
+        terminal.echo(f"trackmllib: {error}", err=True)
         return error.code
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 from typing import TYPE_CHECKING, Any
 
 from trackmllib.cli import reading, table, terminal, words
@@ -50,18 +49,18 @@ def run(given: argparse.Namespace, home: Home) -> int:
         found = (one for one in found if one.resumable and one.state != "FINISHED")
     listed = list(itertools.islice(found, given.limit))
     if given.json:
-        print(words.as_json({"searches": [vars(summary) for summary in listed]}))
+        terminal.write_data(words.as_json({"searches": [vars(summary) for summary in listed]}))
         return 0
     if not listed:
         what = "searches that can be taken up" if given.resumable else "searches"
         where = "" if given.experiment is None else f" in experiment {given.experiment}"
-        print(f"There are no {what} on {server.server}{terminal.clean(where)}.")
+        terminal.echo(f"There are no {what} on {server.server}{where}.")
         return 0
     columns = _columns(listed, resumable=given.resumable)
     shown, _ = table.lines(columns, terminal.width())
-    print("\n".join(shown))
+    terminal.echo(*shown)
     if next(found, None) is not None:
-        print(f"\nOlder ones are left out: --limit {2 * given.limit}", file=sys.stderr)
+        terminal.echo("", f"Older ones are left out: --limit {2 * given.limit}", err=True)
     return 0
 
 

@@ -61,16 +61,16 @@ def run(given: argparse.Namespace, home: Home) -> int:
             )
         results = found[0].results
         text = files.results_csv(results.search, results.grid)
-        # A program gets values as they are; a terminal would obey them.
-        sys.stdout.write(terminal.clean_lines(text) if sys.stdout.isatty() else text)
+        terminal.write_data(text)
         return 0
     if given.json:
-        print(words.as_json({"searches": [as_data(each) for each in found]}))
+        terminal.write_data(words.as_json({"searches": [as_data(each) for each in found]}))
         return 0
     top = given.top
     if top is None:
         top = ON_A_TERMINAL if sys.stdout.isatty() else 0
-    print("\n\n".join("\n".join(in_words(each, top or sys.maxsize)) for each in found))
+    for number, each in enumerate(found):
+        terminal.echo(*([""] if number else []), *in_words(each, top or sys.maxsize))
     return 0
 
 
@@ -113,7 +113,7 @@ def in_words(loaded: Loaded, top: int) -> list[str]:
         terminal.width(),
         styles,
     )
-    made = [terminal.styled(terminal.clean(_name(loaded)), "bold") + _where(loaded)]
+    made = [terminal.styled(_name(loaded), "bold") + _where(loaded)]
     for text in (_facts(loaded), results.answer):
         made += terminal.paragraph(text)
     made += ["", *lines]

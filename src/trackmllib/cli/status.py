@@ -6,6 +6,8 @@ import argparse
 import json
 from typing import Any
 
+from trackmllib import plural
+from trackmllib.cli import terminal
 from trackmllib.cli.words import ago
 from trackmllib.outbox.home import Home
 from trackmllib.outbox.look import SearchOnDisk, look_at
@@ -23,16 +25,17 @@ def run(given: argparse.Namespace, home: Home) -> int:
     searches = look_at(home)
     damaged = [str(path) for path in home.damaged()]
     if given.json:
-        print(json.dumps({"searches": [_plain(s) for s in searches], "damaged": damaged}, indent=2))
+        data = {"searches": [_plain(search) for search in searches], "damaged": damaged}
+        terminal.write_data(json.dumps(data, indent=2) + "\n")
         return 0
     if not searches and not damaged:
-        print("Nothing is left on disk: every search is on its server.")
+        terminal.echo("Nothing is left on disk: every search is on its server.")
     for search in searches:
-        print(sentence(search))
+        terminal.echo(*lines(search))
     for path in damaged:
-        print(f"{path}\n  a damaged file, kept; what could be read of it has been taken over.")
+        terminal.echo(path, "  a damaged file, kept; what could be read of it has been taken over.")
     if any(not search.lives for search in searches):
-        print("\n`trackmllib sync` delivers what no process is delivering by itself.")
+        terminal.echo("", "`trackmllib sync` delivers what no process is delivering by itself.")
     return 0
 
 
@@ -53,15 +56,17 @@ def _plain(search: SearchOnDisk) -> dict[str, Any]:
     }
 
 
-def sentence(search: SearchOnDisk) -> str:
+def lines(search: SearchOnDisk) -> list[str]:
     """A search in two to four lines."""
-    lines = [
+    wait = plural.count(search.waiting, "operation waits", "operations wait")
+    made = [
         f"{search.search_id}  {search.name}",
-        f"  {search.state}; {search.waiting} operations wait for {redacted(search.tracking_uri)}"
+        f"  {search.state}; {wait} for {redacted(search.tracking_uri)}"
         + (f", the oldest for {ago(search.oldest_ms)}" if search.oldest_ms else ""),
     ]
     if search.error:
-        lines.append(f"  last error: {search.error}")
+        made.append(f"  last error: {search.error}")
     if search.refused:
-        lines.append(f"  {search.refused} operations were refused: {search.reason}")
-    return "\n".join(lines)
+        refused = plural.count(search.refused, "operation was", "operations were")
+        made.append(f"  {refused} refused: {search.reason}")
+    return made

@@ -29,15 +29,17 @@ def run(given: argparse.Namespace, home: Home) -> int:
 
     server = reading.reader(given)
     main = find(server, given.run_name).main
-    name = terminal.clean(main.name)
+    name = main.name
     if "trackmllib.parent_search_id" in main.tags:
-        print(f"Run {main.run_id} ({name}) is a search inside of another one: stop that one.")
+        terminal.echo(
+            f"Run {main.run_id} ({name}) is a search inside of another one: stop that one."
+        )
         return 1
     if main.status != "RUNNING":
-        print(f"Run {main.run_id} ({name}) is {main.status}: there is nothing to stop.")
+        terminal.echo(f"Run {main.run_id} ({name}) is {main.status}: there is nothing to stop.")
         return 1
     server.set_tag(main.run_id, STOP, "true")
-    print(
+    terminal.echo(
         f"Run {main.run_id} ({name}) is asked to stop. It ends as KILLED as soon as the cells that "
         "run now are done."
     )

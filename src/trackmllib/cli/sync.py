@@ -9,7 +9,8 @@ import time
 from collections.abc import Collection
 from typing import Any
 
-from trackmllib.cli.status import sentence
+from trackmllib import plural
+from trackmllib.cli import status, terminal
 from trackmllib.delivery.worker import Delivery
 from trackmllib.operations import Operation
 from trackmllib.outbox.estate import Estate
@@ -65,12 +66,12 @@ def run(given: argparse.Namespace, home: Home) -> int:
     left = look_at(home)
     ours = [search for search in left if _is_for(search, server)]
     for search in ours:
-        print(sentence(search))
+        terminal.echo(*status.lines(search))
     others_left = sorted({redacted(s.tracking_uri) for s in left if not _is_for(s, server)})
     if others_left:
-        print(f"Left alone, because it is for another server: {', '.join(others_left)}")
+        terminal.echo(f"Left alone, because it is for another server: {', '.join(others_left)}")
     elif not left:
-        print("Nothing is left on disk: every search is on its server.")
+        terminal.echo("Nothing is left on disk: every search is on its server.")
     return 1 if ours else 0
 
 
@@ -95,9 +96,9 @@ def _wait(
             said = str(trouble)
             _say(f"{said}. It is tried again until it answers; Ctrl-C loses nothing")
         if shows:
-            print(f"\r{left} operations to go  ", end="", file=sys.stderr, flush=True)
+            terminal.show_progress(f"{plural.count(left, 'operation')} to go")
     if shows:
-        print("\r" + " " * 30 + "\r", end="", file=sys.stderr)
+        terminal.end_progress()
 
 
 def _refused(operation: Operation, error: Exception) -> None:
@@ -105,7 +106,7 @@ def _refused(operation: Operation, error: Exception) -> None:
 
 
 def _say(sentence: str) -> None:
-    print(f"trackmllib: {sentence}.", file=sys.stderr)
+    terminal.echo(f"trackmllib: {sentence}.", err=True)
 
 
 def _seconds(text: str) -> float:

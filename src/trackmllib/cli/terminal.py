@@ -1,4 +1,8 @@
-"""Text as a terminal shows it: how wide it is, what may be printed, and where colours are."""
+"""Text as a terminal shows it: how wide it is, what may be printed, and where colours are.
+
+The verbs print by ``echo`` and ``write_data`` only (ruff forbids ``print`` in their files): names,
+errors and URIs are texts that anybody may have written, and a terminal obeys escapes in them.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +33,43 @@ def width() -> int | None:
     return max(20, shutil.get_terminal_size().columns)
 
 
+def echo(*lines: str, err: bool = False) -> None:
+    """Print lines, each of them clean, on standard output or standard error."""
+    stream = sys.stderr if err else sys.stdout
+    for line in lines:
+        print(line if isinstance(line, Styled) else clean(line), file=stream)
+
+
+def write_data(text: str) -> None:
+    """Write lines for a program as they are; on a terminal, each of them clean."""
+    sys.stdout.write(clean_lines(text) if sys.stdout.isatty() else text)
+
+
+def show_progress(text: str) -> None:
+    """Write over the line of standard error that the last call has written."""
+    print(f"\r{clean(text)}  ", end="", file=sys.stderr, flush=True)
+
+
+def end_progress() -> None:
+    """Wipe out the line of ``show_progress``."""
+    print("\r" + " " * 30 + "\r", end="", file=sys.stderr)
+
+
+class Styled(str):
+    """A clean text with styles, which ``echo`` prints as it is. Only ``styled`` makes one."""
+
+    __slots__ = ()
+
+    def __add__(self, other: str) -> Styled:
+        return Styled(str.__add__(self, clean(other)))
+
+
 def styled(text: str, *names: str) -> str:
     """The text in bold, or in a colour: only on a terminal, and not with ``NO_COLOR``."""
     if not names or not text or not _has_colours():
         return text
     codes = ";".join(_STYLES[name] for name in names)
-    return f"\x1b[{codes}m{text}\x1b[0m"
+    return Styled(f"\x1b[{codes}m{clean(text)}\x1b[0m")
 
 
 def _has_colours() -> bool:

@@ -45,10 +45,10 @@ def digits_for(values: Sequence[float | None]) -> int:
 
 
 def as_json(data: Any) -> str:
-    """JSON as every program reads it, which knows no NaN: that stands as the string ``"NaN"``, and
-    infinities as ``"Infinity"`` and ``"-Infinity"``.
+    """Lines of JSON as every program reads it, which knows no NaN: that stands as the string
+    ``"NaN"``, and infinities as ``"Infinity"`` and ``"-Infinity"``.
     """
-    return json.dumps(_plain(data), indent=2, allow_nan=False)
+    return json.dumps(_plain(data), indent=2, allow_nan=False) + "\n"
 
 
 def _plain(data: Any) -> Any:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
+import struct
+import sys
 import time
 from pathlib import Path
 
@@ -16,6 +20,15 @@ CONTAINER = [
 # Before a command: its user has a number that no name is known for, as in a container that is run
 # with one.
 WITHOUT_A_NAME = ["unshare", "--user", "--map-user=54321"]
+
+_FLOCK = {"x86_64": 73, "aarch64": 32}
+
+
+def without_locks(errno: int) -> list[str]:
+    """Before a command: the kernel answers each ``flock`` of it with an error, as it does on a file
+    system that has none.
+    """
+    return [sys.executable, __file__, str(errno)]
 
 
 def child_of(pid: int, seconds: float = 10.0) -> int:
@@ -35,3 +48,28 @@ def without_more_threads() -> str:
         "resource.setrlimit(resource.RLIMIT_AS, (1 << 39, 1 << 39))\n"
         "threading.stack_size(1 << 40)\n"
     )
+
+
+def _refuse_flock(errno: int) -> None:
+    """Install a seccomp filter, which what this process becomes keeps."""
+    load, jump_if_equal, answer = 0x20, 0x15, 0x06
+    is_error, is_allowed = 0x00050000, 0x7FFF0000
+    # Of what the filter is shown, the first word is the number of the system call.
+    program = [
+        (load, 0, 0, 0),
+        (jump_if_equal, 0, 1, _FLOCK[platform.machine()]),
+        (answer, 0, 0, is_error | errno),
+        (answer, 0, 0, is_allowed),
+    ]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+    header = ctypes.create_string_buffer(struct.pack("HP", len(program), ctypes.addressof(code)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    set_no_new_privileges, set_seccomp, filter_mode = 38, 22, 2
+    for call in ((set_no_new_privileges, 1, 0, 0, 0), (set_seccomp, filter_mode, header, 0, 0)):
+        if libc.prctl(*call) != 0:
+            raise OSError(ctypes.get_errno(), "prctl")
+
+
+if __name__ == "__main__":
+    _refuse_flock(int(sys.argv[1]))
+    os.execvp(sys.argv[2], sys.argv[2:])

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mlflow.entities import Run
 
-from processes import CONTAINER, child_of
+from processes import CONTAINER, child_of, without_locks
 from reading import Store
 
 ROUNDS = int(os.environ.get("TRACKMLLIB_ROUNDS", "3"))
@@ -62,14 +62,16 @@ class Scene:
 
     def driver(self, limit_bytes: int | None = None, **settings) -> Driver:
         """Start a driver. ``limit_bytes``: no file of it grows beyond that."""
-        command = [sys.executable, str(_HERE / "driver.py"), json.dumps(settings)]
         limit = f"ulimit -f {limit_bytes // 1024}; " if limit_bytes else ""
-        return Driver(self, ["bash", "-c", f'{limit}exec "$0" "$@"', *command])
+        return Driver(self, ["bash", "-c", f'{limit}exec "$0" "$@"', *_command(settings)])
 
     def driver_in_container(self, **settings) -> Driver:
         """Start a driver that is the first process of a container, PID 1."""
-        command = (sys.executable, str(_HERE / "driver.py"), json.dumps(settings))
-        return Driver(self, [*CONTAINER, *command], in_container=True)
+        return Driver(self, [*CONTAINER, *_command(settings)], in_container=True)
+
+    def driver_without_locks(self, errno: int, **settings) -> Driver:
+        """Start a driver on a file system where taking a lock is this error."""
+        return Driver(self, [*without_locks(errno), *_command(settings)])
 
     def program(self, *command: str) -> Driver:
         """Start a driver of another kind; what it starts is of its process group."""
@@ -98,6 +100,10 @@ class Scene:
     def files(self) -> list[str]:
         """What lies in the outbox folder."""
         return sorted(path.name for path in (self.home / "outbox").glob("*"))
+
+
+def _command(settings: dict) -> list[str]:
+    return [sys.executable, str(_HERE / "driver.py"), json.dumps(settings)]
 
 
 def finish(process: subprocess.Popen, code: int) -> tuple[str, str]:

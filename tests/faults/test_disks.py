@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sqlite3
+import sys
 
 import pytest
 
@@ -46,6 +48,19 @@ def test_8_the_home_cannot_be_written(tmp_path, server_uri, figures):
     assert report.is_clean(), report
     assert report.status == {"FINISHED": 11}
     figures["8 no folder"] = f"one warning; {report.said} scores, 0 lost"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no seccomp")
+def test_8_the_file_system_has_no_locks(tmp_path, server_uri):
+    scene = Scene(tmp_path, server_uri)
+    driver = scene.driver_without_locks(errno.ENOLCK, autolog={"flush_timeout": 60}).finish()
+    (warning,) = driver.warnings()
+    assert "its file system has no locks (No locks available)" in warning
+    assert "kept in memory" in warning
+    report = compare(scene.store, driver)
+    assert report.is_clean(), report
+    assert report.status == {"FINISHED": 11}
+    assert scene.files() == []
 
 
 def test_8_the_home_names_no_folder(tmp_path, server_uri):

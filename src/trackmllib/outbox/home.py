@@ -20,7 +20,7 @@ import platformdirs
 
 from trackmllib.errors import OutboxError
 from trackmllib.outbox.left_behind import LeftBehind
-from trackmllib.outbox.owner import Lock, Owner, read_owner, this_process
+from trackmllib.outbox.owner import Lock, NoLocks, Owner, read_owner, this_process
 from trackmllib.outbox.salvage import open_or_salvage
 from trackmllib.outbox.sqlite import DOUBTFUL_MODE, SqliteOutbox
 
@@ -43,18 +43,40 @@ class HeldOutbox(Generic[B]):
         empty = self.outbox.is_empty(over)
         self.outbox.close()
         if empty:
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{self.outbox.path}{suffix}").unlink(missing_ok=True)
+            _remove(self.outbox.path)
             self.lock.path.unlink(missing_ok=True)
         self.lock.release()
 
 
 class Entry(NamedTuple):
-    """An outbox in the folder as anybody sees it. ``lives``: its process does."""
+    """An outbox in the folder as anybody sees it. ``lives``: its process does, or may do so, where
+    ``doubt`` says why nobody can tell.
+    """
 
     path: Path
     owner: Owner | None
     lives: bool
+    doubt: str = ""
+
+    @classmethod
+    def of(cls, lock: Path) -> Entry:
+        """The outbox that a lock file is of."""
+        path, owner = lock.with_suffix(""), read_owner(lock)
+        try:
+            return cls(path, owner, Lock.is_held(lock))
+        except NoLocks as error:
+            doubt = (
+                f"left as it is: the file system has no locks ({error.strerror}), so nobody can "
+                "tell whether its process lives. Once that process has ended, copy the folder to a "
+                f"local disk, and set {VARIABLE} to the copy"
+            )
+            return cls(path, owner, True, doubt)
+
+    def check(self) -> None:
+        """OutboxError where the file is not safe, or nobody can tell whether its process lives."""
+        if self.doubt:
+            raise OutboxError(self.doubt)
+        check(self.path)
 
     @property
     def is_of_this_machine(self) -> bool:
@@ -119,7 +141,13 @@ class Home:
             ) from error
         check(self.folder, is_folder=True)
         path = self.folder / f"{uuid.uuid4()}{_SUFFIX}"
-        lock = Lock.take(_lock_of(path), create=True)
+        try:
+            lock = Lock.take(_lock_of(path), create=True)
+        except NoLocks as error:
+            raise OutboxError(
+                f"its file system has no locks ({error.strerror}); set {VARIABLE} to a folder on a "
+                "local disk"
+            ) from error
         if lock is None:
             # Somebody looked at the very moment whether it is held.
             return self.create(changed, monotonic)
@@ -128,7 +156,7 @@ class Home:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o600))
             return HeldOutbox(SqliteOutbox(path, changed, monotonic), lock)
         except BaseException:
-            path.unlink(missing_ok=True)
+            _remove(path)
             lock.path.unlink(missing_ok=True)
             lock.release()
             raise
@@ -151,7 +179,7 @@ class Home:
                 "your own"
             ) from error
         found = sorted(self.folder.glob(f"*{_SUFFIX}.lock"), key=lambda p: (_mtime(p), p.name))
-        return [Entry(path.with_suffix(""), read_owner(path), Lock.is_held(path)) for path in found]
+        return [Entry.of(path) for path in found]
 
     def damaged(self) -> list[Path]:
         """The files that were set aside because they could not be read whole."""
@@ -187,8 +215,7 @@ class Home:
                 lock.path.unlink(missing_ok=True)
                 lock.release()
                 return None
-            for suffix in ("", "-wal", "-shm"):
-                file = Path(f"{entry.path}{suffix}")
+            for file in _files_of(entry.path):
                 if file.is_symlink() or file.exists():
                     check(file)
             is_doubtful = stat.S_IMODE(entry.path.stat().st_mode) == DOUBTFUL_MODE
@@ -209,6 +236,16 @@ class Home:
 
 def _lock_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.lock")
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The files of an outbox: SQLite's own two beside it come and go."""
+    return [Path(f"{path}{suffix}") for suffix in ("", "-wal", "-shm")]
+
+
+def _remove(path: Path) -> None:
+    for file in _files_of(path):
+        file.unlink(missing_ok=True)
 
 
 def _mtime(path: Path) -> float:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from trackmllib.errors import OutboxError
 from trackmllib.outbox import schema, wire
-from trackmllib.outbox.home import Entry, Home, check
+from trackmllib.outbox.home import Entry, Home
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def look_at(home: Home) -> list[SearchOnDisk]:
 def _searches(entry: Entry) -> Iterator[SearchOnDisk]:
     host = entry.owner.host if entry.owner else ""
     pid = entry.owner.pid if entry.owner else None
-    if not entry.is_of_this_machine:
+    if not entry.is_of_this_machine and not entry.doubt:
         # Its write-ahead log is not for readers on other machines.
         state = (
             f"left by the machine {host}: look at it and sync it there. If that machine is gone: "
@@ -56,7 +56,7 @@ def _searches(entry: Entry) -> Iterator[SearchOnDisk]:
     if not entry.path.exists():
         return
     try:
-        check(entry.path)
+        entry.check()
     except OutboxError as refusal:
         yield _unknown(entry, str(refusal), host)
         return

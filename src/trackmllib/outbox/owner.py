@@ -75,8 +75,14 @@ def read_owner(path: Path) -> Owner | None:
         return None
 
 
+class NoLocks(OSError):
+    """The file system of an outbox has no locks."""
+
+
 class Lock:
-    """The lock of one outbox, held until ``release`` or the end of the process."""
+    """The lock of one outbox, held until ``release`` or the end of the process. NoLocks is raised
+    where it can be neither taken nor asked for.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -85,22 +91,26 @@ class Lock:
 
     @classmethod
     def take(cls, path: Path, *, create: bool = False) -> Lock | None:
-        """The lock, or None while another process lives that holds it, or if it is gone."""
+        """The lock, or None while another process lives that holds it, or if it is gone.
+
+        With ``create`` the file is a new one, which is there only if its lock is taken.
+        """
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
         try:
             descriptor = os.open(path, flags, 0o600)
         except FileNotFoundError:
             return None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(descriptor, fcntl.LOCK_EX)
             # Whoever held it before may have removed the file meanwhile.
             if not os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 raise BlockingIOError
-        except (BlockingIOError, FileNotFoundError):
+        except BaseException as error:
+            if create:
+                path.unlink(missing_ok=True)
             os.close(descriptor)
-            return None
-        except BaseException:
-            os.close(descriptor)
+            if isinstance(error, (BlockingIOError, FileNotFoundError)):
+                return None
             raise
         return cls(path, descriptor)
 
@@ -113,7 +123,7 @@ class Lock:
             # Gone, or a link, which whoever wants to take it is told of.
             return False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            _flock(descriptor, fcntl.LOCK_SH)
         except BlockingIOError:
             return True
         finally:
@@ -131,6 +141,16 @@ class Lock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _flock(descriptor: int, how: int) -> None:
+    """Lock a file; BlockingIOError while another process does."""
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise NoLocks(error.errno, error.strerror) from error
 
 
 _held: weakref.WeakSet[Lock] = weakref.WeakSet()

@@ -29,6 +29,7 @@ _WITH_PATHS = {
     *("http", "https", "file", "sqlite", "databricks", "databricks-uc", "uc", "s3", "s3a", "gs"),
     *("dbfs", "hdfs", "viewfs", "abfss", "wasbs", "ftp", "sftp", "mlflow-artifacts", "r2", "b2"),
 }
+_WITH_FRAGMENTS = _WITH_PATHS - {"sqlite"}
 
 _USER_INFO = re.compile(r"(?<=://)[^/\s]+@")
 _QUERY = re.compile(r"(://[^\s'\")?]*)\?[^\s'\")]*")
@@ -81,11 +82,15 @@ def stripped(uri: str) -> str:
     if not separator:
         return uri
     before, slash, after = rest.partition("/")
-    if scheme.partition("+")[0] in _WITH_PATHS:
+    base = scheme.partition("+")[0]
+    if base in _WITH_PATHS:
         rest = before.rpartition("@")[2] + slash + after
     else:
         rest = rest.rpartition("@")[2]
-    place, mark, query = rest.partition("#")[0].partition("?")
+    if base in _WITH_FRAGMENTS:
+        # Of any other URI, "#" is part of the name of a file or a database.
+        rest = rest.partition("#")[0]
+    place, mark, query = rest.partition("?")
     kept = [pair for pair in re.split("[&;]", query) if pair and not _is_secret_pair(pair)]
     return f"{scheme}://{place}" + (mark + "&".join(kept) if kept else "")
 

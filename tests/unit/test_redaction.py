@@ -109,6 +109,7 @@ def test_what_is_stored_of_a_uri_has_no_credentials(uri, short):
     [
         *("sqlite:////home/me/mlflow.db", "sqlite:///C:/me/mlflow.db", "sqlite:///rel.db"),
         *("sqlite:////home/me@work/mlflow.db", "file:///home/me@work/mlruns"),
+        *("sqlite:////data/run#1/mlflow.db", "sqlite:///50%/mlflow.db?timeout=9"),
         *("databricks", "databricks://profile", "databricks-uc", "databricks://scope:prefix"),
         *("file:///home/me/mlruns", "/home/me/mlruns", "mlruns", "./mlruns", "", "C:\\mlruns"),
         *("http://localhost:5000", "https://server/a@b", "uc:https://server"),

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import mlflow
 from mlflow.environment_variables import (
@@ -22,6 +23,7 @@ from mlflow.tracking.default_experiment import registry as default_experiment
 
 from trackmllib.operations import Destination
 from trackmllib.tracking.lazy_run import LazyRun, active_runs
+from trackmllib.tracking.sqlite_uri import sqlite_file
 
 
 def current_destination(strip: Callable[[str], str]) -> Destination:
@@ -57,12 +59,23 @@ def absolute(uri: str) -> str:
     """The URI with a relative path made absolute, so that a later ``chdir`` changes nothing."""
     if uri.startswith("databricks"):
         return uri
+    if uri.startswith("sqlite"):
+        file = sqlite_file(uri)
+        if file is None or file.is_absolute():
+            return uri
+        from sqlalchemy.engine import make_url
+
+        prefix, slashes, rest = uri.partition(":///")
+        whole = f"{prefix}{slashes}{Path.cwd().as_posix()}/{rest}"
+        if sqlite_file(whole) == file.absolute():
+            return whole
+        # The working directory itself holds what means something in a URI.
+        quoted = make_url(uri).set(database=file.absolute().as_posix())
+        return str(quoted.render_as_string(hide_password=False))
     parts = urlsplit(uri)
-    if parts.scheme.startswith("sqlite"):
-        prefix, slashes, path = uri.partition(":///")
-        if path and not path.startswith(("/", ":memory:", "file:")):
-            return f"{prefix}{slashes}{Path(path).absolute().as_posix()}"
-        return uri
-    if parts.scheme == "" or (parts.scheme == "file" and not parts.path.startswith("/")):
-        return Path(parts.path or "mlruns").absolute().as_uri()
+    if parts.scheme == "":
+        # MLflow takes all of it for a path, which may hold "#" or "?".
+        return Path(url2pathname(uri) or "mlruns").absolute().as_uri()
+    if parts.scheme == "file" and not parts.path.startswith("/"):
+        return Path(url2pathname(parts.path) or "mlruns").absolute().as_uri()
     return uri

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from mlflow import MlflowClient
@@ -18,6 +17,7 @@ from trackmllib.errors import Refused
 from trackmllib.operations import Destination, LogBatch
 from trackmllib.redaction import redacted
 from trackmllib.tracking.failures import LONGEST_REASON, meaning, partly_done
+from trackmllib.tracking.sqlite_uri import sqlite_file
 
 Entity: TypeAlias = "Param | MlflowMetric | RunTag"
 
@@ -178,10 +178,10 @@ def resume(client: MlflowClient, run: Any, destination: Destination) -> None:
 
 def _check_sqlite(uri: str) -> None:
     """Open a SQLite file once ourselves: MLflow tries ten times, for a minute and a half."""
-    scheme, _, path = uri.partition(":///")
-    if scheme != "sqlite" or not path or path.startswith(":memory:"):
+    file = sqlite_file(uri)
+    # With a driver that is named, it may be encrypted.
+    if file is None or not uri.startswith("sqlite:"):
         return
-    file = Path(path.partition("?")[0])
     file.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(file)
     try:

@@ -28,6 +28,7 @@ from trackmllib.redaction import redacted
 from trackmllib.tracking.active import absolute
 from trackmllib.tracking.failures import translate
 from trackmllib.tracking.http import tried_once
+from trackmllib.tracking.sqlite_uri import sqlite_file
 
 # For the first answer, of which nothing is known yet; the command line has 10 s for all.
 FIRST_ANSWER_SECONDS = 5
@@ -110,12 +111,12 @@ def _check_local(uri: str) -> bool:
 
     MLflow would make it, and would try for a minute and a half to open a file that it cannot.
     """
-    scheme, _, path = uri.partition(":///")
-    if scheme.startswith("sqlite"):
-        if path and not path.startswith((":memory:", "file:")):
-            _check_sqlite(uri, Path(path.partition("?")[0]))
+    if uri.startswith("sqlite"):
+        file = sqlite_file(uri)
+        if file is not None:
+            _check_sqlite(uri, file)
         return True
-    if scheme == "file":
+    if uri.startswith("file:///"):
         folder = Path(unquote(urlsplit(uri).path))
         if not folder.is_dir():
             raise Unreachable(f"{uri}: there is no such folder; {_ANOTHER}")

@@ -6,6 +6,7 @@ for somebody to have come to that thought. No thread of Spark's waits for it.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 
@@ -25,12 +26,16 @@ class Stopping:
         self._searches = searches
         self._tracking = tracking
         self._clock = clock
+        # When each search began, by the clock that nobody sets.
+        self._began: dict[str, float] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def watch(self) -> None:
         """A search has begun."""
         with self._lock:
+            for search in self._searches.all():
+                self._began.setdefault(search.result.search_id, self._clock.monotonic())
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
                     target=self._look, name="trackmllib-stop", daemon=True
@@ -46,14 +51,15 @@ class Stopping:
                     # One that has begun meanwhile starts another thread.
                     if not any(_runs(search) for search in self._searches.all()):
                         self._thread = None
+                        self._began.clear()
                         return
                 continue
             for search in running:
                 self._look_at(search)
 
     def _look_at(self, search: RunningSearch) -> None:
-        age = self._clock.now_ms() - search.result.start_ms
-        if search.stop_asked or age < FIRST_SECONDS * 1000:
+        began = self._began.get(search.result.search_id, -math.inf)
+        if search.stop_asked or self._clock.monotonic() - began < FIRST_SECONDS:
             return
         try:
             search.stop_asked = self._tracking.take_stop(search.result.search_id)

@@ -14,6 +14,10 @@ from resuming import rows_search, table
 from searches import stub_search
 from stubs import StubEstimator
 from trackmllib import stopping
+from trackmllib.autolog import exchange
+from trackmllib.clock import SystemClock
+from trackmllib.session import Session
+from trackmllib.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +73,29 @@ def test_no_new_cell_begins_and_what_is_scored_is_recorded(points, recorded, par
     scored = [each for each in raised.value.results.search.candidates.values() if each.scored]
     assert len(scored) == done
     assert main.data.tags["trackmllib.stop"].startswith("seen by ")
+
+
+class ClockThatIsSet(SystemClock):
+    ahead_ms = 0
+
+    def now_ms(self):
+        return super().now_ms() + self.ahead_ms
+
+
+def test_search_is_stopped_after_the_clock_was_set_back(points, store):
+    clock = ClockThatIsSet()
+    exchange(Session(Settings(report=False), clock=clock))
+
+    def set_back_and_ask(run_id):
+        clock.ahead_ms = -3_600_000
+        by_tag(store)(run_id)
+
+    thread = asking(store, set_back_and_ask)
+    search = stub_search(est=StubEstimator(fitSeconds=0.05), xs=range(60), numFolds=2)
+    with pytest.raises(trackmllib.SearchStopped):
+        search.fit(points)
+    thread.join()
+    assert store.only_main_run().info.status == "KILLED"
 
 
 def test_a_stopped_search_goes_on_with_resume(spark, recorded):

@@ -11,8 +11,9 @@ from trackmllib.events import ChildRunNeeded
 from trackmllib.options.children import ALL
 from trackmllib.recorder import chosen
 from trackmllib.running import RunningSearch, RunningSearches
+from trackmllib.tracking.active import is_at
 from trackmllib.tracking.apply import MlflowTracking
-from trackmllib.tracking.lazy_run import Found
+from trackmllib.tracking.lazy_run import Found, ServerPlace
 
 
 class MadeRuns:
@@ -53,6 +54,11 @@ class MadeRuns:
         found = self.id_of(search_id, candidate)
         settled = found is not None and (candidate is not None or fold is None)
         return Found(found or self._tracking.main_run_id(search_id), settled)
+
+    def is_at(self, search_id: str, place: ServerPlace) -> bool:
+        """Whether MLflow's calls that go to this place reach the runs of a search."""
+        destination = self._searches.destination_of(search_id)
+        return destination is None or is_at(destination, place)
 
     def id_of(self, search_id: str, candidate: int | None) -> str | None:
         """The id of a run, once the server has made it; None if it will not."""

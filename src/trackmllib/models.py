@@ -15,12 +15,19 @@ from trackmllib.tracking import models
 # Params that name a column which the training needs, and the model does not.
 _OF_TRAINING = ("labelCol", "weightCol", "foldCol", "censorCol", "validationIndicatorCol")
 
+# MLflow logs a model where its calls go now, and nowhere else.
+_SWITCHED = (
+    "mlflow.set_tracking_uri() or mlflow.set_workspace() was called during the search, and MLflow "
+    "logs models only where it is now"
+)
+
 
 class Models:
     """Logs models of one search, on Spark's threads: only there a model can be saved.
 
     ``run_id`` waits for the run of a candidate, or of the search; ``is_away`` says whether the
-    server answers now; ``problem`` is told what went wrong, ``say`` how much room the models take.
+    server is away now, ``is_here`` whether MLflow's calls go to it; ``problem`` is told what went
+    wrong, ``say`` how much room the models take.
     """
 
     def __init__(
@@ -30,6 +37,7 @@ class Models:
         description: SearchDescription,
         run_id: Callable[[int | None], str | None],
         is_away: Callable[[], bool],
+        is_here: Callable[[], bool],
         problem: Callable[[str], None],
         say: Callable[[str], None],
     ) -> None:
@@ -38,6 +46,7 @@ class Models:
         self._description = description
         self._run_id = run_id
         self._is_away = is_away
+        self._is_here = is_here
         self._problem = problem
         self._say = say
         self._lock = threading.Lock()
@@ -45,6 +54,9 @@ class Models:
 
     def keep_best(self, model: Any, data: Any) -> None:
         """Log the model of the winner on the main run, and register it."""
+        if not self._is_here():
+            self._not_logged("the best model", _SWITCHED)
+            return
         run_id = self._run_id(None)
         if run_id is None or self._is_away():
             self._not_logged("the best model", "the tracking server does not answer")
@@ -66,6 +78,9 @@ class Models:
     def keep_cell(self, candidate: int, fold: int, model: Any, data: Any) -> None:
         """Log the model of a cell on the child run of its candidate."""
         what = f"the model of candidate {candidate}, fold {fold},"
+        if not self._is_here():
+            self._not_logged(what, _SWITCHED)
+            return
         run_id = self._run_id(candidate)
         if run_id is None or self._is_away():
             self._not_logged(what, "the tracking server does not answer")

@@ -93,6 +93,7 @@ class RunningSearches:
         self._searches: dict[str, RunningSearch] = {}
         # Threads of a search that failed may run on for long; of the last ones that did.
         self._failed_and_not_recorded: deque[str] = deque(maxlen=MOST_FAILED)
+        self._failed_destinations: dict[str, Destination] = {}
 
     def begin(self, started: SearchStarted, settings: Settings) -> None:
         destination = self._destination_of(started) if settings.record else NOWHERE
@@ -119,10 +120,21 @@ class RunningSearches:
             return search_id not in self._failed_and_not_recorded
         return search.settings.record
 
+    def destination_of(self, search_id: str) -> Destination | None:
+        """Where a search goes, or one that failed went; None if it is not known."""
+        search = self.get(search_id)
+        return self._failed_destinations.get(search_id) if search is None else search.destination
+
     def forget(self, search_id: str) -> None:
         search = self._searches.pop(search_id, None)
-        if search is not None and search.result.failure is not None and not search.settings.record:
+        if search is None or search.result.failure is None:
+            return
+        if not search.settings.record:
             self._failed_and_not_recorded.append(search_id)
+            return
+        self._failed_destinations[search_id] = search.destination
+        if len(self._failed_destinations) > MOST_FAILED:
+            del self._failed_destinations[next(iter(self._failed_destinations))]
 
     def whole(self, search: RunningSearch) -> Iterator[RunningSearch]:
         """The searches inside of a search that are not forgotten yet, and the search itself."""

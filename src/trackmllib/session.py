@@ -52,6 +52,7 @@ from trackmllib.tracking.active import current_destination
 from trackmllib.tracking.apply import MlflowTracking
 from trackmllib.tracking.calls_of_users import CallsOfUsers, active
 from trackmllib.tracking.credentials import Credentials
+from trackmllib.tracking.lazy_run import current_place
 from trackmllib.tracking.mute import MlflowMute
 from trackmllib.view.progress import Progress
 from trackmllib.view.results import Results
@@ -207,6 +208,7 @@ class Session:
                 search.settings,
                 search.result.description,
                 run_id=lambda candidate: self._runs.id_of(search_id, candidate),
+                is_here=lambda: self._runs.is_at(search_id, current_place()),
                 is_away=lambda: self._delivery.trouble(search_id) is not None,
                 problem=lambda reason: self._problem(search_id, reason),
                 say=lambda text: self.voice.warn(text, search.settings),
@@ -236,6 +238,7 @@ class Session:
         return active(
             lambda: self._runs.find(search_id, candidate(), fold),
             fold,
+            lambda place: self._runs.is_at(search_id, place),
             lambda: self.guard(search_id, "making the run of a cell the active one"),
             lambda: self._problem(
                 search_id,

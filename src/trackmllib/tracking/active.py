@@ -22,7 +22,8 @@ from mlflow.tracking import fluent
 from mlflow.tracking.default_experiment import registry as default_experiment
 
 from trackmllib.operations import Destination
-from trackmllib.tracking.lazy_run import LazyRun, active_runs
+from trackmllib.redaction import stripped
+from trackmllib.tracking.lazy_run import LazyRun, ServerPlace, active_runs
 from trackmllib.tracking.sqlite_uri import sqlite_file
 
 
@@ -53,6 +54,12 @@ def current_destination(strip: Callable[[str], str]) -> Destination:
     if name or experiment_id:
         return Destination(tracking_uri=uri, experiment_name=name, experiment_id=experiment_id)
     return Destination(tracking_uri=uri, experiment_id=default_experiment.get_experiment_id())
+
+
+def is_at(destination: Destination, place: ServerPlace) -> bool:
+    """Whether calls that go to this place reach the runs of this destination."""
+    uri = stripped(absolute(place.tracking_uri))
+    return uri.rstrip("/") == destination.tracking_uri.rstrip("/")
 
 
 def absolute(uri: str) -> str:

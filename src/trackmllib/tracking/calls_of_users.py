@@ -16,7 +16,7 @@ from mlflow.tracking import fluent
 
 from trackmllib.guard import Guard
 from trackmllib.patching import Patch
-from trackmllib.tracking.lazy_run import Found, LazyRun, active_runs, end_now
+from trackmllib.tracking.lazy_run import Found, LazyRun, ServerPlace, active_runs, start_elsewhere
 
 
 class CallsOfUsers:
@@ -48,10 +48,12 @@ class CallsOfUsers:
 def active(
     find: Callable[[], Found],
     fold: int | None,
+    is_at: Callable[[ServerPlace], bool],
     guard: Callable[[], Guard],
     ended: Callable[[], None],
 ) -> Iterator[None]:
-    """The run that ``find`` finds is the active one of this thread.
+    """The run that ``find`` finds is the active one of this thread, where MLflow's calls go to the
+    place of its search, which ``is_at`` says of a place.
 
     A run of the user's that is active keeps its place where no ``fold`` is given: it is the main
     run then. ``ended`` is called where the user's code wanted to end it, which it leaves to us.
@@ -60,7 +62,7 @@ def active(
     with guard():
         runs = active_runs()
         if fold is not None or not runs or isinstance(runs[-1], LazyRun):
-            run = LazyRun(find, fold)
+            run = LazyRun(find, fold, is_at)
             runs.append(run)
     try:
         yield
@@ -78,7 +80,7 @@ def _leave(run: LazyRun, ended: Callable[[], None]) -> None:
         left_open = runs[place + 1 :]
         del runs[place:]
         for other in reversed(left_open):
-            end_now(other)
+            run.end(other)
     if run.ended:
         ended()
     run.close()
@@ -97,8 +99,9 @@ def _log_metrics(original: Any, *args: Any, **kwargs: Any) -> Any:
 def _with_step(args: tuple[Any, ...], kwargs: dict[str, Any], place: int) -> tuple[Any, ...]:
     """The arguments, with the fold as step if there is none and the active run is a cell's."""
     runs = active_runs()
-    fold = runs[-1].fold if runs and isinstance(runs[-1], LazyRun) else None
-    if fold is None or kwargs.get("run_id") is not None:
+    run = runs[-1] if runs and isinstance(runs[-1], LazyRun) else None
+    fold = None if run is None else run.fold
+    if run is None or fold is None or kwargs.get("run_id") is not None or not run.is_here():
         return args
     if len(args) > place:
         return (*args[:place], fold, *args[place + 1 :]) if args[place] is None else args
@@ -113,18 +116,35 @@ def _start_run(original: Any, *args: Any, **kwargs: Any) -> Any:
     Code that starts a run of its own worked where no run was active, and goes on to.
     """
     runs = active_runs()
-    if runs and isinstance(runs[-1], LazyRun):
+    cell = next((run for run in reversed(runs) if isinstance(run, LazyRun)), None)
+    if cell is None:
+        return original(*args, **kwargs)
+    if runs[-1] is not cell:
+        started = original(*args, **kwargs)
+    elif cell.is_here():
         if len(args) > 3:
             args = (*args[:3], True, *args[4:])
         else:
             kwargs["nested"] = True
-    return original(*args, **kwargs)
+        started = original(*args, **kwargs)
+    else:
+        # There is nothing that it could be nested under.
+        below, runs[:] = runs[:], []
+        try:
+            started = start_elsewhere(original, *args, **kwargs)
+        finally:
+            runs[:0] = below
+    cell.started(started)
+    return started
 
 
 def _end_run(original: Any, *args: Any, **kwargs: Any) -> Any:
     """``end_run(status)``: what comes after it in a cell would start a run of its own."""
     runs = active_runs()
-    if runs and isinstance(runs[-1], LazyRun):
+    if not runs or not isinstance(runs[-1], LazyRun):
+        return original(*args, **kwargs)
+    if runs[-1].is_here():
         runs[-1].ended = True
-        return None
-    return original(*args, **kwargs)
+    else:
+        runs[-1].end_instead(*args, **kwargs)
+    return None

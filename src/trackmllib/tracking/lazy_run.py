@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import fluent
+from mlflow.tracking.default_experiment import registry as default_experiment
 from mlflow.utils.time import get_current_time_millis
 
+from trackmllib.tracking import workspace
 from trackmllib.tracking.client import set_status
+from trackmllib.tracking.http import tried_once
+
+# What MLflow says where an experiment is not on a server.
+_NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 class Found(NamedTuple):
@@ -26,22 +33,44 @@ class Found(NamedTuple):
     settled: bool
 
 
+class ServerPlace(NamedTuple):
+    """Where MLflow's calls go: to a server, and to a workspace there."""
+
+    tracking_uri: str
+    workspace: str | None
+
+
+def current_place() -> ServerPlace:
+    """Where they go now, in this thread."""
+    return ServerPlace(mlflow.get_tracking_uri(), workspace.current())
+
+
 class LazyRun(mlflow.ActiveRun):  # type: ignore[misc]
     """The run that ``find`` finds, once somebody in its thread asks for it.
 
-    If it will never be, one is started in its place, as MLflow would have done without us. ``fold``
-    is the step of metrics that are logged without one. ``ended``: the user's code wanted it to end.
+    If it will never be, one is started in its place, as MLflow would have done without us; and so
+    while MLflow's calls go to another place than that of the search, which ``is_at`` says of a
+    place. ``fold`` is the step of metrics that are logged without one. ``ended``: the user's code
+    wanted it to end.
     """
 
-    def __init__(self, find: Callable[[], Found], fold: int | None) -> None:
+    def __init__(
+        self,
+        find: Callable[[], Found],
+        fold: int | None,
+        is_at: Callable[[ServerPlace], bool] = lambda _: True,
+    ) -> None:
         # Not the one of ActiveRun, which wants to know all of this now.
         self.fold = fold
         self.ended = False
         self._find = find
+        self._is_at = is_at
         self._thread = threading.get_ident()
         self._run: Any = None
         self._settled = False
-        self._instead: Any = None
+        # The runs that were started in its place, and where runs of the user's were started.
+        self._instead: dict[ServerPlace, Any] = {}
+        self._started: dict[str, ServerPlace] = {}
 
     @property
     def info(self) -> Any:
@@ -61,25 +90,58 @@ class LazyRun(mlflow.ActiveRun):  # type: ignore[misc]
     def outputs(self) -> Any:
         return getattr(self.found(), "outputs", None)
 
+    def is_here(self) -> bool:
+        """Whether MLflow's calls go now to where the search is recorded."""
+        return self._is_at(current_place())
+
+    def started(self, run: Any) -> None:
+        """The user's code has started this run, which may have to be ended later."""
+        self._started[run.info.run_id] = current_place()
+
+    def end(self, run: Any) -> None:
+        """End a run that the user's code has left open, where it was started."""
+        end_now(run, self._started.get(run.info.run_id))
+
+    def end_instead(self, status: str = "FINISHED") -> None:
+        """End what was started in its place, where calls go now: the next call starts another."""
+        place = current_place()
+        run = self._instead.pop(place, None)
+        if run is not None:
+            end_now(run, place, status)
+
     def close(self) -> None:
         """Nobody needs it any more: what was started in its place is ended."""
-        if self._instead is not None:
-            end_now(self._instead)
+        with ExitStack() as all_of_them:
+            for place, run in self._instead.items():
+                all_of_them.callback(end_now, run, place)
 
     def found(self) -> Any:
         """The run; waits until the server has made it."""
-        if self._instead is not None or self._settled:
-            return self._instead or self._run
+        is_mine = threading.get_ident() == self._thread
+        place = current_place()
+        if not self._is_at(place) and is_mine:
+            return self._in_place_of_it(place)
+        if self._settled:
+            return self._run
+        if place in self._instead:
+            return self._instead[place]
         run_id, settled = self._find()
+        if place != current_place() and is_mine:
+            # It was waited for, and meanwhile somebody has switched.
+            return self.found()
         if run_id is None:
-            if threading.get_ident() != self._thread:
+            if not is_mine:
                 raise MlflowException("the run of this cell is not on the tracking server")
-            self._instead = _start_run()
-            return self._instead
+            return self._in_place_of_it(place)
         if self._run is None or self._run.info.run_id != run_id:
-            self._run = MlflowClient().get_run(run_id)
+            self._run = _client(place).get_run(run_id)
         self._settled = settled
         return self._run
+
+    def _in_place_of_it(self, place: ServerPlace) -> Any:
+        if place not in self._instead:
+            self._instead[place] = _start_run(is_here=self._is_at(place))
+        return self._instead[place]
 
 
 class _SeenFromElsewhere:
@@ -104,18 +166,40 @@ def active_runs() -> list[Any]:
     return runs
 
 
-def end_now(run: Any) -> None:
+def end_now(run: Any, place: ServerPlace | None = None, status: str = "FINISHED") -> None:
     """End a run that nobody else will end, without the two lines that MLflow prints."""
-    set_status(MlflowClient(), run.info.run_id, "FINISHED", get_current_time_millis())
+    place = place or current_place()
+    with tried_once(), workspace.in_workspace(place.workspace):
+        set_status(_client(place), run.info.run_id, status, get_current_time_millis())
 
 
-def _start_run() -> Any:
+def _client(place: ServerPlace) -> MlflowClient:
+    return MlflowClient(tracking_uri=place.tracking_uri)
+
+
+def start_elsewhere(start: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Start a run on another server than that of the search: in the experiment that is set, or in
+    MLflow's default one where that is an experiment of the search's server only.
+    """
+    try:
+        return start(*args, **kwargs)
+    except MlflowException as error:
+        named = [*args[:2], kwargs.get("run_id"), kwargs.get("experiment_id")]
+        if error.error_code not in _NOT_THERE or any(name is not None for name in named):
+            raise
+        kwargs["experiment_id"] = default_experiment.get_experiment_id()
+        return start(*args[:1], **kwargs)
+
+
+def _start_run(*, is_here: bool) -> Any:
     """What MLflow would start in this thread if nothing were active; it does not stay active."""
     runs = active_runs()
     before = list(runs)
     runs.clear()
     try:
         # It ends without the thread that MLflow would measure the machine in.
-        return fluent.start_run(log_system_metrics=False)
+        if is_here:
+            return fluent.start_run(log_system_metrics=False)
+        return start_elsewhere(fluent.start_run, log_system_metrics=False)
     finally:
         runs[:] = before

@@ -9,14 +9,18 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import matplotlib
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tables import FAILURE, grid, searched
 from trackmllib.names import GridNames
 from trackmllib.recorder import files
 from trackmllib.view import draw, extras, report
+from trackmllib.view.figures.basis import Basis
 from trackmllib.view.results import Results
 from trackmllib.view.runs import Runs
 
@@ -322,3 +326,41 @@ def test_a_search_without_a_score_has_a_report_without_a_picture(tmp_path):
     assert run(tmp_path).returncode == 0
     assert "none is best" in (tmp_path / "report.html").read_text()
     assert not (tmp_path / "report.png").exists()
+
+
+NASTY = [
+    'a id="b',
+    'transform="rotate(-0 x" d="1.2345678',
+    'xmlns:x="y" xlink:href="#z" url(#w) href="#v',
+    "<!-- --> <metadata> <style> ]]> & &amp; &#0; </text>",
+    "font-family: serif; font: 9px x; #010203 #010207",
+    "\x00\x01\x08\x0b\x1f\x7f\x85",
+    "\ud800 \udfff \ufffe \uffff \U0001fffe",
+    "\u202e\u2028 'single' \"double\"",
+]
+
+
+def test_svg_is_well_formed_and_says_what_the_value_is():
+    maps = grid(**{'p id="q': NASTY, "z": [1, 2], "w": [1, 2]})
+    rows = [[i / 100, i / 90, i / 95] for i in range(len(maps))]
+    text = made(searched(maps, rows, metric='m id="n" ]]>'))
+    figures = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(figures) == len(report.HEADINGS)
+    for figure in figures:
+        root = ElementTree.fromstring(figure)
+        assert root.get("viewBox")
+    (first,) = [each for each in figures if "best first" in each]
+    shown = {each.text for each in ElementTree.fromstring(first).iter("text")}
+    for value in NASTY[:5]:
+        assert any(each.startswith(f'p id="q={value}'[:40]) for each in shown)
+
+
+@given(st.text(st.characters(exclude_categories=()), min_size=1, max_size=20))
+@settings(max_examples=8, deadline=None)
+@example('a id="b')
+@example("\x00\ud800\uffff]]>")
+def test_no_value_breaks_a_figure(text):
+    maps = grid(**{text: [text, 1]})
+    results = Results(searched(maps, [[0.1, 0.2], [0.3, 0.4]], metric=text))
+    drawn, _ = draw.svg(Basis(results.search, results.grid), "scores", "heading")
+    ElementTree.fromstring(drawn)

@@ -71,11 +71,14 @@ def percent(share: float) -> str:
 
 def visible(text: str, limit: int) -> str:
     """The text on one line, cut, with control characters and those that turn text around shown."""
-    kept = "".join(
-        "\ufffd" if unicodedata.category(each) in ("Cc", "Cf", "Cs", "Zl", "Zp") else each
-        for each in text[: limit + 1]
-    )
+    kept = "".join("\ufffd" if _is_invisible(each) else each for each in text[: limit + 1])
     return limits.cut(kept, limit)
+
+
+def _is_invisible(character: str) -> bool:
+    # The last two of each plane are no characters: U+FFFE and U+FFFF, XML has none of.
+    is_none = ord(character) & 0xFFFE == 0xFFFE
+    return is_none or unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def cells(text: str) -> int:

@@ -6,16 +6,29 @@ import io
 import re
 import warnings
 from dataclasses import fields
-from html import escape
 from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-from trackmllib.view.drawing.look import PLACEHOLDERS, style
+from trackmllib.view.drawing.look import MISSING, PLACEHOLDERS, style
 
 DPI = 144
+
+# What XML 1.0 has no characters for, escaped or not.
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_LONG_NUMBER = re.compile(r"(\.\d\d)\d+")
+_URL = re.compile(r"url\(#([^)]+)\)")
+_FONT_FAMILY = re.compile(r"font-family:[^;]*;?")
+_FONT = re.compile(r"font: ([\d.]+px) [^;]*")
+_VARIABLES = {
+    colour: each.name.replace("_", "-")
+    for each in fields(PLACEHOLDERS)
+    if isinstance(colour := getattr(PLACEHOLDERS, each.name), str)
+}
+_COLOUR = re.compile("|".join(_VARIABLES))
 
 
 def png(figure: Any) -> bytes:
@@ -41,39 +54,74 @@ def svg(figure: Any, name: str, alternative: str) -> str:
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
-    drawn = buffer.getvalue()
-    box = re.search(r'viewBox="([^"]*)"', drawn)
-    inner = drawn[drawn.index(">", drawn.index("<svg")) + 1 : drawn.rindex("</svg>")]
-    return (
-        f'<svg role="img" aria-label="{escape(alternative)}" viewBox="{box[1] if box else ""}">'
-        f"{_for_a_page(inner, name)}</svg>"
-    )
+    # Whatever text comes by another way than Look.text.
+    root = ElementTree.fromstring(_NOT_XML.sub(MISSING, buffer.getvalue()))
+    _fit_into_page(root, name)
+    shown = {"role": "img", "aria-label": _NOT_XML.sub(MISSING, alternative)}
+    root.attrib = {**shown, "viewBox": root.get("viewBox", "")}
+    return ElementTree.tostring(root, encoding="unicode")
 
 
-def _for_a_page(inner: str, name: str) -> str:
-    inner = re.sub(r"<metadata>.*?</metadata>", "", inner, flags=re.DOTALL)
-    inner = re.sub(r"<!--.*?-->", "", inner, flags=re.DOTALL)
-    # A style of matplotlib's would hold for the whole page.
-    inner = re.sub(r"<style.*?</style>", "", inner, flags=re.DOTALL)
-    inner = re.sub(r' transform="rotate\(-?0 [^"]*"', "", inner)
-    inner = re.sub(r' (?:d|x|y|transform)="[^"]*"', _rounded, inner)
-    inner = re.sub(r' xmlns(:\w+)?="[^"]*"', "", inner)
-    inner = inner.replace("xlink:href=", "href=")
+def _fit_into_page(root: ElementTree.Element, name: str) -> None:
+    """Leave out what a page has no use for, or has elsewhere; only attributes of matplotlib's are
+    changed, and no text.
+    """
+    parents = list(root.iter())
+    for parent in parents:
+        for child in list(parent):
+            # A style of matplotlib's would hold for the whole page.
+            if _local(child.tag) in ("metadata", "style"):
+                parent.remove(child)
+    elements = list(root.iter())
+    for element in elements:
+        element.tag = _local(element.tag)
+        element.attrib = {_local(key): value for key, value in element.items()}
+        for key, value in element.items():
+            element.set(key, _attribute(key, value, name))
+        if element.get("transform", "").startswith(("rotate(0 ", "rotate(-0 ")):
+            del element.attrib["transform"]
+        if element.get("style") == "":
+            del element.attrib["style"]
+        if element.tag != "text":
+            element.text = _layout(element.text)
+        element.tail = _layout(element.tail)
     # Groups are numbered alike in each figure; only what is referred to needs its id.
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', inner))
-    inner = re.sub(
-        r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", inner
-    )
-    inner = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", inner)
-    inner = re.sub(r"font-family:[^;\"]*;?", "", inner)
-    inner = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", inner)
-    for each in fields(PLACEHOLDERS):
-        colour = getattr(PLACEHOLDERS, each.name)
-        if isinstance(colour, str):
-            inner = inner.replace(colour, f"var(--{each.name.replace('_', '-')})")
-    return re.sub(r"\s*\n\s*", "\n", inner)
+    used = {
+        each
+        for element in elements
+        for key, value in element.items()
+        for each in _references(key, value)
+    }
+    for element in elements:
+        if "id" in element.attrib and element.attrib["id"] not in used:
+            del element.attrib["id"]
 
 
-def _rounded(attribute: re.Match[str]) -> str:
-    """Coordinates to a hundredth of a point, which halves a page."""
-    return re.sub(r"(\.\d\d)\d+", r"\1", attribute[0]).replace("\n", " ")
+def _attribute(key: str, value: str, name: str) -> str:
+    """An attribute as the page has it: ids of this figure, coordinates to a hundredth of a point
+    (which halves a page), the font and the colours of the page.
+    """
+    if key == "id":
+        return f"{name}-{value}"
+    if key == "href":
+        return value.replace("#", f"#{name}-", 1)
+    if key in ("d", "x", "y", "transform"):
+        return _LONG_NUMBER.sub(r"\1", value).replace("\n", " ")
+    value = value.replace("url(#", f"url(#{name}-")
+    if key == "style":
+        value = _FONT.sub(r"font-size: \1", _FONT_FAMILY.sub("", value)).strip()
+    return _COLOUR.sub(lambda found: f"var(--{_VARIABLES[found[0]]})", value)
+
+
+def _references(key: str, value: str) -> list[str]:
+    return [value[1:]] if key == "href" else _URL.findall(value)
+
+
+def _local(name: str) -> str:
+    """A name without its namespace, which HTML does not know."""
+    return name.rpartition("}")[2]
+
+
+def _layout(text: str | None) -> str:
+    """The line break between two elements."""
+    return "\n" if text else ""

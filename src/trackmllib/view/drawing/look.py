@@ -1,7 +1,7 @@
 """How our figures look: colours, fonts and axes, for a page that is light or dark and for paper.
 
-In a report, colours are placeholders that ``svg.py`` makes CSS variables of. No pyplot, and nothing
-of the user's rcParams is changed: a figure takes its look from here, not from them.
+In a report, colours are placeholders that ``files.py`` makes CSS variables of. No pyplot, and
+nothing of the user's rcParams is changed: a figure takes its look from here, not from them.
 """
 
 from __future__ import annotations

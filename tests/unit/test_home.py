@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import platformdirs
@@ -17,7 +18,8 @@ import pytest
 from trackmllib.errors import OutboxError
 from trackmllib.operations import CloseSearch, Destination, LogArtifact, OpenMainRun
 from trackmllib.outbox.home import Home
-from trackmllib.outbox.owner import Lock, read_owner, this_process
+from trackmllib.outbox.machine import is_on_local_disk, machine_id
+from trackmllib.outbox.owner import Lock, read_owner, signed, this_process
 
 OTHER_UID = 54321
 
@@ -306,6 +308,116 @@ def test_a_machine_of_the_same_name_is_another_one(home):
     (entry,) = home.entries()
     assert not entry.is_of_this_machine
     assert home.take(entry) is None
+
+
+RENAMED_DRIVER = f"""
+import ctypes, os
+CLONE_NEWUTS = 0x04000000
+assert ctypes.CDLL(None).unshare(CLONE_NEWUTS) == 0
+name = b"name-before"
+assert ctypes.CDLL(None).sethostname(name, len(name)) == 0
+{DRIVER}
+"""
+
+linux_root = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="only root of Linux can change its name"
+)
+
+
+@linux_root
+def test_machine_with_a_new_host_name_recovers_its_outbox(home):
+    """One without a machine id cannot be told from a container beside it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", RENAMED_DRIVER, str(home.folder)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "ready\n"
+        (entry,) = home.entries()
+        assert entry.lives
+        assert entry.owner.host == "name-before"
+        assert home.take(entry) is None
+    finally:
+        process.kill()
+        process.wait(30)
+        process.stdout.close()
+    (entry,) = home.entries()
+    assert not entry.lives
+    assert entry.is_of_this_machine is is_known(home)
+    held = home.take(entry)
+    assert (held is not None) is is_known(home)
+    if held is not None:
+        assert names(held.outbox) == ["a", "b", "c"]
+        give_up(held)
+
+
+def is_known(home) -> bool:
+    """Whether an outbox can be told from that of another machine by the id of this one."""
+    return bool(machine_id()) and is_on_local_disk(home.folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts are known on Linux")
+def test_machine_with_another_name_and_another_start_is_another_one(home):
+    """Even of the same image, as the nodes of a cluster are."""
+    path = left_behind(home)
+    owner = signed(replace(this_process(), host="elsewhere", boot_id="another"))
+    lock_of(path).write_text(json.dumps(asdict(owner)))
+    (entry,) = home.entries()
+    assert not entry.is_of_this_machine
+    assert home.take(entry) is None
+
+
+def written_before_the_last_start(path: Path, since_ms: int) -> None:
+    owner = signed(replace(this_process(), boot_id="the last start", since_ms=since_ms))
+    lock_of(path).write_text(json.dumps(asdict(owner)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts are known on Linux")
+@pytest.mark.parametrize("ahead_ms", [0, 3_600_000])
+def test_outbox_of_this_machine_is_recovered_whatever_its_clock_said(home, ahead_ms):
+    """The clock was ahead before the machine was started again, or is behind now."""
+    path = left_behind(home)
+    written_before_the_last_start(path, this_process().since_ms + ahead_ms)
+    (entry,) = home.entries()
+    assert entry.is_of_this_machine is is_known(home)
+    assert not entry.owner.is_of_this_boot()
+
+
+MOUNTS = """\
+22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
+23 22 0:40 / /home rw,relatime shared:1 - nfs4 server:/home rw,local_lock=none
+24 22 8:2 / /home/local\\040disk rw - xfs /dev/sdb rw
+25 22 0:41 / /mnt/any rw,relatime - ext4 /dev/sdc rw
+26 22 0:42 / /mnt/any rw,relatime - fuse.sshfs server:/ rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "is_local"),
+    [
+        ("/var/lib", True),
+        ("/homes/user", True),
+        ("/home/user", False),
+        ("/home/local disk/user", True),
+        ("/mnt/any", False),
+    ],
+)
+def test_local_disk_is_told_from_a_shared_one(folder, is_local):
+    assert is_on_local_disk(Path(folder), MOUNTS) is is_local
+
+
+def test_owner_that_another_machine_has_signed_is_not_of_this_one():
+    owner = this_process()
+    assert owner.is_signed_here() is bool(machine_id())
+    for change in ({"host": "a"}, {"boot_id": "b"}, {"pid": 1}, {"since_ms": 1}):
+        assert not replace(owner, **change).is_signed_here()
+    assert not replace(owner, signature="").is_signed_here()
+
+
+def test_owner_of_a_newer_version_is_known(home):
+    path = left_behind(home)
+    rewrite_owner(path, anything="new")
+    (entry,) = home.entries()
+    assert entry.owner.pid == read_owner(lock_of(path)).pid
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', "null"])

@@ -20,6 +20,7 @@ import platformdirs
 
 from trackmllib.errors import OutboxError
 from trackmllib.outbox.left_behind import LeftBehind
+from trackmllib.outbox.machine import is_on_local_disk
 from trackmllib.outbox.owner import Lock, NoLocks, Owner, read_owner, this_process
 from trackmllib.outbox.salvage import open_or_salvage
 from trackmllib.outbox.sqlite import DOUBTFUL_MODE, SqliteOutbox
@@ -80,7 +81,9 @@ class Entry(NamedTuple):
 
     @property
     def is_of_this_machine(self) -> bool:
-        return self.owner is None or self.owner.is_of_this_machine()
+        if self.owner is None or self.owner.is_of_this_machine():
+            return True
+        return self.owner.is_of_this_installation() and is_on_local_disk(self.path.parent)
 
 
 class Home:

@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import fcntl
 import json
-import math
 import os
 import socket
 import time
 import weakref
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+
+from trackmllib.outbox.machine import boot_id, signature, started_ms
 
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """A process on a machine since its last start. ``since_ms`` is when it took the outbox."""
+    """A process on a machine since its last start. ``since_ms`` is when it took the outbox.
+
+    ``signature`` proves that all this was written under the machine id of its machine; it is empty
+    where that has none.
+    """
 
     host: str
     boot_id: str
     pid: int
     since_ms: int
+    signature: str = ""
 
     def is_of_this_machine(self) -> bool:
         """By the host name; where the boot id is another one, the machine must have been started
@@ -33,45 +38,51 @@ class Owner:
         """
         if self.host != socket.gethostname():
             return False
-        return self.boot_id == boot_id() or self.since_ms < _started_ms()
+        return self.boot_id == boot_id() or self.since_ms < started_ms()
 
     def is_of_this_boot(self) -> bool:
         return self.is_of_this_machine() and self.boot_id == boot_id()
 
+    def is_of_this_installation(self) -> bool:
+        """By the machine id, and by the host name or the boot id: of these two, one may be new.
+
+        The clock may have said anything. Machines and containers that were made of one image may
+        pass for each other, so this tells enough only of a folder that no other machine uses.
+        """
+        is_known = self.host == socket.gethostname() or self.boot_id == boot_id() != ""
+        return is_known and self.is_signed_here()
+
+    def is_signed_here(self) -> bool:
+        """Whether a machine with this machine id has written it."""
+        return self.signature != "" and self.signature == signed(self).signature
+
 
 def this_process() -> Owner:
-    return Owner(
-        host=socket.gethostname(),
-        boot_id=boot_id(),
-        pid=os.getpid(),
-        since_ms=time.time_ns() // 1_000_000,
+    return signed(
+        Owner(
+            host=socket.gethostname(),
+            boot_id=boot_id(),
+            pid=os.getpid(),
+            since_ms=time.time_ns() // 1_000_000,
+        )
     )
 
 
-@lru_cache(maxsize=1)
-def boot_id() -> str:
-    """What is another one after each start of the machine; empty where there is no such thing."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-@lru_cache(maxsize=1)
-def _started_ms() -> float:
-    """When this machine was started; infinity where that cannot be told."""
-    try:
-        lines = Path("/proc/stat").read_text().splitlines()
-        return next(int(line.split()[1]) * 1000.0 for line in lines if line.startswith("btime "))
-    except (OSError, StopIteration, ValueError):
-        return math.inf
+def signed(owner: Owner) -> Owner:
+    """An owner with the signature of this machine."""
+    written = json.dumps([owner.host, owner.boot_id, owner.pid, owner.since_ms])
+    return replace(owner, signature=signature(written))
 
 
 def read_owner(path: Path) -> Owner | None:
     """Who is written in a lock file; None if that cannot be read."""
     try:
-        return Owner(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        # A later version may write more.
+        return Owner(
+            **{field.name: found[field.name] for field in fields(Owner) if field.name in found}
+        )
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 

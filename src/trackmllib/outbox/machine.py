@@ -1,0 +1,82 @@
+"""What tells this machine from others, and its current start from earlier ones."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+
+_MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+# File systems that one machine uses at a time. All others may be shared.
+_LOCAL = frozenset(
+    ("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs")
+)
+
+
+@lru_cache(maxsize=1)
+def boot_id() -> str:
+    """The id of this start of the machine; empty where there is none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=1)
+def started_ms() -> float:
+    """When this machine was started; infinity where that cannot be told."""
+    try:
+        lines = Path("/proc/stat").read_text().splitlines()
+        return next(int(line.split()[1]) * 1000.0 for line in lines if line.startswith("btime "))
+    except (OSError, StopIteration, ValueError):
+        return math.inf
+
+
+@lru_cache(maxsize=1)
+def machine_id() -> str:
+    """The id of this installation; empty where there is none, as in many containers.
+
+    Machines and containers that were made of one image may have the same one.
+    """
+    for path in _MACHINE_IDS:
+        try:
+            found = path.read_text().strip()
+        except (OSError, ValueError):
+            continue
+        if re.fullmatch("[0-9a-f]{32}", found):
+            return found
+    return ""
+
+
+def signature(text: str) -> str:
+    """A proof that a text was written under this machine id; empty where there is none.
+
+    The id itself is to be kept from others who can read the folder: machine-id(5).
+    """
+    key = machine_id()
+    return key and hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def is_on_local_disk(folder: Path, mounts: str | None = None) -> bool:
+    """Whether no other machine can use a folder at the same time, as far as that can be told.
+
+    ``mounts`` is a text like ``/proc/self/mountinfo``.
+    """
+    try:
+        if mounts is None:
+            mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+        folder = Path(os.path.realpath(folder))
+    except OSError:
+        return False
+    depth, kind = -1, ""
+    for line in mounts.splitlines():
+        fields, _, rest = line.partition(" - ")
+        point = Path(re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields.split(" ")[4]))
+        # Of two mounts on one folder, the later one hides the other.
+        if folder.is_relative_to(point) and len(point.parts) >= depth:
+            depth, kind = len(point.parts), rest.split(" ")[0]
+    return kind in _LOCAL

@@ -6,12 +6,12 @@ The outboxes first: what leaves one meanwhile is on its server then.
 from __future__ import annotations
 
 import contextvars
-import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 
-from trackmllib import stored_score
+from trackmllib import json_kinds, stored_score
 from trackmllib.errors import TrackmllibError
+from trackmllib.json_kinds import Damaged
 from trackmllib.operations import Destination, LogBatch
 from trackmllib.outbox.home import Home
 from trackmllib.outbox.not_delivered import batches
@@ -22,6 +22,8 @@ from trackmllib.tracking.reading import Reader, StoredRun
 MOST_RUNS = 20_000
 # Of scores that are not wanted, so many are kept, to say why they are not.
 MOST_OTHERS = 5_000
+# A long of Java's.
+_SEED = json_kinds.whole(-(2**63), 2**63 - 1)
 
 
 class EarlierSearches:
@@ -79,8 +81,8 @@ class EarlierSearches:
         if not found:
             return {}
         try:
-            return {str(key): int(seed) for key, seed in json.loads(found[-1][SEEDS]).items()}
-        except (ValueError, AttributeError, TypeError):
+            return json_kinds.mapping_of(_SEED)(json_kinds.parsed(found[-1][SEEDS]))
+        except Damaged:
             return {}
 
     def _batches(self, containing: str) -> Iterator[LogBatch]:
@@ -108,7 +110,7 @@ class _Scores:
                 continue
             try:
                 score = stored_score.read(text, search_id, run_id)
-            except (ValueError, TypeError, RecursionError):
+            except ValueError:
                 with self._lock:
                     self._unreadable += 1
                 continue

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from trackmllib import json_kinds
 from trackmllib.events import Earlier
 
 # On main runs and on child runs: the family of searches that may take them up.
@@ -64,10 +65,10 @@ def is_tag(name: str) -> bool:
 
 
 def read(text: str, search_id: str, run_id: str | None) -> StoredScore:
-    """What a tag says, on the run of a search. ValueError where that was cut or changed, or is no
-    number.
+    """What a tag says, on the run of a search. ValueError where that was cut or changed, or is
+    forged and makes no sense.
     """
-    values = json.loads(text)
+    values = json_kinds.parsed(text)
     if not isinstance(values, list) or len(values) != 9 or _check(values[:-1]) != values[-1]:
         raise ValueError("not as it was written")
     key, setting, rows, score, fit_seconds, evaluate_seconds, start_ms, end_ms, _ = values
@@ -81,10 +82,10 @@ def read(text: str, search_id: str, run_id: str | None) -> StoredScore:
         rows=rows,
         earlier=Earlier(
             score=score,
-            fit_seconds=float(fit_seconds),
-            evaluate_seconds=float(evaluate_seconds),
-            start_ms=int(start_ms),
-            end_ms=int(end_ms),
+            fit_seconds=json_kinds.seconds(fit_seconds),
+            evaluate_seconds=json_kinds.seconds(evaluate_seconds),
+            start_ms=json_kinds.time_ms(start_ms),
+            end_ms=json_kinds.time_ms(end_ms),
             search_id=search_id,
             run_id=run_id,
         ),

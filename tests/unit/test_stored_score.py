@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 
@@ -68,6 +69,65 @@ def test_what_is_no_number_is_not_taken_up(score):
     _, text = stored_score.tag(0, stored)
     with pytest.raises(ValueError, match="no number"):
         stored_score.read(text, "s", "r")
+
+
+def forged(**changes) -> str:
+    """A tag with these values, and the check that somebody has computed for them."""
+    values = {
+        **{"key": "0" * 32, "setting": "1" * 32, "rows": "2" * 32, "score": 0.5},
+        **{"fit_seconds": 1.0, "evaluate_seconds": 1.0, "start_ms": 1, "end_ms": 2},
+        **changes,
+    }
+    text = json.dumps(list(values.values()))
+    check = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f'{text[:-1]}, "{check}"]'
+
+
+SECONDS, TIMES = ("fit_seconds", "evaluate_seconds"), ("start_ms", "end_ms")
+HUGE = 10**400
+NO_SECONDS = (HUGE, -1.0, math.nan, math.inf, 1e300, True, None, "1", [1.0])
+NO_TIMES = (HUGE, -1, 10**15, 1.5, math.inf, math.nan, True, None, "1", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("score", value) for value in (HUGE, 1, True, None, "0.5", [0.5])),
+        *((name, value) for name in SECONDS for value in NO_SECONDS),
+        *((name, value) for name in TIMES for value in NO_TIMES),
+    ],
+)
+def test_a_forged_number_is_refused(name, value):
+    assert stored_score.read(forged(), "s", "r").earlier.end_ms == 2
+    with pytest.raises(ValueError, match=r"no number|must be a (number of seconds|time)"):
+        stored_score.read(forged(**{name: value}), "s", "r")
+
+
+def test_a_number_beyond_a_double_is_refused():
+    with pytest.raises(ValueError, match="not as it was written"):
+        stored_score.read(forged().replace("0.5", "1e400"), "s", "r")
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.lists(anything, min_size=8, max_size=8) | anything)
+def test_any_forged_tag_is_refused(values):
+    names = ("key", "setting", "rows", "score", *SECONDS, *TIMES)
+    is_list = isinstance(values, list) and len(values) == 8
+    text = forged(**dict(zip(names, values, strict=True))) if is_list else json.dumps(values)
+    with pytest.raises(ValueError):  # noqa: PT011 - of json, or of ours
+        stored_score.read(text, "s", "r")
+
+
+def test_a_tag_of_many_brackets_is_refused():
+    for text in ("[" * 100_000, "[" * 4_000 + "]" * 4_000):
+        with pytest.raises(ValueError):  # noqa: PT011 - of json, or of ours
+            stored_score.read(text, "s", "r")
 
 
 @pytest.mark.parametrize("text", ["", "1", "[]", "{}", "null", "[" * 20, json.dumps(["a"] * 9)])

@@ -6,6 +6,7 @@ TrackmllibError
 ├── SearchStopped        somebody has asked for the end of a search; raised by its ``fit()``
 ├── CandidateTimeout     a cell took longer than ``candidate_timeout``; raised by ``fit()``
 ├── UnknownSearch        what is to be read is no search, or it is not clear which one
+│   └── DamagedSearch    a file of it is damaged; the message says which one, and where
 ├── Unreachable          the server that is to be read does not answer, or wants other credentials
 ├── OutboxError          an outbox on disk cannot be used; seen by the command line only
 └── DeliveryError        raised by what applies operations, seen only by the delivery thread
@@ -51,6 +52,10 @@ class UnknownSearch(TrackmllibError, LookupError):
     """What is to be read from a server is no search, or could be several; the message says which
     ones are near.
     """
+
+
+class DamagedSearch(UnknownSearch):
+    """A file of the search that is to be read is damaged; the message says which one, and where."""
 
 
 class Unreachable(TrackmllibError, ConnectionError):

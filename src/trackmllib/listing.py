@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from trackmllib import limits
+from trackmllib.errors import DamagedSearch, UnknownSearch
 from trackmllib.recorder import files, read_back
 from trackmllib.search_result import SearchResult
 from trackmllib.stored_score import RESUMABLE
@@ -16,13 +17,16 @@ from trackmllib.tracking.reading import Reader, StoredRun
 
 T = TypeVar("T", str, float)
 
+UNREADABLE = "UNREADABLE"
 # How errors begin that end a search as KILLED.
 _INTERRUPTED = ("KeyboardInterrupt", "SystemExit", "SearchStopped")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """One search in a line. ``best`` is the best average so far; None is what is not known."""
+    """One search in a line. ``best`` is the best average so far; None is what is not known.
+    ``state`` is that of a run, or UNREADABLE.
+    """
 
     name: str
     run_id: str
@@ -47,10 +51,34 @@ def summaries(reader: Reader, experiments: Sequence[str] | None = None) -> Itera
     mains = reader.main_runs(experiments)
     found = [(_start_ms(main, each), main, each) for main in mains for each in main.search_ids]
     for _, main, search_id in sorted(found, key=lambda each: -each[0]):
-        if len(main.search_ids) == 1:
-            yield _alone(reader, main, search_id)
-        else:
-            yield from _one_of_several(reader, main, search_id)
+        try:
+            yield from _summary(reader, main, search_id)
+        except UnknownSearch:
+            # The others are listed nevertheless; `trackmllib show` says what is wrong here.
+            yield _unreadable(reader, main, search_id)
+
+
+def _summary(reader: Reader, main: StoredRun, search_id: str) -> Iterator[Summary]:
+    if len(main.search_ids) == 1:
+        yield _alone(reader, main, search_id)
+    else:
+        yield from _one_of_several(reader, main, search_id)
+
+
+def _unreadable(reader: Reader, main: StoredRun, search_id: str) -> Summary:
+    return Summary(
+        name=main.name,
+        run_id=main.run_id,
+        experiment=reader.experiments().get(main.experiment_id, ""),
+        search_id=search_id,
+        state=UNREADABLE,
+        candidates=None,
+        done=0,
+        metric=None,
+        best=None,
+        start_ms=_start_ms(main, search_id),
+        resumable=_is_resumable(main, search_id),
+    )
 
 
 def _start_ms(main: StoredRun, search_id: str) -> int:
@@ -58,7 +86,7 @@ def _start_ms(main: StoredRun, search_id: str) -> int:
     started = main.tags.get(conflicts.renamed(key, search_id), main.tags.get(key, ""))
     try:
         return round(datetime.fromisoformat(started).timestamp() * 1000)
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         # Not there, or the user's own.
         return main.start_ms
 
@@ -78,29 +106,33 @@ def _alone(reader: Reader, main: StoredRun, search_id: str) -> Summary:
     is_over = best is not None or ours(main.metrics, "refit_seconds") is not None
     if best is None and metric is not None:
         best = _best_so_far(reader, main, search_id, limits.key(metric))
-    candidates = ours(main.params, "candidates") or ""
+    candidates = _whole(ours(main.params, "candidates"))
     return Summary(
         name=main.name,
         run_id=main.run_id,
         experiment=reader.experiments().get(main.experiment_id, ""),
         search_id=search_id,
         state=_state(main, ours(main.tags, "trackmllib.error"), is_over),
-        candidates=int(candidates) if candidates.isdecimal() else None,
-        done=int(ours(main.metrics, "candidates_finished") or 0),
+        candidates=candidates,
+        done=main.count_of("candidates_finished", search_id),
         metric=metric,
         best=best,
         start_ms=_start_ms(main, search_id),
         cells=_cells(ours(main.params, "numFolds"), candidates),
-        cells_done=int(ours(main.metrics, "cells_finished") or 0),
+        cells_done=main.count_of("cells_finished", search_id),
         resumable=_is_resumable(main, search_id),
     )
 
 
-def _cells(folds: str | None, candidates: str) -> int | None:
+def _whole(text: str | None) -> int | None:
+    """The number that a param says; None where it says none, or one that is no search's."""
+    return int(text) if text is not None and text.isdecimal() and len(text) < 10 else None
+
+
+def _cells(folds: str | None, candidates: int | None) -> int | None:
     """How many there are in all; a split has one fold."""
-    if not candidates.isdecimal() or not (folds or "1").isdecimal():
-        return None
-    return int(candidates) * int(folds or "1")
+    of_each = _whole(folds or "1")
+    return None if candidates is None or of_each is None else candidates * of_each
 
 
 def _is_resumable(main: StoredRun, search_id: str) -> bool:
@@ -132,18 +164,21 @@ def _one_of_several(reader: Reader, main: StoredRun, search_id: str) -> Iterator
     """
     described, outcome = reader.files(main, search_id, files.SEARCH, files.OUTCOME)
     if described is not None:
-        result = read_back.search_result(described, outcome)
-        yield _of_table(reader, main, result, ended=outcome is not None)
+        try:
+            result = read_back.search_result(described, outcome)
+        except ValueError as error:
+            raise DamagedSearch(str(error)) from error
+        if result.search_id == search_id:
+            yield _of_table(reader, main, result, ended=outcome is not None)
 
 
 def _of_table(reader: Reader, main: StoredRun, result: SearchResult, *, ended: bool) -> Summary:
     best = result.best_so_far()
-    average = None if best is None else result.candidates[best].average
+    of_best = None if best is None else result.candidates.get(best)
     done = result.candidates_finished
     state = result.status if ended else main.status
     if not ended:
-        key = f"candidates_finished_{result.search_id}"
-        done = int(main.metrics.get(key, main.metrics.get("candidates_finished", 0.0)))
+        done = main.count_of("candidates_finished", result.search_id)
     return Summary(
         name=main.name,
         run_id=main.run_id,
@@ -153,7 +188,7 @@ def _of_table(reader: Reader, main: StoredRun, result: SearchResult, *, ended: b
         candidates=len(result.description.candidates),
         done=done,
         metric=result.description.metric,
-        best=average,
+        best=None if of_best is None else of_best.average,
         start_ms=result.start_ms,
         cells=len(result.description.candidates) * result.folds,
         cells_done=_cells_done(main, result, ended=ended),
@@ -164,5 +199,4 @@ def _of_table(reader: Reader, main: StoredRun, result: SearchResult, *, ended: b
 def _cells_done(main: StoredRun, result: SearchResult, *, ended: bool) -> int:
     if ended:
         return result.cells_finished
-    key = f"cells_finished_{result.search_id}"
-    return int(main.metrics.get(key, main.metrics.get("cells_finished", 0.0)))
+    return main.count_of("cells_finished", result.search_id)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from trackmllib import limits
-from trackmllib.errors import UnknownSearch
+from trackmllib import json_kinds, limits
+from trackmllib.errors import DamagedSearch, UnknownSearch
 from trackmllib.events import Cost, Failure
 from trackmllib.options.children import ALL
 from trackmllib.recorder import files, read_back
@@ -46,24 +46,40 @@ def load(run: str, tracking_uri: str | None, search_id: str | None = None) -> Re
 
 
 def load_all(
-    reader: Reader, run: str, search_id: str | None = None, *, costs: Collection[str] = COSTS
+    reader: Reader,
+    run: str,
+    search_id: str | None = None,
+    *,
+    costs: Collection[str] = COSTS,
+    leave_out: Callable[[str], None] | None = None,
 ) -> list[Loaded]:
     """The searches of a run, oldest first. ``run`` is what ``lookup.find`` takes; ``search_id``,
     or the beginning of it, says which one is meant. ``costs`` are those
     that are asked for where each of them is a request for each child: of searches that run.
+    ``leave_out`` is called with a sentence for each search that is damaged, as long as another one
+    of the run is not.
 
     :raises UnknownSearch: nothing of that kind is there, or its description has not arrived.
+    :raises DamagedSearch: a file of a search is damaged, and it cannot be left out.
     """
     found = find(reader, run)
     if search_id is None:
         wanted = [found.search_id] if found.search_id else found.main.search_ids
     else:
         wanted = [_chosen(found, search_id)]
-    loaded = []
+    loaded, damages = [], []
     for each in wanted:
-        result, children = search_result(reader, found.main, each, costs=costs)
+        try:
+            result, children = search_result(reader, found.main, each, costs=costs)
+        except DamagedSearch as error:
+            damages.append(error)
+            continue
         if result is not None:
             loaded.append(_loaded(reader, found.main, result, children))
+    for damage in damages:
+        if leave_out is None or not loaded:
+            raise damage
+        leave_out(str(damage))
     if not loaded:
         raise UnknownSearch(
             f"run {found.main.run_id} is a search, but there is no {files.SEARCH} among its files "
@@ -87,7 +103,9 @@ def search_result(
     try:
         result = read_back.search_result(described, outcome)
     except ValueError as error:
-        raise UnknownSearch(f"run {main.run_id}: {error}") from error
+        raise DamagedSearch(
+            f"search {search_id} on run {main.run_id} cannot be shown: {error}"
+        ) from error
     if result.search_id != search_id:
         return None, {}
     children = reader.children(main, search_id)
@@ -134,7 +152,10 @@ def _wanted(
 def _fill(
     result: SearchResult, main: StoredRun, children: Mapping[int, StoredRun], points: Points
 ) -> None:
+    grid = len(result.description.candidates)
     for index, run in children.items():
+        if index >= grid:
+            continue
         result.candidates[index] = _candidate(result, run, points)
         if run.tags.get("trackmllib.best") == "true":
             result.best = index
@@ -147,12 +168,9 @@ def _fill(
 def _count(result: SearchResult, main: StoredRun) -> None:
     """How much is done, as the main run says it, where not all candidates have runs."""
 
-    def said(key: str) -> int:
-        return int(main.metrics.get(f"{key}_{result.search_id}", main.metrics.get(key, 0.0)))
-
     if result.children != ALL:
-        result.cells_finished = said("cells_finished")
-        result.candidates_finished = said("candidates_finished")
+        result.cells_finished = main.count_of("cells_finished", result.search_id)
+        result.candidates_finished = main.count_of("candidates_finished", result.search_id)
 
 
 def _candidate(result: SearchResult, run: StoredRun, points: Points) -> CandidateResult:
@@ -167,26 +185,32 @@ def _candidate(result: SearchResult, run: StoredRun, points: Points) -> Candidat
     elif status == "FINISHED":
         found.average = _number(run.metrics.get(metric))
     if found.measured:
-        _fill_cells(found, run, metric, points)
+        folds = read_back.most_folds(len(result.description.candidates))
+        _fill_cells(found, run, metric, points, folds)
     return found
 
 
-def _fill_cells(found: CandidateResult, run: StoredRun, metric: str, points: Points) -> None:
+def _fill_cells(
+    found: CandidateResult, run: StoredRun, metric: str, points: Points, most_folds: int
+) -> None:
     values: dict[int, dict[str, float]] = {}
     scored_ms: dict[int, int] = {}
     for key in run.metrics:
         for fold, value, time_ms in points.get((run.run_id, key), ()):
+            # Anybody may log a point under the name of a metric of ours.
+            if not 0 <= fold < most_folds or not 0 <= time_ms <= json_kinds.LATEST_MS:
+                continue
             values.setdefault(fold, {})[key] = value
             if key == metric:
                 scored_ms[fold] = time_ms
     for fold, of_fold in sorted(values.items()):
         end_ms = scored_ms.get(fold)
-        seconds = [of_fold.get(key) for key in _SECONDS]
+        seconds = [_seconds(of_fold.get(key)) for key in _SECONDS]
         spent_ms = round(1000 * sum(each or 0.0 for each in seconds))
         cost = {
             key.removeprefix(_COST): int(value)
             for key, value in of_fold.items()
-            if key.startswith(_COST)
+            if key.startswith(_COST) and math.isfinite(value)
         }
         found.cells[fold] = Cell(
             start_ms=run.start_ms if end_ms is None else max(run.start_ms, end_ms - spent_ms),
@@ -248,6 +272,14 @@ def _end(result: SearchResult, main: StoredRun) -> None:
 def _failure(summary: str, *, interrupted: bool) -> Failure:
     kind, _, message = summary.partition(": ")
     return Failure(type=kind, message=message, traceback="", interrupted=interrupted)
+
+
+def _seconds(value: float | None) -> float | None:
+    """A duration; None for what is none."""
+    try:
+        return None if value is None else json_kinds.seconds(value)
+    except json_kinds.Damaged:
+        return None
 
 
 def _number(number: float | None) -> float | None:

@@ -119,6 +119,31 @@ def test_at_any_moment_a_running_search_is_as_it_is_live(player, after):
     assert results.search.best_so_far() == live_table.best_so_far()
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "step"),
+    [
+        ("weightedPrecision", 0.5, 10**9),
+        ("weightedPrecision", 0.5, -1),
+        ("fit_seconds", NAN, 0),
+        ("fit_seconds", 1e300, 0),
+        ("evaluate_seconds", -1.0, 0),
+        ("spark.numJobs", INF, 0),
+        ("spark.numJobs", NAN, 1),
+    ],
+)
+def test_a_running_search_is_shown_whatever_points_its_child_runs_have(player, key, value, step):
+    search_id = player.play(search(SCORES, AVERAGES, 1, stop=19))
+    client = MlflowClient(tracking_uri=player.uri)
+    client.log_metric(runs_of(player, search_id)[0].info.run_id, key, value, step=step)
+    client.log_metric(main_run(player, search_id), "cells_finished", value, step=step)
+    forged = {SEARCH_ID: search_id, CANDIDATE: str(10**9)}
+    client.create_run(player.experiment_id, tags=forged)
+    results = trackmllib.load_results(search_id, player.uri)
+    assert results.search.folds == 2
+    assert len(table.rows(results.search, results.grid, results.runs)) == 4
+    assert repr(results)
+
+
 def parallel():
     """Two cells at once on each of two folds, three candidates: the events, with real times."""
     begin = started(described(grid(1, 2, 3)))

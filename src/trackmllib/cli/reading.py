@@ -54,8 +54,16 @@ def reader(given: argparse.Namespace) -> Reader:
     return Reader(given.tracking_uri)
 
 
-def loaded(given: argparse.Namespace, *, costs: Collection[str]) -> list[Loaded]:
-    """The searches of the run that is given, oldest first, with these costs of those that run."""
+def loaded(
+    given: argparse.Namespace,
+    *,
+    costs: Collection[str],
+    leave_out: Callable[[str], None] | None = None,
+) -> list[Loaded]:
+    """The searches of the run that is given, oldest first, with these costs of those that run.
+
+    ``leave_out`` is as ``load_all`` has it.
+    """
     from trackmllib.loading import load_all
 
-    return load_all(reader(given), given.run_name, given.search, costs=costs)
+    return load_all(reader(given), given.run_name, given.search, costs=costs, leave_out=leave_out)

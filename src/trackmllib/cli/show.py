@@ -48,10 +48,18 @@ def add_to(verbs: Any) -> None:
 
 
 def run(given: argparse.Namespace, home: Home) -> int:
-    """0 when it is shown."""
+    """0 when it is shown; 1 when a search of the run is damaged, and only the others are."""
     from trackmllib.loading import COSTS
 
-    found = reading.loaded(given, costs=COSTS if given.json else ())
+    damages: list[str] = []
+    costs = COSTS if given.json else ()
+    found = reading.loaded(given, costs=costs, leave_out=damages.append)
+    _show(given, found)
+    terminal.echo(*(f"trackmllib: {damage}" for damage in damages), err=True)
+    return 1 if damages else 0
+
+
+def _show(given: argparse.Namespace, found: list[Loaded]) -> None:
     if given.csv:
         if len(found) > 1:
             ids = ", ".join(each.results.search.search_id for each in found)
@@ -62,16 +70,15 @@ def run(given: argparse.Namespace, home: Home) -> int:
         results = found[0].results
         text = files.results_csv(results.search, results.grid)
         terminal.write_data(text)
-        return 0
+        return
     if given.json:
         terminal.write_data(words.as_json({"searches": [as_data(each) for each in found]}))
-        return 0
+        return
     top = given.top
     if top is None:
         top = ON_A_TERMINAL if sys.stdout.isatty() else 0
     for number, each in enumerate(found):
         terminal.echo(*([""] if number else []), *in_words(each, top or sys.maxsize))
-    return 0
 
 
 def as_data(loaded: Loaded) -> dict[str, Any]:

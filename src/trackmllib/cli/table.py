@@ -54,9 +54,17 @@ def lines(
     left_out = []
     if room is not None:
         _narrow(shown, widths, room, ROOMY)
-        while _length(shown, widths) > room and any(column.left_out for column in shown):
-            place = max(range(len(shown)), key=lambda n: (shown[n].left_out, n))
-            left_out.append(shown.pop(place).title)
+        too_long = _length(shown, widths) - room
+        numbered = [(column.left_out, place) for place, column in enumerate(shown)]
+        soonest = [place for rank, place in sorted(numbered, reverse=True) if rank]
+        gone = set()
+        for place in soonest:
+            if too_long <= 0:
+                break
+            too_long -= widths[id(shown[place])] + GAP
+            left_out.append(shown[place].title)
+            gone.add(place)
+        shown = [column for place, column in enumerate(shown) if place not in gone]
         _narrow(shown, widths, room, NARROWEST)
     titles = [terminal.fit(c.title, widths[id(c)], right=c.right) for c in shown]
     made = [terminal.styled(_line(titles), "bold")]

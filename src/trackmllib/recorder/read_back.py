@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from trackmllib import json_kinds as kinds
 from trackmllib.events import (
     Candidate,
     Component,
@@ -19,8 +18,22 @@ from trackmllib.events import (
     SearchStarted,
     Value,
 )
+from trackmllib.json_kinds import Damaged, Kind, member, member_or
 from trackmllib.options.children import ALL
-from trackmllib.search_result import CandidateResult, Cell, SearchResult
+from trackmllib.recorder import files
+from trackmllib.search_result import CandidateResult, Cell, SearchResult, Status
+
+T = TypeVar("T")
+
+# More than any search has. Who shows a search goes over all its folds and cells, whether there is
+# something of them or not.
+MOST_FOLDS = 10_000
+MOST_CELLS = 1_000_000
+
+_INDEX = kinds.whole(0, MOST_CELLS)
+_FOLD = kinds.whole(0, MOST_FOLDS - 1)
+_AMOUNT = kinds.whole(0, 2**63)
+_STATUS: Kind[Status] = kinds.one_of("RUNNING", "FINISHED", "FAILED", "KILLED")
 
 
 def search_result(search_json: str, outcome_json: str | None = None) -> SearchResult:
@@ -28,121 +41,185 @@ def search_result(search_json: str, outcome_json: str | None = None) -> SearchRe
     its end, as it stood before its first fit.
 
     The params of its components are back as far as they are not default; tracebacks are not.
-    ValueError where a file is not what we write.
+    ValueError where a file is not what we write; its text says in which file, where, and why.
     """
-    try:
-        result = SearchResult(_started(json.loads(search_json)))
-        if outcome_json is not None:
-            _fill(result, json.loads(outcome_json))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"these are not the files of a search: {error!r}") from error
+    result = SearchResult(_of_file(files.SEARCH, search_json, _started))
+    if outcome_json is not None:
+        _of_file(files.OUTCOME, outcome_json, lambda data: _fill(result, data))
     return result
 
 
-def _started(data: Mapping[str, Any]) -> SearchStarted:
-    place = data.get("inside_of")
-    params = {param["key"]: param for param in data["grid"]["params"]}
+def most_folds(candidates: int) -> int:
+    """How many folds a search of so many candidates may have."""
+    return min(MOST_FOLDS, MOST_CELLS // max(candidates, 1))
+
+
+def _of_file(name: str, text: str, read: Kind[T]) -> T:
+    try:
+        return read(kinds.parsed(text))
+    except Damaged as damage:
+        raise ValueError(f"its {name} is damaged: {damage}") from damage
+
+
+def _started(data: Any) -> SearchStarted:
+    candidates = member(data, "grid", _candidates)
+    description = SearchDescription(
+        tuner=member(data, "tuner", _component),
+        estimator=member(data, "estimator", kinds.or_null(_component)),
+        evaluator=member(data, "evaluator", kinds.or_null(_component)),
+        metric=member(data, "metric", kinds.text),
+        larger_is_better=member(data, "larger_is_better", kinds.or_null(kinds.flag)),
+        averaged=member(data, "averaged", kinds.flag),
+        folds=member(data, "folds", kinds.whole(0, most_folds(len(candidates)))),
+        candidates=candidates,
+        schema=tuple(member(data, "schema", kinds.list_of(_column))),
+        versions=tuple(member(data, "versions", kinds.mapping_of(kinds.text)).items()),
+        application_id=member(data, "application_id", kinds.or_null(kinds.text)),
+    )
     return SearchStarted(
-        search_id=data["search_id"],
-        time_ms=round(datetime.fromisoformat(data["started"]).timestamp() * 1000),
-        parent=None if place is None else Place(**place),
+        search_id=member(data, "search_id", kinds.text),
+        time_ms=member(data, "started", kinds.iso_time_ms),
+        parent=member_or(data, "inside_of", kinds.or_null(_place), None),
         # Not there before there was a choice.
-        children=data.get("children", ALL),
-        description=SearchDescription(
-            tuner=_component(data["tuner"]),
-            estimator=None if data["estimator"] is None else _component(data["estimator"]),
-            evaluator=None if data["evaluator"] is None else _component(data["evaluator"]),
-            metric=data["metric"],
-            larger_is_better=data["larger_is_better"],
-            averaged=data["averaged"],
-            folds=data["folds"],
-            candidates=tuple(
-                _candidate(candidate, params) for candidate in data["grid"]["candidates"]
-            ),
-            schema=tuple((column["name"], column["type"]) for column in data["schema"]),
-            versions=tuple(data["versions"].items()),
-            application_id=data["application_id"],
-        ),
+        children=member_or(data, "children", kinds.text, ALL),
+        description=description,
     )
 
 
-def _candidate(data: Mapping[str, Any], params: Mapping[str, Mapping[str, Any]]) -> Candidate:
-    texts = data.get("texts", {})
-    return Candidate(
-        index=data["candidate"],
-        settings=tuple(
-            GridSetting(
-                name=params[key]["name"],
-                owner=params[key]["stage"],
-                owner_class=params[key]["stage_class"],
-                owner_position=params[key]["stage_position"],
-                value=Value(text=texts.get(key, str(value)), data=value),
+def _place(data: Any) -> Place:
+    return Place(
+        search_id=member(data, "search_id", kinds.text),
+        candidate=member_or(data, "candidate", kinds.or_null(_INDEX), None),
+        fold=member_or(data, "fold", kinds.or_null(_FOLD), None),
+        refit=member_or(data, "refit", kinds.flag, False),
+    )
+
+
+def _column(data: Any) -> tuple[str, str]:
+    return member(data, "name", kinds.text), member(data, "type", kinds.text)
+
+
+def _candidates(data: Any) -> tuple[Candidate, ...]:
+    params = dict(member(data, "params", kinds.list_of(_param)))
+    found = member(data, "candidates", kinds.list_of(lambda each: _candidate(each, params)))
+    for place, candidate in enumerate(found):
+        if candidate.index != place:
+            raise Damaged(f"is {candidate.index}, but must be {place}").inside(
+                f".candidates[{place}].candidate"
             )
-            for key, value in data["params"].items()
+    return tuple(found)
+
+
+def _param(data: Any) -> tuple[str, dict[str, Any]]:
+    """A param of the grid: its key, and what of a setting is the same for all candidates."""
+    return member(data, "key", kinds.text), {
+        "name": member(data, "name", kinds.text),
+        "owner": member(data, "stage", kinds.text),
+        "owner_class": member(data, "stage_class", kinds.text),
+        "owner_position": member(data, "stage_position", kinds.or_null(kinds.text)),
+    }
+
+
+def _candidate(data: Any, params: Mapping[str, Mapping[str, Any]]) -> Candidate:
+    no_texts: dict[str, str] = {}
+    texts = member_or(data, "texts", kinds.mapping_of(kinds.text), no_texts)
+    values = member(data, "params", kinds.mapping_of(kinds.anything))
+    for key in values:
+        if key not in params:
+            raise Damaged("is no param of the grid").inside(f".params.{key[: kinds.LONGEST_KEY]}")
+    return Candidate(
+        index=member(data, "candidate", _INDEX),
+        settings=tuple(
+            GridSetting(**params[key], value=Value(text=texts.get(key, str(value)), data=value))
+            for key, value in values.items()
         ),
     )
 
 
-def _component(data: Mapping[str, Any]) -> Component:
-    module, _, class_name = data["class"].rpartition(".")
+def _component(data: Any, depth: int = 0) -> Component:
+    if depth > kinds.DEEPEST:
+        raise Damaged("is nested too deeply")
+    module, _, class_name = member(data, "class", kinds.text).rpartition(".")
+    not_default = set(member(data, "not_default", kinds.list_of(kinds.text)))
     return Component(
         class_name=class_name,
         module=module,
-        uid=data["uid"],
+        uid=member(data, "uid", kinds.text),
         params=tuple(
             ParamSetting(
                 name=name,
                 value=Value(text=str(value), data=value),
-                is_default=name not in data["not_default"],
+                is_default=name not in not_default,
             )
-            for name, value in data["params"].items()
+            for name, value in member(data, "params", kinds.mapping_of(kinds.anything)).items()
         ),
-        stages=tuple(_component(stage) for stage in data.get("stages", ())),
+        stages=tuple(
+            member_or(data, "stages", kinds.list_of(lambda each: _component(each, depth + 1)), [])
+        ),
     )
 
 
-def _fill(result: SearchResult, data: Mapping[str, Any]) -> None:
-    result.start_ms = data["started_ms"]
-    result.end_ms = data["ended_ms"]
-    result.failure = _failure(data["error"])
-    result.best = data["best"]
-    result.refit_seconds = data["refit_seconds"]
-    result.cost = _cost(data["cost"])
-    for entry in data["candidates"]:
-        result.candidates[entry["candidate"]] = CandidateResult(
-            cells={cell["fold"]: _cell(cell) for cell in entry["cells"]},
-            average=_number(entry["average"]),
-            deviation=_number(entry["deviation"]),
-            status=entry["status"],
-            measured=entry["measured"],
-        )
+def _fill(result: SearchResult, data: Any) -> None:
+    grid = len(result.description.candidates)
+    result.start_ms = member(data, "started_ms", kinds.time_ms)
+    result.end_ms = member(data, "ended_ms", kinds.or_null(kinds.time_ms))
+    result.failure = member(data, "error", kinds.or_null(_failure))
+    result.best = member(data, "best", kinds.or_null(kinds.whole(0, grid - 1)))
+    result.refit_seconds = member(data, "refit_seconds", kinds.or_null(kinds.seconds))
+    result.cost = member(data, "cost", kinds.or_null(_cost))
+    found = dict(member(data, "candidates", kinds.list_of(_became)))
+    # A subclass may have averages of more candidates than its grid has.
+    result.candidates.update((index, one) for index, one in found.items() if index < grid)
     result.count()
+    if result.folds > most_folds(grid):
+        raise Damaged(f"has {result.folds:,} folds for {grid:,} candidates")
 
 
-def _cell(data: Mapping[str, Any]) -> Cell:
-    return Cell(
-        start_ms=data["started_ms"],
-        thread=data["thread"],
-        end_ms=data["ended_ms"],
-        score=_number(data["score"]),
-        fit_seconds=data["fit_seconds"],
-        evaluate_seconds=data["evaluate_seconds"],
-        failure=_failure(data["error"]),
-        cost=_cost(data["cost"]),
-        # Of cells that were taken up.
-        taken_ms=data.get("taken_up_ms"),
-        taken_from=data.get("taken_from"),
-        taken_from_run=data.get("taken_from_run"),
+def _became(data: Any) -> tuple[int, CandidateResult]:
+    return member(data, "candidate", _INDEX), CandidateResult(
+        cells=dict(member(data, "cells", _CELLS)),
+        average=member(data, "average", _NUMBER),
+        deviation=member(data, "deviation", _NUMBER),
+        status=member(data, "status", _STATUS),
+        measured=member(data, "measured", kinds.flag),
     )
 
 
-def _failure(data: Mapping[str, Any] | None) -> Failure | None:
-    return None if data is None else Failure(traceback="", **data)
+def _cell(data: Any) -> tuple[int, Cell]:
+    return member(data, "fold", _FOLD), Cell(
+        start_ms=member(data, "started_ms", kinds.time_ms),
+        thread=member(data, "thread", _INDEX),
+        end_ms=member(data, "ended_ms", _TIME),
+        score=member(data, "score", _NUMBER),
+        fit_seconds=member(data, "fit_seconds", _SECONDS),
+        evaluate_seconds=member(data, "evaluate_seconds", _SECONDS),
+        failure=member(data, "error", _FAILURE),
+        cost=member(data, "cost", _COST),
+        # Of cells that were taken up.
+        taken_ms=member_or(data, "taken_up_ms", _TIME, None),
+        taken_from=member_or(data, "taken_from", _TEXT, None),
+        taken_from_run=member_or(data, "taken_from_run", _TEXT, None),
+    )
 
 
-def _cost(data: Mapping[str, int] | None) -> Cost | None:
-    return None if data is None else Cost.of_names(data)
+def _failure(data: Any) -> Failure:
+    return Failure(
+        type=member(data, "type", kinds.text),
+        message=member(data, "message", kinds.text),
+        traceback="",
+        interrupted=member(data, "interrupted", kinds.flag),
+    )
 
 
-def _number(number: float | str | None) -> float | None:
-    return None if number is None else float(number)
+def _cost(data: Any) -> Cost:
+    return Cost.of_names(kinds.mapping_of(_AMOUNT)(data))
+
+
+# A search of ten thousand candidates reads each of them fifty thousand times.
+_NUMBER = kinds.or_null(kinds.number)
+_SECONDS = kinds.or_null(kinds.seconds)
+_TEXT = kinds.or_null(kinds.text)
+_TIME = kinds.or_null(kinds.time_ms)
+_FAILURE = kinds.or_null(_failure)
+_COST = kinds.or_null(_cost)
+_CELLS = kinds.list_of(_cell)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import heapq
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -62,7 +63,12 @@ class StoredRun:
     def candidate(self) -> int | None:
         """The candidate of which this is the run; None if it is of none."""
         number = self.tags.get(CANDIDATE, "")
-        return int(number) if number.isdecimal() else None
+        return int(number) if number.isdecimal() and len(number) < 10 else None
+
+    def count_of(self, key: str, search_id: str) -> int:
+        """A count of ours among the metrics of a main run; 0 where it is not there or none."""
+        value = self.metrics.get(f"{key}_{search_id}", self.metrics.get(key, 0.0))
+        return int(value) if math.isfinite(value) and value > 0 else 0
 
 
 class Reader:
@@ -184,7 +190,11 @@ class Reader:
         path = f"{folder}/{name}"
         if path not in there:
             return None
-        return artifacts.read_text(self._client, main.artifact_uri, path)
+        try:
+            return artifacts.read_text(self._client, main.artifact_uri, path)
+        except UnicodeDecodeError as error:
+            # Of a file that is damaged; whoever reads it says where.
+            return error.object.decode(errors="replace")
 
     def _history(self, wanted: tuple[str, str]) -> list[tuple[int, float, int]]:
         # In a thread of the pool, where the one attempt must be asked for anew.

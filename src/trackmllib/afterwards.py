@@ -60,10 +60,15 @@ class Afterwards:
             # Raised for a class of the user's whose objects take no weak reference.
             self._remembered[key] = (weakref.ref(thing, dead), search)
 
+    def search_of(self, thing: Any) -> RunningSearch | None:
+        """The search of a tuner or a model; None if unknown."""
+        reference, search = self._remembered.get(id(thing), (None, None))
+        return search if reference is not None and reference() is thing else None
+
     def results(self, thing: Any) -> Results | None:
         """The results of the search of a tuner or a model, as they are now; None if unknown."""
-        reference, search = self._remembered.get(id(thing), (None, None))
-        if reference is None or search is None or reference() is not thing:
+        search = self.search_of(thing)
+        if search is None:
             return None
         with search.recording:
             return Results(search.result.snapshot(), lambda: self.runs(search))

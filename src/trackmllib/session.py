@@ -48,12 +48,13 @@ from trackmllib.spark.sharing.reuse import reuse_stages
 from trackmllib.stopping import Stopping
 from trackmllib.stored_score import EarlierScores
 from trackmllib.takeover import take_over
-from trackmllib.tracking.active import current_destination
+from trackmllib.tracking.active import current_destination, set_last_active_run
 from trackmllib.tracking.apply import MlflowTracking
 from trackmllib.tracking.calls_of_users import CallsOfUsers, active
 from trackmllib.tracking.credentials import Credentials
 from trackmllib.tracking.lazy_run import current_place
 from trackmllib.tracking.mute import MlflowMute
+from trackmllib.tracking.post_training import PostTrainingMetrics
 from trackmllib.view.progress import Progress
 from trackmllib.view.results import Results
 from trackmllib.voice import Voice
@@ -124,6 +125,9 @@ class Session:
         self._seam = Seam(self, new_id, asked_for)
         self._mute = MlflowMute(self._seam.inside_search)
         self._calls = CallsOfUsers()
+        self._post_training = PostTrainingMetrics(
+            self._tracking.main_run_id, self._wait_for_main_run
+        )
         self._termination = TerminationHandler(
             self._terminate, lambda: self._longest_timeout() + 2.0
         )
@@ -153,6 +157,7 @@ class Session:
         self.running = False
         self._seam.uninstall()
         self._calls.uninstall()
+        self._post_training.uninstall()
         self._mute.uninstall()
         self._termination.uninstall()
 
@@ -189,6 +194,19 @@ class Session:
         search = self._searches.get(search_id)
         if search is not None and thing is not None:
             self.afterwards.remember(thing, search)
+
+    def returns(self, search_id: str, model: Any) -> None:
+        search = self.afterwards.search_of(model)
+        if search is None or not self._has_parent_run(search):
+            return
+        with self.guard(search_id, "registering the model for MLflow's post-training metrics"):
+            destination = search.destination
+            self._post_training.register(
+                model,
+                search_id,
+                self._tracking.main_run_id(search_id) if destination.owned else destination.run_id,
+                is_run_of_user=not destination.owned,
+            )
 
     def tell(self, sentence: str, settings: Settings) -> None:
         self.voice.warn(sentence, settings)
@@ -341,6 +359,15 @@ class Session:
     def _looks_back(self, settings: Settings) -> bool:
         return settings.record and self._target is self._tracking
 
+    def _has_parent_run(self, search: RunningSearch) -> bool:
+        """Whether a search has a parent run in MLflow that is no other search's."""
+        return self._looks_back(search.settings) and search.result.parent is None
+
+    def _wait_for_main_run(self, search_id: str) -> str | None:
+        if os.getpid() != self.process:
+            return None
+        return self._runs.find(search_id, None, None).run_id
+
     # What the delivery thread calls.
 
     def _refused(self, operation: Operation, error: Exception) -> None:
@@ -366,6 +393,9 @@ class Session:
                 self.voice.warn(text, search.settings)
         finally:
             search.closed = True
+            with self.guard(search_id, "setting MLflow's last active run"):
+                if self._has_parent_run(search) and search.destination.owned:
+                    set_last_active_run(self._tracking.main_run_id(search_id))
             with self.guard(search_id, "having the report made"):
                 self.afterwards.report(search, end)
             self._forget_delivered()

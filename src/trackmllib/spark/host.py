@@ -45,6 +45,10 @@ class Host(Protocol):
         """The tuner or the model of a search, by which users may ask for its results."""
         ...
 
+    def returns(self, search_id: str, model: Any) -> None:
+        """``fit()`` is about to return this model, and all that its search had to say is said."""
+        ...
+
     def earlier(self, search_id: str, family: str, keys: Collection[str]) -> EarlierScores:
         """The scores of earlier searches of this family with these keys; where not all are found,
         some others too. Waits for a server, no longer than the flush timeout.

@@ -14,6 +14,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
+from pyspark.ml.base import Model
+
 from trackmllib.clock import Clock
 from trackmllib.errors import SearchStopped
 from trackmllib.events import (
@@ -354,9 +356,9 @@ class SearchWatch:
                 return
             averages, deviations = results_of(self._model, self._description.averaged)
             best = self._winner(averages)
+            model, self._model = self._model, None
             with self.guard("remembering the model"):
-                self._host.remember(self.search_id, self._model)
-            self._model = None
+                self._host.remember(self.search_id, model)
             self._host.emit(
                 SearchFinished(
                     search_id=self.search_id,
@@ -367,6 +369,8 @@ class SearchWatch:
                     best=best,
                 )
             )
+            if isinstance(model, Model):
+                self._host.returns(self.search_id, model)
 
     def words(self, candidate: int, fold: int) -> list[str]:
         """A cell as people read it: its params, and its fold where there are several."""

@@ -62,6 +62,15 @@ def is_at(destination: Destination, place: ServerPlace) -> bool:
     return uri.rstrip("/") == destination.tracking_uri.rstrip("/")
 
 
+def set_last_active_run(run_id: str | None) -> None:
+    """Make ``mlflow.last_active_run()`` return this run, in this thread, as ``end_run`` does.
+
+    None, a run that the server has not made, changes nothing.
+    """
+    if run_id is not None:
+        fluent._last_active_run_id.set(run_id)
+
+
 def absolute(uri: str) -> str:
     """The URI with a relative path made absolute, so that a later ``chdir`` changes nothing."""
     if uri.startswith("databricks"):

@@ -10,6 +10,7 @@ from trackmllib import plural
 from trackmllib.events import Component, SearchDescription
 from trackmllib.guard import attempt
 from trackmllib.settings import Settings
+from trackmllib.spark.inputs import inputs_and_outputs
 from trackmllib.tracking import models
 
 # Params that name a column which the training needs, and the model does not.
@@ -91,11 +92,14 @@ class Models:
 
     def _log(self, what: str, model: Any, data: Any, name: str) -> bool:
         try:
+            inputs, outputs = inputs_and_outputs(
+                model, data, sorted(set(_columns_of_training(self._description)))
+            )
             models.log_model(
                 model,
-                data,
+                inputs,
+                outputs,
                 name=name,
-                not_inputs=sorted(set(_columns_of_training(self._description))),
                 with_example=self._settings.log_input_examples,
             )
         except Exception as error:  # noqa: BLE001 - Spark's, MLflow's, or of the user's stages

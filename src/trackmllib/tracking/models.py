@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import mlflow
@@ -17,15 +17,12 @@ NAME = "model"
 EXAMPLE_ROWS = 5
 
 
-def log_model(
-    model: Any, dataset: Any, *, name: str, not_inputs: Collection[str], with_example: bool
-) -> None:
+def log_model(model: Any, inputs: Any, outputs: Any, *, name: str, with_example: bool) -> None:
     """Log a model under this name among the files of the active run.
 
-    Its signature is read off the schemas, without a Spark job; an example is the first rows of the
-    data, which takes one. ``not_inputs`` are columns that only the training needs.
+    Its signature is read off the schemas of what it reads and of what it makes of that, without a
+    Spark job; an example is the first rows of ``inputs``, which takes one.
     """
-    inputs, outputs = _columns(model, dataset, not_inputs)
     # MLflow's hint on how the user should call it is not for the user here.
     warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column")
     with tried_once():
@@ -63,15 +60,6 @@ def free_name(run_id: str, search_id: str) -> str:
     return conflicts.renamed(NAME, search_id) if NAME in taken else NAME
 
 
-def _columns(model: Any, dataset: Any, not_inputs: Collection[str]) -> tuple[Any, Any]:
-    """What the model takes and what it makes of it, as data that nobody has computed."""
-    inputs = dataset.drop(*not_inputs)
-    try:
-        return inputs, model.transform(inputs)
-    except Exception:  # noqa: BLE001 - code of the user's; a stage may need the label
-        return dataset, model.transform(dataset)
-
-
 def _signature(inputs: Any, outputs: Any) -> Any:
     # MLflow has it only where pandas is; who logs no model needs none.
     from mlflow.models import infer_signature
@@ -86,7 +74,8 @@ def _signature(inputs: Any, outputs: Any) -> Any:
 def _readable(data: Any) -> Any:
     """Without maps, whose keys MLflow would have Spark look for in the rows."""
     fields = data.schema.fields
-    return data.select(*(f"`{f.name}`" for f in fields if f.dataType.typeName() != "map"))
+    names = (f.name.replace("`", "``") for f in fields if f.dataType.typeName() != "map")
+    return data.select(*(f"`{name}`" for name in names))
 
 
 def _example(inputs: Any) -> Any:

@@ -1,0 +1,136 @@
+"""The signature of a logged model: the columns that the model reads, and no others."""
+
+from __future__ import annotations
+
+import mlflow
+import pandas as pd
+import pytest
+from pyspark.ml import Pipeline, Transformer
+from pyspark.ml.classification import LogisticRegression
+from pyspark.ml.evaluation import BinaryClassificationEvaluator
+from pyspark.ml.feature import SQLTransformer, StringIndexer, Tokenizer, VectorAssembler
+from pyspark.ml.tuning import ParamGridBuilder, TrainValidationSplit
+from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
+from pyspark.sql import functions as F
+
+import trackmllib
+from searches import regression_search
+
+FEATURES = [[0.1, 0.2, 1.0], [0.9, 0.4, 2.0]]
+
+
+@pytest.fixture
+def commented(points):
+    """Columns that no model needs, one of them with a name that has to be quoted."""
+    return points.withColumn("comment", F.lit("a b")).withColumn("a.b `c`", F.lit(1))
+
+
+def search_of(*stages, **params):
+    est = LogisticRegression(maxIter=2, **params)
+    return TrainValidationSplit(
+        estimator=Pipeline(stages=[*stages, est]),
+        estimatorParamMaps=ParamGridBuilder().addGrid(est.regParam, [0.1]).build(),
+        evaluator=BinaryClassificationEvaluator(labelCol=est.getLabelCol()),
+        seed=1,
+    )
+
+
+def logged(store, search, data):
+    """The URI of the logged model, and the inputs of its signature by name."""
+    trackmllib.autolog(log_models="best")
+    search.fit(data)
+    uri = f"runs:/{store.main_runs()[-1].info.run_id}/model"
+    signature = mlflow.models.get_model_info(uri).signature
+    return uri, [column.name for column in signature.inputs]
+
+
+def test_model_predicts_on_the_column_it_reads(commented, store):
+    uri, inputs = logged(store, regression_search(TrainValidationSplit), commented)
+    assert inputs == ["features"]
+    assert len(mlflow.pyfunc.load_model(uri).predict(pd.DataFrame({"features": FEATURES}))) == 2
+
+
+def test_column_for_the_training_alone_is_no_input(commented, store):
+    """A StringIndexerModel skips a column that is not there."""
+    search = search_of(StringIndexer(inputCol="label", outputCol="index"), labelCol="index")
+    uri, inputs = logged(store, search, commented)
+    assert inputs == ["features"]
+    assert len(mlflow.pyfunc.load_model(uri).predict(pd.DataFrame({"features": FEATURES}))) == 2
+
+
+def test_column_for_the_training_alone_is_no_input_with_another_prediction_column(commented, store):
+    search = search_of(
+        StringIndexer(inputCol="label", outputCol="index"), labelCol="index", predictionCol="p"
+    )
+    assert logged(store, search, commented)[1] == ["features"]
+
+
+def test_vectors_without_a_known_size_are_assembled(commented, store):
+    search = search_of(
+        VectorAssembler(inputCols=["features", "fold"], outputCol="both"), featuresCol="both"
+    )
+    uri, inputs = logged(store, search, commented)
+    assert inputs == ["features", "fold"]
+    rows = pd.DataFrame({"features": FEATURES, "fold": [0, 1]})
+    assert len(mlflow.pyfunc.load_model(uri).predict(rows)) == 2
+
+
+def test_column_without_which_spark_refuses_to_transform_is_an_input(commented, store):
+    search = search_of(Tokenizer(inputCol="comment", outputCol="words"))
+    uri, inputs = logged(store, search, commented)
+    assert inputs == ["features", "comment"]
+    rows = pd.DataFrame({"features": FEATURES, "comment": ["a", "b"]})
+    assert len(mlflow.pyfunc.load_model(uri).predict(rows)) == 2
+
+
+def test_column_that_a_statement_reads_is_an_input(commented, store):
+    statement = "SELECT * FROM __THIS__ WHERE comment IS NOT NULL"
+    assert logged(store, search_of(SQLTransformer(statement=statement)), commented)[1] == [
+        "features",
+        "comment",
+    ]
+
+
+class Scales(Transformer, DefaultParamsReadable, DefaultParamsWritable):
+    """A stage of a user's that reads a column where there is one, and says so nowhere."""
+
+    def _transform(self, dataset):
+        if "fold" not in dataset.columns:
+            return dataset
+        return VectorAssembler(inputCols=["features", "fold"], outputCol="scaled").transform(
+            dataset.drop("scaled")
+        )
+
+
+class Looks(Transformer, DefaultParamsReadable, DefaultParamsWritable):
+    """A stage of a user's that wants a row."""
+
+    def _transform(self, dataset):
+        return dataset.withColumn("seen", F.lit(dataset.first()["comment"]))
+
+
+def test_column_that_a_stage_of_the_user_reads_if_it_is_there_is_an_input(commented, store):
+    data = commented.withColumn("scaled", F.col("features"))
+    search = search_of(Scales(), featuresCol="scaled")
+    assert logged(store, search, data)[1] == ["features", "fold"]
+
+
+def test_all_columns_are_inputs_where_a_stage_wants_rows(commented, store):
+    inputs = logged(store, search_of(Looks()), commented)[1]
+    assert inputs == ["features", "fold", "comment", "a.b `c`"]
+
+
+def test_reading_the_signature_runs_no_spark_job(spark, commented):
+    from trackmllib.spark.inputs import inputs_and_outputs
+
+    search = search_of(
+        VectorAssembler(inputCols=["features", "fold"], outputCol="both"), featuresCol="both"
+    )
+    model = search.fit(commented).bestModel
+    spark.sparkContext.setJobGroup("signature", "")
+    try:
+        inputs, _ = inputs_and_outputs(model, commented)
+        assert inputs.columns == ["features", "fold"]
+        assert not spark.sparkContext.statusTracker().getJobIdsForGroup("signature")
+    finally:
+        spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)

@@ -26,6 +26,7 @@ from trackmllib.events import (
 )
 from trackmllib.guard import attempt
 from trackmllib.redaction import HIDDEN, looks_secret
+from trackmllib.spark.components import defaults, set_values, uid_of, values
 from trackmllib.spark.dataset import describe_dataset
 from trackmllib.spark.pages import pages
 from trackmllib.spark.values import plain
@@ -83,10 +84,10 @@ def describe_component(component: Params, hides: Hides = looks_secret) -> Compon
     return Component(
         class_name=cls.__name__,
         module=cls.__module__,
-        uid=component.uid,
+        uid=uid_of(component) or "",
         params=tuple(
             _setting(component, param, value, hides)
-            for param, value in sorted(_values(component).items(), key=lambda item: item[0].name)
+            for param, value in sorted(values(component).items(), key=lambda item: item[0].name)
             if param.name not in ("stages", "estimatorParamMaps")
         ),
         stages=tuple(describe_component(stage, hides) for stage in _stages(component)),
@@ -95,10 +96,9 @@ def describe_component(component: Params, hides: Hides = looks_secret) -> Compon
 
 def _setting(component: Params, param: Param[Any], value: Any, hides: Hides) -> ParamSetting:
     shown = _shown(param.name, value, hides)
-    is_default = param not in component._paramMap
-    if not is_default and param in component._defaultParamMap:
-        default = component._defaultParamMap[param]
-        is_default = _shown(param.name, default, lambda _: False) == (
+    is_default = param not in set_values(component)
+    if not is_default and param in defaults(component):
+        is_default = _shown(param.name, defaults(component)[param], lambda _: False) == (
             _shown(param.name, value, lambda _: False)
         )
     return ParamSetting(name=param.name, value=shown, is_default=is_default)
@@ -110,20 +110,11 @@ def _shown(name: str, value: Any, hides: Hides) -> Value:
     return plain(value, partial(describe_component, hides=hides))
 
 
-def _values(component: Params) -> dict[Param[Any], Any]:
-    """The params that have a value, set or default.
-
-    Not ``extractParamMap``, which asks whether each param belongs to the component, and raises for
-    params of other libraries that are not named like their attribute.
-    """
-    return {**component._defaultParamMap, **component._paramMap}
-
-
 def _value(component: Any, name: str) -> Any:
     """The value of a param, or None where it has none."""
     if not isinstance(component, Params):
         return None
-    return next((v for param, v in _values(component).items() if param.name == name), None)
+    return next((v for param, v in values(component).items() if param.name == name), None)
 
 
 def _stages(component: Params) -> list[Params]:
@@ -169,10 +160,12 @@ def _candidates(estimator: Any, maps: Any, hides: Hides) -> tuple[Candidate, ...
 def _owners(value: Any, position: str = "") -> Iterator[tuple[str, tuple[str, str | None]]]:
     """Class and position of every component in a value, by uid: (uid, (class, position))."""
     if isinstance(value, Params):
-        yield value.uid, (type(value).__name__, position or None)
+        uid = uid_of(value)
+        if uid is not None:
+            yield uid, (type(value).__name__, position or None)
         stages = _stages(value)
         yield from _owners_of(stages, position)
-        for param, inner in _values(value).items():
+        for param, inner in values(value).items():
             if param.name not in ("stages", "estimatorParamMaps"):
                 yield from _owners(inner, position)
     elif isinstance(value, (list, tuple)) and any(isinstance(item, Params) for item in value):

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pyspark.ml.param import Param, Params
+from pyspark.ml.param import Params
 from pyspark.ml.tuning import CrossValidator
 
 from trackmllib.guard import attempt
+from trackmllib.spark.components import set_values, uid_of, values
 
 
 def average_and_deviation(scores: Sequence[Any], candidates: int) -> tuple[Any, Any]:
@@ -62,9 +63,10 @@ def _fitted_params(estimator: Any, model: Any) -> Iterator[tuple[str, dict[str, 
     """The params of a model by name, under the uid of the estimator that it comes from."""
     if not isinstance(estimator, Params) or not isinstance(model, Params):
         return
-    params: dict[Param[Any], Any] = {**model._defaultParamMap, **model._paramMap}
-    yield estimator.uid, {param.name: value for param, value in params.items()}
-    stages = next((v for p, v in estimator._paramMap.items() if p.name == "stages"), ())
+    uid = uid_of(estimator)
+    if uid is not None:
+        yield uid, {param.name: value for param, value in values(model).items()}
+    stages = next((v for p, v in set_values(estimator).items() if p.name == "stages"), ())
     for stage, fitted in zip(stages, getattr(model, "stages", ()), strict=False):
         yield from _fitted_params(stage, fitted)
 

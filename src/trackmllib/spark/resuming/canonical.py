@@ -23,6 +23,7 @@ from pyspark.ml.linalg import DenseMatrix, DenseVector, SparseMatrix, SparseVect
 from pyspark.ml.param import Param, Params
 
 from trackmllib.events import Json
+from trackmllib.spark.components import defaults, owns, set_values, uid_of
 from trackmllib.spark.resuming.code import Code
 from trackmllib.spark.resuming.unsound import Unsound
 
@@ -131,7 +132,9 @@ class Canonical:
 
     def _component(self, component: Params, extra: Extra) -> Json:
         _check(component)
-        self._seen.add(component.uid)
+        uid = uid_of(component)
+        if uid is not None:
+            self._seen.add(uid)
         form: dict[str, Json] = {"class": self._code.of(type(component))}
         params: dict[str, Json] = {}
         for param, (value, is_set) in _effective(component, extra).items():
@@ -172,7 +175,9 @@ class Canonical:
     def _name(self, value: Any, extra: Extra, role: str) -> None:
         """Give each component a name by its place, in place of its uid."""
         if isinstance(value, Params):
-            self._roles.setdefault(value.uid, f"{role}{type(value).__name__}")
+            uid = uid_of(value)
+            if uid is not None:
+                self._roles.setdefault(uid, f"{role}{type(value).__name__}")
             for param, (inner, _) in sorted(_effective(value, extra).items()):
                 self._name(inner, extra, f"{role}{param}.")
         elif isinstance(value, (list, tuple)):
@@ -198,10 +203,10 @@ def _effective(component: Params, extra: Extra) -> dict[str, tuple[Any, bool]]:
     """The values of all params by name, as ``copy(extra)`` would have them, and whether each of
     them is set: Spark asks for that here and there.
     """
-    values = {param.name: (value, False) for param, value in component._defaultParamMap.items()}
-    values.update((param.name, (value, True)) for param, value in component._paramMap.items())
+    values = {param.name: (value, False) for param, value in defaults(component).items()}
+    values.update((param.name, (value, True)) for param, value in set_values(component).items())
     for param, value in extra.items():
-        if getattr(param, "parent", None) == component.uid:
+        if owns(component, param):
             values[param.name] = (value, True)
     return values
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from pyspark.ml.param import Params
 
+from trackmllib.spark.components import defaults, set_values, values
 from trackmllib.spark.resuming.canonical import Canonical, digest
 from trackmllib.spark.resuming.rows import Fold
 
@@ -64,10 +65,10 @@ def unset_seeds(tuner: Any, estimator: Any, maps: Sequence[Any]) -> dict[str, Un
         if isinstance(value, (list, tuple, Params))
     ]
     for place, owner in [*_owners(tuner, estimator), *inner]:
-        param = next((one for one in owner._defaultParamMap if one.name == "seed"), None)
-        if param is None or param in owner._paramMap or str(param) in in_grid:
+        param = next((one for one in defaults(owner) if one.name == "seed"), None)
+        if param is None or param in set_values(owner) or str(param) in in_grid:
             continue
-        found[place] = UnsetSeed(param, type(owner).__name__, owner._defaultParamMap[param])
+        found[place] = UnsetSeed(param, type(owner).__name__, defaults(owner)[param])
     return found
 
 
@@ -91,8 +92,7 @@ def _owners(tuner: Any, estimator: Any) -> Iterator[tuple[str, Any]]:
 def _inner(value: Any, place: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Params):
         yield place or "estimator", value
-        values = {**value._defaultParamMap, **value._paramMap}
-        for param, inner in values.items():
+        for param, inner in values(value).items():
             if param.name != "estimatorParamMaps":
                 yield from _inner(inner, f"{place}.{param.name}" if place else param.name)
     elif isinstance(value, (list, tuple)):
@@ -101,15 +101,14 @@ def _inner(value: Any, place: str) -> Iterator[tuple[str, Any]]:
 
 
 def _value(component: Any, name: str) -> Any:
-    values = {**component._defaultParamMap, **component._paramMap}
-    return next((value for param, value in values.items() if param.name == name), None)
+    return next((value for param, value in values(component).items() if param.name == name), None)
 
 
 def _classes(value: Any) -> list[Any]:
     if isinstance(value, Params):
         inner = [
             _classes(each)
-            for param, each in {**value._defaultParamMap, **value._paramMap}.items()
+            for param, each in values(value).items()
             if param.name != "estimatorParamMaps" and isinstance(each, (Params, list, tuple))
         ]
         return [f"{type(value).__module__}.{type(value).__qualname__}", *filter(None, inner)]

@@ -11,6 +11,7 @@ from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 
 from trackmllib import plural
 from trackmllib.guard import attempt
+from trackmllib.spark.components import uid_of
 from trackmllib.spark.resuming.explain import resumable
 from trackmllib.spark.sharing.plan import (
     Plan,
@@ -154,10 +155,10 @@ class _Explainer:
 
     def stages(self) -> list[StageExplanation]:
         """Each stage at each position where a candidate has it, in the order of the first."""
-        having: dict[tuple[int, str], list[int]] = {}
+        having: dict[tuple[int, Any], list[int]] = {}
         for candidate, stages in enumerate(self._plan.stages):
             for position, stage in enumerate(stages):
-                having.setdefault((position, stage.uid), []).append(candidate)
+                having.setdefault((position, uid_of(stage) or id(stage)), []).append(candidate)
         return [
             self._stage(position, candidates)
             for (position, _), candidates in sorted(having.items(), key=lambda one: one[0][0])
@@ -174,7 +175,7 @@ class _Explainer:
         return StageExplanation(
             position=position,
             stage=type(stage).__name__,
-            uid=stage.uid,
+            uid=uid_of(stage) or "",
             computed=computed,
             instead_of=len(candidates),
             shared_by=groups,

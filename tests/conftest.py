@@ -25,6 +25,7 @@ import trackmllib
 from java import submit_options
 from reading import Store
 from stores import PASSWORD, S3, USER, Place, Postgres, basic_auth
+from trackmllib import thread_exit
 from trackmllib.autolog import exchange
 
 # For every Spark that is started from here, also by the processes that tests start.
@@ -258,6 +259,7 @@ def clean(monkeypatch, tmp_path):
     if session is not None:
         # What a test leaves undelivered is not waited for when the tests are over.
         atexit.unregister(session._at_exit)
+        thread_exit.unregister(session._before_pools_stop)
     mlflow.set_tracking_uri(None)
     mlflow.tracking.fluent._active_experiment_id = None
 

@@ -10,10 +10,12 @@ TrackmllibError
 ├── Unreachable          the server that is to be read does not answer, or wants other credentials
 ├── OutboxError          an outbox on disk cannot be used; seen by the command line only
 └── DeliveryError        raised by what applies operations, seen only by the delivery thread
-    ├── Refused          the server will never take this operation
-    └── Unavailable      the server may take it later
-        ├── Unauthorized only once the user has given other credentials
-        └── Busy         if it is sent less; it has done nothing of it
+    ├── Rejected         the server will never accept this operation
+    └── Unavailable      the server may accept it later: every error that isn't known to be final
+        ├── Unauthorized only with other credentials
+        │   └── StoreUnauthorized  the same, of an artifact store that is reached directly
+        ├── Blocked      once another operation, which is deferred, is delivered
+        └── Busy         at a lower rate; it has done nothing of the operation
 """
 
 from __future__ import annotations
@@ -70,19 +72,29 @@ class DeliveryError(TrackmllibError):
     """An operation did not reach the tracking server; the message is the reason."""
 
 
-class Refused(DeliveryError):
-    """The server will never take this operation, however often it is sent."""
+class Rejected(DeliveryError):
+    """The server will never accept this operation, however often it is sent."""
 
 
 class Unavailable(DeliveryError):
-    """The server cannot be reached or is busy; the same operation may succeed later."""
+    """The same operation may succeed later. Every error that is not known to be final is one."""
 
 
 class Unauthorized(Unavailable):
-    """The server wants other credentials than it was given."""
+    """The tracking server wants other credentials than it was given."""
+
+
+class StoreUnauthorized(Unauthorized):
+    """An artifact store that is reached directly wants other credentials; the tracking server may
+    well accept operations that write no artifact.
+    """
+
+
+class Blocked(Unavailable):
+    """The operation needs what an operation of another search makes, and that one is deferred."""
 
 
 class Busy(Unavailable):
-    """The server takes fewer requests than it is sent, and has refused this one before it did
-    anything of the operation.
+    """The server accepts fewer requests than it is sent, and has turned this one away before it
+    did anything of the operation.
     """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from trackmllib.clock import Clock
 from trackmllib.delivery.worker import Delivery
-from trackmllib.errors import Refused
+from trackmllib.errors import Rejected
 from trackmllib.events import ChildRunNeeded
 from trackmllib.options.children import ALL
 from trackmllib.recorder import chosen
@@ -78,7 +78,7 @@ class MadeRuns:
             search.gave_up = not self._delivery.wait_for(is_over, search_id, patience)
             interrupt.ends_wait = interrupt.ends_wait or interrupt.pressed
             return self._tracking.run_id(search_id, candidate)
-        except Refused:
+        except Rejected:
             return None
 
     def _will_be(self, search: RunningSearch, candidate: int) -> bool:

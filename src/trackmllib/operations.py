@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, fields
 from itertools import chain, groupby
 from pathlib import PurePath
@@ -162,10 +162,12 @@ class LogArtifact(Operation):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Describe(Operation):
     """Put this Markdown into the description of the run, in the place of what this search has put
-    there before. What a user has written there stays.
+    there before. What a user has written there stays. ``is_last``: the search is over, and nothing
+    newer can be there.
     """
 
     text: str
+    is_last: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -248,8 +250,33 @@ def waits_for_all(operation: Operation) -> bool:
     return operation.candidate is None and not isinstance(operation, LogBatch)
 
 
-def coalesce(rows: Iterable[Row]) -> list[Sending]:
-    """Merge batches of one run that follow each other, so that they cost one request.
+def depends_on(operation: Operation, earlier: Operation) -> bool:
+    """Whether ``operation`` can't be applied, or would be overwritten, where ``earlier`` of the
+    same search has not been applied yet.
+    """
+    if isinstance(earlier, (OpenMainRun, TakeOver)):
+        return True
+    if operation.run != earlier.run:
+        return False
+    match earlier:
+        case CreateChildRun():
+            return True
+        case LogArtifact():
+            return isinstance(operation, LogArtifact) and operation.file_name == earlier.file_name
+        case LogBatch():
+            # A tag keeps its last value; params never change, and points of metrics are added.
+            tags = {key for key, _ in earlier.tags}
+            return isinstance(operation, (LogBatch, EndRun)) and any(
+                key in tags for key, _ in operation.tags
+            )
+        case EndRun():
+            return isinstance(operation, EndRun)
+    return type(operation) is type(earlier)
+
+
+def coalesce(rows: Iterable[Row], apart: Container[int] = ()) -> list[Sending]:
+    """Merge batches of one run that follow each other, so that they cost one request; not the rows
+    with a number in ``apart``.
 
     What may have been sent before goes apart from what has not: then mostly all of it stands, or
     nothing. The end of a child run comes behind all that is there for it, which may say later what
@@ -260,11 +287,17 @@ def coalesce(rows: Iterable[Row]) -> list[Sending]:
         sorted(group, key=lambda row: isinstance(row.operation, EndRun) and run[1] is not None)
         for run, group in groupby(rows, lambda row: row.operation.run)
     )
-    for (is_batch, again, _), group in groupby(
-        in_order, lambda row: (isinstance(row.operation, LogBatch), row.again, row.operation.run)
+    for (is_batch, again, _, alone), group in groupby(
+        in_order,
+        lambda row: (
+            isinstance(row.operation, LogBatch),
+            row.again,
+            row.operation.run,
+            row.number if row.number in apart else None,
+        ),
     ):
         alike = list(group)
-        if is_batch:
+        if is_batch and alone is None:
             numbers = [row.number for row in alike]
             batches = [row.operation for row in alike if isinstance(row.operation, LogBatch)]
             merged.append(Sending(numbers, _merge(batches), again))

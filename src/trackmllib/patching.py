@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 import operator
+import threading
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,28 @@ class Patch:
             delattr(owner, self._name)
         else:
             setattr(owner, self._name, wrapper.replaced)
+
+
+class SharedPatches:
+    """Patches that are installed while at least one thread is inside of the ``with``."""
+
+    def __init__(self, patches: Iterable[Patch]) -> None:
+        self._patches = tuple(patches)
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            for patch in self._patches:
+                patch.install()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                for patch in self._patches:
+                    patch.uninstall()
 
 
 class _Wrapper:

@@ -48,6 +48,7 @@ from trackmllib.spark.sharing.reuse import reuse_stages
 from trackmllib.stopping import Stopping
 from trackmllib.stored_score import EarlierScores
 from trackmllib.takeover import take_over
+from trackmllib.thread_exit import before_pools_stop
 from trackmllib.tracking.active import current_destination, set_last_active_run
 from trackmllib.tracking.apply import MlflowTracking
 from trackmllib.tracking.calls_of_users import CallsOfUsers, active
@@ -88,6 +89,8 @@ class Session:
         self.clock: Clock = clock or SystemClock()
         self.process = os.getpid()
         self.running = False
+        # When the process stops waiting for deliveries, by the monotonic clock; None until its end.
+        self._leaves_by: float | None = None
         credentials = Credentials()
         self._searches = RunningSearches(
             destination or (lambda: current_destination(credentials.strip))
@@ -102,14 +105,14 @@ class Session:
         self._delivery = Delivery(
             self._outbox,
             self._target,
-            self._refused,
+            self._missing,
             together=together,
             will_wait=self._searches.will_wait,
         )
         # What others have left has a thread of its own: nobody here waits for their servers.
         self._estate = Estate(self._say)
         heir = MlflowTracking(self._problem, self._estate, credentials)
-        self._inheritance = Delivery(self._estate, heir, self._refused)
+        self._inheritance = Delivery(self._estate, heir, self._missing)
         self._runs = MadeRuns(self._searches, self._tracking, self._delivery, self.emit, self.clock)
         self._waiting = Waiting(
             self._searches, self._delivery, self._outbox, self.clock, self.voice
@@ -143,6 +146,7 @@ class Session:
         self._seam.install()
         self.voice.once(self._seam.doubts)
         self._termination.install()
+        before_pools_stop(self._before_pools_stop)
         atexit.unregister(self._at_exit)
         atexit.register(self._at_exit)
         if self._home is None or not (self.settings.enabled and self.settings.record):
@@ -162,11 +166,14 @@ class Session:
         self._termination.uninstall()
 
     def flush(self, timeout: float | None) -> bool:
-        """Wait until all that this process has recorded is delivered; whether it is."""
+        """Wait until all that this process has recorded is delivered; whether it is: nothing waits,
+        and nothing was deferred or rejected.
+        """
         deadline = None if timeout is None else self.clock.monotonic() + timeout
         unmade = self.afterwards.wait(timeout)
         left = None if deadline is None else max(0.0, deadline - self.clock.monotonic())
-        return self._delivery.flush(None, left) == 0 and unmade == 0
+        self._delivery.flush(None, left)
+        return not any(self._delivery.undelivered()) and unmade == 0
 
     # What the seam calls, on Spark's threads.
 
@@ -370,8 +377,8 @@ class Session:
 
     # What the delivery thread calls.
 
-    def _refused(self, operation: Operation, error: Exception) -> None:
-        logger.debug("Refused: %s", error)
+    def _missing(self, operation: Operation, error: Exception) -> None:
+        logger.debug("Rejected or deferred: %s", error)
         self._problem(operation.search_id, str(error))
 
     # The end of a search, and of the process.
@@ -418,6 +425,17 @@ class Session:
     def _not_taken_over(self, doing: str, error: Exception) -> None:
         self._say(f"{doing} failed: {error}. It stays on disk; `trackmllib sync` tries again")
 
+    def _before_pools_stop(self) -> None:
+        """Send what waits while artifact stores can still be written to.
+
+        A search that runs goes on in a thread that Python waits for; then there is nothing to wait
+        for here, and an artifact that can't be uploaded any more stays on disk.
+        """
+        running = any(not search.closed for search in self._searches.all())
+        if os.getpid() == self.process and not running:
+            self.afterwards.wait(self._time_to_leave() / 2)
+            self._delivery.flush(None, self._time_to_leave())
+
     def _at_exit(self) -> None:
         """End what still runs in threads that die with the process, and send what waits."""
         if os.getpid() == self.process:
@@ -444,8 +462,8 @@ class Session:
     def _leave(self, message: str, *, killed: bool) -> None:
         """Send what waits of this process's searches, and say where the rest is."""
         self._end_open(message, killed=killed)
-        self.afterwards.leave(0.0 if killed else self._longest_timeout() / 2)
-        waiting = self._delivery.flush(None, self._longest_timeout())
+        self.afterwards.leave(0.0 if killed else self._time_to_leave() / 2)
+        waiting = self._delivery.flush(None, self._time_to_leave())
         stopped = self._delivery.stop()
         if waiting and not isinstance(self._outbox, ProcessOutbox):
             self.voice.warn(
@@ -462,6 +480,13 @@ class Session:
             self._outbox.release()
         if self._inheritance.stop():
             self._estate.release()
+
+    def _time_to_leave(self) -> float:
+        """How many seconds are left of the flush timeout, which all waits at the end share."""
+        now = self.clock.monotonic()
+        if self._leaves_by is None:
+            self._leaves_by = now + self._longest_timeout()
+        return max(0.0, self._leaves_by - now)
 
     def _longest_timeout(self) -> float:
         """That of all searches, or a longer one of a search that is not delivered."""

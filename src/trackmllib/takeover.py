@@ -26,12 +26,12 @@ def take_over(
     say: Callable[[str], None],
     *,
     also_host: str | None = None,
-    and_refused: bool = False,
+    and_rejected: bool = False,
 ) -> None:
     """Take over every outbox in ``home`` whose process has died, end its searches, and add it to
     ``estate``, to be delivered.
 
-    ``say`` is told what users should know. ``and_refused``: what servers refused is put into the
+    ``say`` is told what users should know. ``and_rejected``: what servers refused is put into the
     order again. ``also_host`` names another machine of which no process lives any more.
     """
     for entry in home.entries():
@@ -42,8 +42,8 @@ def take_over(
                 continue
             for search_id in end_dead_searches(held.outbox):
                 say(f"Search {search_id} died with its process; it ends as KILLED")
-            if and_refused:
-                held.outbox.take_back_refused()
+            if and_rejected:
+                held.outbox.take_back_rejected()
             estate.adopt(held)
         except Exception as error:  # noqa: BLE001 - one file must not keep others from their heir
             if held is not None:

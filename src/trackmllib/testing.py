@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from trackmllib.autolog import exchange
-from trackmllib.errors import Refused
+from trackmllib.errors import Rejected
 from trackmllib.events import Event
 from trackmllib.operations import (
     CreateChildRun,
@@ -114,7 +114,7 @@ class InMemoryStore:
         return sorted(found, key=lambda run: run.candidate or 0)
 
     def apply(self, operation: Operation, again: bool = False) -> None:
-        """Carry out one operation; Refused for a run that was never made."""
+        """Carry out one operation; Rejected for a run that was never made."""
         key = (operation.search_id, operation.candidate)
         with self._lock:
             if operation.search_id in self._ended:
@@ -128,7 +128,7 @@ class InMemoryStore:
                 self._runs.setdefault(key, run)
                 return
             if key not in self._runs:
-                raise Refused(f"there is no run for {key}")
+                raise Rejected(f"there is no run for {key}")
             run = self._runs[key]
             match operation:
                 case LogBatch():

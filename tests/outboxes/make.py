@@ -147,7 +147,7 @@ def _refuse_the_mark_of_the_best(outbox: SqliteOutbox) -> None:
         numbers = [number for (number,) in found.fetchall()]
     connection.close()
     assert len(numbers) == 1
-    outbox.set_aside(numbers, "http://server:5000: the run was deleted for a while")
+    outbox.reject(numbers, "http://server:5000: the run was deleted for a while")
 
 
 if __name__ == "__main__":

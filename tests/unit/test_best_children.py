@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 import trackmllib
 from made import leave_behind, new_session
 from played import COST, Player, cell, described, failing, grid, search, started
-from trackmllib.errors import Refused
+from trackmllib.errors import Rejected
 from trackmllib.events import (
     CandidateScored,
     CellCosted,
@@ -368,7 +368,7 @@ def test_after_errors_of_ours_nothing_is_said_of_runs_that_were_not_made(tmp_pat
         def apply(self, operation, again=False):
             try:
                 super().apply(operation, again)
-            except Refused:
+            except Rejected:
                 refused.append(operation)
 
     store = Store()

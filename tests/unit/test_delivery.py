@@ -11,7 +11,7 @@ import pytest
 from trackmllib.delivery import worker
 from trackmllib.delivery.backoff import Backoff
 from trackmllib.delivery.worker import Delivery
-from trackmllib.errors import Busy, Refused, Unavailable
+from trackmllib.errors import Busy, Rejected, Unavailable
 from trackmllib.operations import LogArtifact
 from trackmllib.outbox.memory import MemoryOutbox
 
@@ -81,7 +81,7 @@ def test_the_numbers_that_users_draw_at_random_stay_the_same():
 
 
 def test_what_is_refused_is_set_aside_and_the_rest_goes_on():
-    target = Target(None, Refused("never"))
+    target = Target(None, Rejected("never"))
     assert delivered(target, 1, 2, 3) == [("2", "never")]
     assert target.applied == ["1", "3"]
 

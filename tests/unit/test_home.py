@@ -613,7 +613,7 @@ def test_the_files_stay_when_rows_wait(home):
 def test_the_files_stay_when_something_was_refused(home):
     held = home.create()
     held.outbox.put([artifact("a")])
-    held.outbox.set_aside([held.outbox.peek(1)[0].number], "never")
+    held.outbox.reject([held.outbox.peek(1)[0].number], "never")
     held.release()
     assert len(home.entries()) == 1
 

@@ -175,7 +175,7 @@ def test_rows_are_read_again_until_it_is_said_that_nothing_was_done_of_them(outb
 
 def test_a_row_set_aside_does_not_wait(outbox):
     outbox.put([operation(1), operation(2)])
-    outbox.set_aside([outbox.peek(1)[0].number], "no")
+    outbox.reject([outbox.peek(1)[0].number], "no")
     assert [row.operation.file_name for row in outbox.peek(5)] == ["2"]
     assert outbox.waiting() == 1
 

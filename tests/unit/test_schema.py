@@ -88,7 +88,7 @@ def test_an_old_file_is_delivered(path):
     assert not outbox.is_empty()
     _, best = store.children(FINISHED)
     assert "trackmllib.best" not in best.tags
-    outbox.take_back_refused()
+    outbox.take_back_rejected()
     assert deliver(outbox, store) == []
     assert best.tags["trackmllib.best"] == "true"
     assert outbox.is_empty()
@@ -181,7 +181,7 @@ def assert_died(run, store) -> None:
 
 def test_an_old_file_that_was_delivered_once_is_empty(path):
     outbox, store = LeftBehind(path), InMemoryStore()
-    outbox.take_back_refused()
+    outbox.take_back_rejected()
     end_dead_searches(outbox)
     assert deliver(outbox, store) == []
     outbox.close()

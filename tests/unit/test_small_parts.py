@@ -19,7 +19,7 @@ from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from mlflow.utils import databricks_utils
 
 from trackmllib import plural
-from trackmllib.errors import Busy, Refused, Unauthorized, Unavailable
+from trackmllib.errors import Busy, Rejected, Unauthorized, Unavailable
 from trackmllib.guard import Guard
 from trackmllib.operations import Destination, LogBatch, Metric, OpenMainRun
 from trackmllib.outbox.memory import MemoryOutbox
@@ -188,15 +188,15 @@ def database(text):
         (answer(429), Busy),
         (urllib3_gave_up(429), Busy),
         (urllib3_gave_up(503), Unavailable),
-        (rest_error(400, "INVALID_PARAMETER_VALUE"), Refused),
+        (rest_error(400, "INVALID_PARAMETER_VALUE"), Rejected),
         (rest_error(400, "BAD_REQUEST", NO_CONNECTION), Unavailable),
-        (rest_error(404, "RESOURCE_DOES_NOT_EXIST"), Refused),
-        (MlflowException("no such experiment"), Refused),
+        (rest_error(404, "RESOURCE_DOES_NOT_EXIST"), Rejected),
+        (MlflowException("no such experiment"), Rejected),
         (answer(401), Unauthorized),
         (answer(403), Unauthorized),
         (rest_error(403, "PERMISSION_DENIED"), Unauthorized),
         (answer(507), Unavailable),
-        (answer(404), Refused),
+        (answer(404), Rejected),
         (answer(502), Unavailable),
         (answer(500), Unavailable),
         (database("(psycopg2.OperationalError) server closed the connection"), Unavailable),
@@ -209,12 +209,12 @@ def database(text):
             ),
             Unauthorized,
         ),
-        (sqlalchemy.exc.ProgrammingError("", {}, Exception("no such table")), Refused),
-        (database("(sqlite3.OperationalError) attempt to write a readonly database"), Refused),
+        (sqlalchemy.exc.ProgrammingError("", {}, Exception("no such table")), Rejected),
+        (database("(sqlite3.OperationalError) attempt to write a readonly database"), Rejected),
         (sqlite3.OperationalError("database is locked"), Unavailable),
-        (sqlite3.OperationalError("unable to open database file"), Refused),
-        (OSError("read-only"), Refused),
-        (ZeroDivisionError(), Refused),
+        (sqlite3.OperationalError("unable to open database file"), Rejected),
+        (OSError("read-only"), Rejected),
+        (ZeroDivisionError(), Rejected),
     ],
 )
 def test_what_an_error_means(error, kind):

@@ -17,7 +17,7 @@ from sqlalchemy import event
 
 from trackmllib.delivery import worker
 from trackmllib.delivery.worker import Delivery
-from trackmllib.errors import Refused, Unavailable
+from trackmllib.errors import Rejected, Unavailable
 from trackmllib.operations import (
     CreateChildRun,
     Destination,
@@ -186,7 +186,7 @@ def test_where_one_is_refused_nothing_stands_and_nothing_is_known(scene, caplog)
     assert scene.tracking.run_id("s", 0) is None
     for operation in [*child(1), *child(0)]:
         scene.tracking.apply(operation)
-    with pytest.raises(Refused, match="x not logged"):
+    with pytest.raises(Rejected, match="x not logged"):
         scene.tracking.apply(again)
     assert sorted(scene.children()) == [0, 1]
 

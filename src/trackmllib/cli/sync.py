@@ -55,10 +55,10 @@ def run(given: argparse.Namespace, home: Home) -> int:
     credentials = Credentials()
     server = None if given.server is None else credentials.strip(absolute(given.server).rstrip("/"))
     estate = Estate(_say)
-    take_over(home, estate, _say, also_host=given.host, and_refused=True)
+    take_over(home, estate, _say, also_host=given.host, and_rejected=True)
     others = {s.search_id for s in look_at(home) if not _is_for(s, server)}
     tracking = MlflowTracking(lambda _, sentence: _say(sentence), estate, credentials)
-    delivery = Delivery(estate, tracking, _refused, leave_alone=others)
+    delivery = Delivery(estate, tracking, _rejected, leave_alone=others)
     delivery.start()
     _wait(delivery, estate, others, given.timeout)
     if delivery.stop():
@@ -101,7 +101,7 @@ def _wait(
         terminal.end_progress()
 
 
-def _refused(operation: Operation, error: Exception) -> None:
+def _rejected(operation: Operation, error: Exception) -> None:
     """``status`` and the end of ``sync`` say how many were refused, and why."""
 
 

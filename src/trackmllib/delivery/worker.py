@@ -12,9 +12,10 @@ from itertools import takewhile
 from typing import NamedTuple, Protocol
 
 from trackmllib.delivery.backoff import Backoff
-from trackmllib.errors import Busy, Unauthorized, Unavailable
-from trackmllib.operations import Operation, Sending, coalesce
-from trackmllib.outbox.base import Outbox
+from trackmllib.delivery.held import HeldRows, lets_others_go_first
+from trackmllib.errors import Blocked, Busy, DeliveryError, Rejected, Unauthorized, Unavailable
+from trackmllib.operations import Operation, Row, Sending, coalesce
+from trackmllib.outbox.base import Outbox, Undelivered
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +39,9 @@ class Target(Protocol):
         """Carry out one operation. With ``again`` it may have been carried out before, and is to
         stand once nevertheless.
 
-        Raises Unavailable where a later try may succeed (Unauthorized: with other credentials;
-        Busy: more slowly, and nothing of this one was done), and Refused where none will.
+        Raises Rejected where no later try will succeed. Every other error means that one may:
+        Unauthorized with other credentials, Busy at a lower rate, after nothing of this one was
+        done.
         """
         ...
 
@@ -69,16 +71,20 @@ class Delivery:
 
     The thread runs from ``start`` until nothing has come for a while. It is a daemon: a process is
     never kept alive by it. A search whose server is away or busy is tried again later, and does not
-    keep others waiting. ``refused`` is told of each operation that will never be accepted, and why.
-    Nothing is sent of the searches in ``leave_alone``. ``will_wait`` says whether one that runs
-    will wait for its delivery.
+    keep others waiting. Within a search, a row that fails lets the others go first, so that one bad
+    row is not taken for a server that is away; where it has failed FAILURES times while others
+    succeeded, it is deferred: left to the next process, with the rows that depend on it.
+
+    ``missing`` is called with each operation that is rejected or deferred, and why. Nothing is sent
+    of the searches in ``leave_alone``. ``will_wait`` says whether a search that runs will wait for
+    its delivery.
     """
 
     def __init__(
         self,
         outbox: Outbox,
         target: Target,
-        refused: Callable[[Operation, Exception], None],
+        missing: Callable[[Operation, Exception], None],
         new_backoff: Callable[[], Backoff] = Backoff,
         leave_alone: Collection[str] = (),
         together: Together | None = None,
@@ -86,7 +92,7 @@ class Delivery:
     ) -> None:
         self._outbox = outbox
         self._target = target
-        self._refused = refused
+        self._missing = missing
         self._together = together
         self._will_wait = will_wait
         self._new_backoff = new_backoff
@@ -95,6 +101,7 @@ class Delivery:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._paused: dict[str, _Pause] = {}
+        self._held: dict[str, HeldRows] = {}
         self._flushes = 0
         self._hurried = threading.Event()
         self._thread_refused = False
@@ -102,9 +109,24 @@ class Delivery:
     def trouble(self, search_id: str | None = None) -> Unavailable | None:
         """Why the operations of a search, or of any, could not be sent the last time, if so."""
         if search_id is None:
-            return next((pause.error for pause in self._pauses().values() if pause.error), None)
+            errors = [pause.error for pause in self._pauses().values()]
+            errors += map(self._trouble_of_held, list(self._held))
+            return next(filter(None, errors), None)
         pause = self._paused.get(search_id)
-        return None if pause is None else pause.error
+        if pause is not None and pause.error is not None:
+            return pause.error
+        return self._trouble_of_held(search_id)
+
+    def _trouble_of_held(self, search_id: str) -> Unavailable | None:
+        """Why the rows of a search failed, where nothing else is left to send."""
+        held = self._held.get(search_id)
+        if held is None or self._outbox.waiting(search_id) > held.count:
+            return None
+        return held.error
+
+    def undelivered(self, search_id: str | None = None) -> Undelivered:
+        """How many operations no server has acknowledged, of one search or of all."""
+        return self._outbox.undelivered(search_id)
 
     def start(self) -> None:
         """Start the thread if it does not run. Call it after each ``put``."""
@@ -120,9 +142,10 @@ class Delivery:
                     self._thread = thread
 
     def flush(self, search_id: str | None, timeout: float | None) -> int:
-        """Wait for one search or all, ``timeout`` seconds at most; how many operations are left.
+        """Wait for one search or all, ``timeout`` seconds at most; how many operations still wait.
 
-        Does not wait for what no time can mend: operations whose server wants other credentials.
+        Does not wait for what no time can mend: operations whose server wants other credentials,
+        and those that are deferred or rejected, which do not wait.
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         with self._hurry():
@@ -158,12 +181,20 @@ class Delivery:
 
     def stuck(self, search_id: str | None = None) -> int:
         """How many operations, of one search or of all, wait for other credentials."""
-        return sum(map(self._outbox.waiting, self._without_permission(search_id)))
+        paused = self._without_permission(search_id)
+        held = {
+            search: rows.without_credentials
+            for search, rows in dict(self._held).items()
+            if search_id in (None, search) and search not in paused
+        }
+        return sum(map(self._outbox.waiting, paused)) + sum(held.values())
 
     def try_again(self) -> None:
         """Try again now what waits for other credentials: a new search may have brought them."""
         for search_id in self._without_permission(None):
             self._paused.pop(search_id, None)
+        for held in dict(self._held).values():
+            self._outbox.unhold(held.waiting_for_credentials())
 
     def stop(self) -> bool:
         """Ask the thread to end after the operation at hand; whether it has, within a second."""
@@ -249,47 +280,119 @@ class Delivery:
         return False
 
     def _deliver(self) -> bool:
-        """Send what is ready; False if all that waits is paused, or lingers."""
+        """Send what is ready; False if all that waits is paused, held, or lingers."""
         now = time.monotonic()
         paused = {search_id for search_id, pause in self._pauses().items() if pause.until > now}
-        skipped = self._leave_alone | paused
-        linger = self._flushes == 0
-        runs = self._runs_at_once()
-        rows = self._outbox.peek(MOST_ROWS, without=skipped, linger=linger, runs=runs)
-        for numbers, operation, again in self._one_by_one(coalesce(rows)):
-            if self._stop.is_set():
-                break
-            self._outbox.sending(numbers)
-            try:
-                self._target.apply(operation, again)
-            except Unavailable as error:
-                logger.debug("Delivery waits: %s", error)
-                if isinstance(error, Busy) and not again:
-                    self._outbox.not_sent(numbers)
-                self._pause(operation.search_id, error)
-                break
-            except Exception as error:  # noqa: BLE001 - one bad row must not end the thread
-                # Refused, or a mistake of ours: either way the rest must not wait behind it.
-                self._refused(operation, error)
-                self._outbox.set_aside(numbers, str(error) or type(error).__name__)
-            else:
-                self._outbox.acknowledge(numbers)
-            if not self._go_on(operation.search_id):
+        rows = self._rows_to_send(self._leave_alone | paused)
+        apart = {number for held in self._held.values() for number in held.apart}
+        for sending in self._one_by_one(coalesce(rows, apart)):
+            if self._stop.is_set() or not self._send(sending):
                 break
         return bool(rows)
 
-    def _go_on(self, search_id: str) -> bool:
-        """The server has taken something of a search; whether it may be sent more at once."""
+    def _rows_to_send(self, without: Collection[str]) -> list[Row]:
+        """What is ready; where that is nothing, the rows that had let it go first."""
+        rows = self._peek(without)
+        if not rows:
+            for search_id, held in self._held.items():
+                if search_id not in without:
+                    self._outbox.unhold(held.passing())
+            rows = self._peek(without)
+        return rows
+
+    def _peek(self, without: Collection[str]) -> list[Row]:
+        """What is ready and depends on no row that has failed."""
+        while True:
+            linger, runs = self._flushes == 0, self._runs_at_once()
+            rows = self._outbox.peek(MOST_ROWS, without=without, linger=linger, runs=runs)
+            found = [self._is_free(row) for row in rows]
+            if all(found):
+                return rows
+
+    def _is_free(self, row: Row) -> bool:
+        """Whether a row may be sent now, or else is held or deferred with one that has failed."""
+        held = self._held.get(row.operation.search_id)
+        if held is None:
+            return True
+        reason = held.defers(row.operation)
+        if reason is not None:
+            self._defer([row.number], row.operation, reason)
+            return False
+        if held.holds(row.number, row.operation):
+            self._outbox.hold([row.number])
+            return False
+        return True
+
+    def _send(self, sending: Sending) -> bool:
+        """Send one operation; whether more of its search may be sent at once."""
+        numbers, operation, again = sending
+        self._outbox.sending(numbers)
+        try:
+            self._target.apply(operation, again)
+        except Rejected as error:
+            self._missing(operation, error)
+            self._outbox.reject(numbers, str(error))
+        except Busy as error:
+            logger.debug("Delivery waits: %s", error)
+            if not again:
+                self._outbox.not_sent(numbers)
+            self._pause(operation.search_id, error)
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever it is, it may pass
+            self._failed(sending, _as_unavailable(error))
+            return False
+        else:
+            self._outbox.acknowledge(numbers)
+        return self._go_on(operation.search_id, numbers)
+
+    def _failed(self, sending: Sending, error: Unavailable) -> None:
+        """Try an operation again later, and others of its search first."""
+        logger.debug("Delivery waits: %s", error, exc_info=True)
+        operation = sending.operation
+        search_id = operation.search_id
+        if not (lets_others_go_first(operation) or isinstance(error, Blocked)):
+            self._pause(search_id, error)
+            return
+        held = self._held.setdefault(search_id, HeldRows())
+        if isinstance(error, Blocked):
+            held.defer(operation, str(error))
+            self._defer(sending.numbers, operation, str(error))
+            return
+        given_up = held.failed(sending, error)
+        if given_up is not None:
+            self._defer([*given_up.numbers, *given_up.dependents], operation, str(error))
+        else:
+            self._outbox.hold(sending.numbers)
+        if not isinstance(error, Unauthorized) or held.same_credentials_failed():
+            self._pause(search_id, error)
+        else:
+            self._outbox.note_error(search_id, str(error))
+
+    def _defer(self, numbers: list[int], operation: Operation, reason: str) -> None:
+        self._outbox.defer(numbers, reason)
+        self._missing(
+            operation,
+            Unavailable(
+                f"{reason}. This failed while other operations succeeded, so it is left on disk "
+                "for the next process or `trackmllib sync`"
+            ),
+        )
+
+    def _go_on(self, search_id: str, numbers: Collection[int]) -> bool:
+        """The server has answered for these rows; whether more may be sent at once."""
+        held = self._held.get(search_id)
+        free = [] if held is None else held.succeeded(numbers)
+        self._outbox.unhold(free)
         before = self._paused.pop(search_id, None)
         if before is None:
-            return True
+            return not free
         if before.error is not None:
             self._outbox.note_error(search_id, None)
         delay = before.backoff.succeeded()
         if delay and self._outbox.waiting(search_id):
             self._paused[search_id] = _Pause(time.monotonic() + delay, before.backoff, None)
             return False
-        return True
+        return not free
 
     def _one_by_one(self, sendings: list[Sending]) -> Iterator[Sending]:
         """Those that are to be sent one by one; what goes together is sent on the way."""
@@ -318,7 +421,7 @@ class Delivery:
         done = self._together.apply_together([sending.operation for sending in sendings])
         if done:
             self._outbox.acknowledge(numbers)
-            self._go_on(sendings[0].operation.search_id)
+            self._go_on(sendings[0].operation.search_id, numbers)
         return done
 
     def _pause(self, search_id: str, error: Unavailable) -> None:
@@ -331,6 +434,16 @@ class Delivery:
         self._paused[search_id] = _Pause(until, backoff, error)
         if before is None or str(before.error) != str(error):
             self._outbox.note_error(search_id, str(error))
+
+
+def _as_unavailable(error: Exception) -> Unavailable:
+    """What an error of the target means that is not Rejected."""
+    if isinstance(error, Unavailable):
+        return error
+    text = str(error).strip().partition("\n")[0]
+    if isinstance(error, DeliveryError):
+        return Unavailable(text)
+    return Unavailable(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
 class _Pause(NamedTuple):

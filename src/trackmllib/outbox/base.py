@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from trackmllib.events import Event
 from trackmllib.operations import Operation, Row
@@ -17,12 +19,33 @@ LONGEST_LINGER_SECONDS = 5.0
 LINGER_SECONDS_A_RUN = 0.02
 
 
+class Undelivered(NamedTuple):
+    """How many rows no server has acknowledged: those that wait, those that are deferred until the
+    next process, and those that a server has rejected.
+    """
+
+    waiting: int = 0
+    deferred: int = 0
+    rejected: int = 0
+
+    def plus(self, other: Undelivered) -> Undelivered:
+        return Undelivered(*map(int.__add__, self, other))
+
+
+def counted(rows_of_search: Counter[str], search_id: str | None) -> int:
+    """How many of these rows are of one search, or of all."""
+    if search_id is None:
+        return sum(rows_of_search.values())
+    return rows_of_search[search_id]
+
+
 class Outbox(ABC):
     """Operations on their way to a tracking server, in the order in which they were put.
 
     * ``put`` is atomic: all of its operations are in, or none, when it returns or raises. It never
       waits for a server.
-    * A row leaves only by ``acknowledge`` or ``set_aside``; reading it changes nothing. After a
+    * A row leaves only by ``acknowledge`` or ``reject``; reading it changes nothing. One that is
+      deferred is read again by the next process that opens the outbox. After a
       crash the rows that were read but not acknowledged are read again, those marked by ``sending``
       with ``again``, so whoever applies them can look first what stands already.
     * Rows of one run are read in the order they were put, and the oldest row of all comes first;
@@ -85,8 +108,22 @@ class Outbox(ABC):
         """Remove rows that the server has said yes to. Unknown numbers are ignored."""
 
     @abstractmethod
-    def set_aside(self, numbers: Iterable[int], reason: str) -> None:
-        """Take rows that will never be accepted out of the order. An outbox that outlives the
+    def hold(self, numbers: Iterable[int]) -> None:
+        """Read other rows before these, until ``unhold``. They still wait."""
+
+    @abstractmethod
+    def unhold(self, numbers: Iterable[int]) -> None:
+        """Read rows in their order again. Unknown numbers are ignored."""
+
+    @abstractmethod
+    def defer(self, numbers: Iterable[int], reason: str) -> None:
+        """Leave rows that fail again and again to the next process: they are read no more by this
+        one, and do not wait any longer.
+        """
+
+    @abstractmethod
+    def reject(self, numbers: Iterable[int], reason: str) -> None:
+        """Take rows that a server will never accept out of the order. An outbox that outlives the
         process keeps them with the reason.
         """
 
@@ -103,7 +140,13 @@ class Outbox(ABC):
 
     @abstractmethod
     def waiting(self, search_id: str | None = None) -> int:
-        """How many rows wait, of one search or of all; those set aside do not wait."""
+        """How many rows wait, of one search or of all; not those deferred or rejected."""
+
+    @abstractmethod
+    def undelivered(self, search_id: str | None = None) -> Undelivered:
+        """How many rows no server has acknowledged, of one search or of all, since the outbox was
+        opened.
+        """
 
     def wait_for_rows(self, timeout: float | None) -> bool:
         """Wait until there is a row to peek at; False if there is none after ``timeout``."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from trackmllib.events import Event
 from trackmllib.operations import Operation, Row
-from trackmllib.outbox.base import Outbox
+from trackmllib.outbox.base import Outbox, Undelivered
 from trackmllib.outbox.home import HeldOutbox
 from trackmllib.outbox.left_behind import LeftBehind
 
@@ -72,9 +72,21 @@ class Estate(Outbox):
         for outbox, found in self._apart(numbers):
             outbox.acknowledge(found)
 
-    def set_aside(self, numbers: Iterable[int], reason: str) -> None:
+    def hold(self, numbers: Iterable[int]) -> None:
         for outbox, found in self._apart(numbers):
-            outbox.set_aside(found, reason)
+            outbox.hold(found)
+
+    def unhold(self, numbers: Iterable[int]) -> None:
+        for outbox, found in self._apart(numbers):
+            outbox.unhold(found)
+
+    def defer(self, numbers: Iterable[int], reason: str) -> None:
+        for outbox, found in self._apart(numbers):
+            outbox.defer(found, reason)
+
+    def reject(self, numbers: Iterable[int], reason: str) -> None:
+        for outbox, found in self._apart(numbers):
+            outbox.reject(found, reason)
 
     def remember(self, search_id: str, facts: Mapping[str, str], *, on_disk: bool = False) -> None:
         for outbox in self._with(search_id):
@@ -90,6 +102,13 @@ class Estate(Outbox):
     def waiting(self, search_id: str | None = None) -> int:
         with self.changed:
             return sum(held.outbox.waiting(search_id) for held in self._members.values())
+
+    def undelivered(self, search_id: str | None = None) -> Undelivered:
+        with self.changed:
+            found = Undelivered()
+            for held in self._members.values():
+                found = found.plus(held.outbox.undelivered(search_id))
+            return found
 
     def note_error(self, search_id: str, error: str | None) -> None:
         for outbox in self._with(search_id):

@@ -70,7 +70,7 @@ class LeftBehind(SqliteOutbox):
         with self._transaction() as connection:
             connection.execute("UPDATE rows SET sent = 1")
 
-    def take_back_refused(self) -> None:
+    def take_back_rejected(self) -> None:
         """Put what was set aside into the order again: the server may have changed its mind."""
         columns = "number, search_id, candidate, put_ms, batch, body"
         with self.changed:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from itertools import count
 
 from trackmllib.events import Event
 from trackmllib.operations import CloseSearch, LogBatch, Operation, Row, ready
-from trackmllib.outbox.base import Outbox
+from trackmllib.outbox.base import Outbox, Undelivered, counted
 from trackmllib.outbox.order import Order
 
 
 class MemoryOutbox(Outbox):
     """Rows survive an exception and a server that is away, but not the end of the process.
 
-    Keeps neither facts nor what is set aside: nobody could read them.
+    Keeps neither facts nor what is rejected: nobody could read them.
     """
 
     def __init__(
@@ -30,6 +30,8 @@ class MemoryOutbox(Outbox):
         self._sent: set[int] = set()
         self._facts: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._numbers = count(1)
+        self._deferred: Counter[str] = Counter()
+        self._rejected: Counter[str] = Counter()
         super().__init__(changed)
 
     def put(self, operations: Sequence[Operation], event: Event | None = None) -> None:
@@ -65,8 +67,24 @@ class MemoryOutbox(Outbox):
                     self._facts.pop(operation.search_id, None)
             self.changed.notify_all()
 
-    def set_aside(self, numbers: Iterable[int], reason: str) -> None:
-        self.acknowledge(numbers)
+    def hold(self, numbers: Iterable[int]) -> None:
+        with self.changed:
+            self._order.hold(numbers)
+
+    def unhold(self, numbers: Iterable[int]) -> None:
+        with self.changed:
+            self._order.unhold(numbers)
+
+    def defer(self, numbers: Iterable[int], reason: str) -> None:
+        with self.changed:
+            self._deferred.update(filter(None, map(self._order.remove, numbers)))
+            self.changed.notify_all()
+
+    def reject(self, numbers: Iterable[int], reason: str) -> None:
+        with self.changed:
+            taken = [number for number in numbers if number in self._rows]
+            self._rejected.update(self._rows[number].search_id for number in taken)
+            self.acknowledge(taken)
 
     def remember(self, search_id: str, facts: Mapping[str, str], *, on_disk: bool = False) -> None:
         with self.changed:
@@ -79,6 +97,14 @@ class MemoryOutbox(Outbox):
     def waiting(self, search_id: str | None = None) -> int:
         with self.changed:
             return len(self._order) if search_id is None else self._order.waiting(search_id)
+
+    def undelivered(self, search_id: str | None = None) -> Undelivered:
+        with self.changed:
+            return Undelivered(
+                self.waiting(search_id),
+                counted(self._deferred, search_id),
+                counted(self._rejected, search_id),
+            )
 
     def note_error(self, search_id: str, error: str | None) -> None:
         """Nobody can look from outside."""

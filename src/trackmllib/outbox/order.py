@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from heapq import merge
 from itertools import chain, islice
+from typing import TypeVar
 
 from trackmllib.outbox.base import (
     LINGER_SECONDS,
@@ -16,6 +17,7 @@ from trackmllib.outbox.base import (
 )
 
 Run = tuple[str, int | None]
+T = TypeVar("T")
 
 # Since when a row waits that does not linger, and one that has lingered long enough.
 _AT_ONCE = -math.inf
@@ -33,6 +35,7 @@ class Order:
         # A large search has a hundred thousand rows: the run of each, by search and number.
         self._rows_of_search: dict[str, dict[int, Run]] = {}
         self._size = 0
+        self._held: set[int] = set()
         self._since_of: dict[Run, dict[int, float]] = {}
         # Of how many runs of a search something waits, and of how many at most since nothing did.
         self._runs_of: Counter[str] = Counter()
@@ -62,12 +65,21 @@ class Order:
         since = self._monotonic() if linger else _LONG_AGO
         waiting[number] = since if batch else _AT_ONCE
 
+    def hold(self, numbers: Iterable[int]) -> None:
+        """Read other rows before these; they still wait."""
+        self._held.update(number for number in numbers if number in self)
+
+    def unhold(self, numbers: Iterable[int]) -> None:
+        """Read rows in their order again."""
+        self._held.difference_update(numbers)
+
     def remove(self, number: int) -> str | None:
         """Take a row out; its search, or None if it is not here."""
         rows = next((rows for rows in self._rows_of_search.values() if number in rows), None)
         if rows is None:
             return None
         run = rows.pop(number)
+        self._held.discard(number)
         self._size -= 1
         del self._since_of[run][number]
         if not self._since_of[run]:
@@ -92,7 +104,7 @@ class Order:
         """
         allowed = merge(
             *(
-                rows.items()
+                self._not_held(rows)
                 for search_id, rows in self._rows_of_search.items()
                 if search_id not in without
             )
@@ -113,7 +125,7 @@ class Order:
                 run = oldest[1]
         chosen = {run: None}
         if runs > 1:
-            for number, other in self._rows_of_search[run[0]].items():
+            for number, other in self._not_held(self._rows_of_search[run[0]]):
                 if other not in chosen and self._is_due(number, other, now):
                     chosen[other] = None
                     if len(chosen) == runs:
@@ -133,10 +145,15 @@ class Order:
         """What is read of a run that is read: all of it, or what is not to linger, and what is
         before that, where all that lingers is young.
         """
-        since_of = self._since_of[run]
+        since_of = dict(self._not_held(self._since_of[run]))
         numbers = list(since_of)
         at_once = [place for place, since in enumerate(since_of.values()) if since == _AT_ONCE]
         lingering = [number for number, since in since_of.items() if since != _AT_ONCE]
         if not at_once or any(self._is_due(number, run, now) for number in lingering):
             return numbers
         return numbers[: at_once[-1] + 1]
+
+    def _not_held(self, rows: dict[int, T]) -> Iterable[tuple[int, T]]:
+        if not self._held:
+            return rows.items()
+        return ((number, item) for number, item in rows.items() if number not in self._held)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from trackmllib.errors import OutboxError
 from trackmllib.events import Event, SearchFailed, SearchFinished
 from trackmllib.operations import Operation, Row
-from trackmllib.outbox.base import Outbox
+from trackmllib.outbox.base import Outbox, Undelivered
 from trackmllib.outbox.home import HeldOutbox, Home
 from trackmllib.outbox.memory import MemoryOutbox
 from trackmllib.outbox.sqlite import SqliteOutbox
@@ -106,9 +106,21 @@ class ProcessOutbox(Outbox):
         for outbox, found in self._apart(numbers):
             outbox.acknowledge(found)
 
-    def set_aside(self, numbers: Iterable[int], reason: str) -> None:
+    def hold(self, numbers: Iterable[int]) -> None:
         for outbox, found in self._apart(numbers):
-            outbox.set_aside(found, reason)
+            outbox.hold(found)
+
+    def unhold(self, numbers: Iterable[int]) -> None:
+        for outbox, found in self._apart(numbers):
+            outbox.unhold(found)
+
+    def defer(self, numbers: Iterable[int], reason: str) -> None:
+        for outbox, found in self._apart(numbers):
+            outbox.defer(found, reason)
+
+    def reject(self, numbers: Iterable[int], reason: str) -> None:
+        for outbox, found in self._apart(numbers):
+            outbox.reject(found, reason)
 
     def remember(self, search_id: str, facts: Mapping[str, str], *, on_disk: bool = False) -> None:
         try:
@@ -128,6 +140,17 @@ class ProcessOutbox(Outbox):
             on_disk = self._own is not None and self._readable
             own = self._own.outbox.waiting(search_id) if self._own and on_disk else 0
             return own + self._memory.waiting(search_id)
+
+    def undelivered(self, search_id: str | None = None) -> Undelivered:
+        with self.changed:
+            found = self._memory.undelivered(search_id)
+            if self._own is None:
+                return found
+            own = self._own.outbox.undelivered(search_id)
+            if not self._readable:
+                # The next process reads what it can of it.
+                own = Undelivered(0, own.waiting + own.deferred, own.rejected)
+            return found.plus(own)
 
     def note_error(self, search_id: str, error: str | None) -> None:
         try:

@@ -5,8 +5,12 @@ Version 1 (trackmllib 0.2):
 * ``searches``  a row for each search that is not over, or of which something is left
 * ``events``    the facts of the searches that are not closed, from which they can be ended
 * ``rows``      operations that wait, by number
-* ``refused``   operations that the server will never take, with the reason
+* ``refused``   operations that a server has rejected, with the reason
 * ``facts``     what was learnt of a search while its rows were applied
+
+Version 2 adds:
+
+* ``deferred``  why some of the ``rows`` are left to the next process, by their number
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import sqlite3
 
 from trackmllib.errors import OutboxError
 
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x74726B6D  # "trkm"
 
 # What leads from one version to the next; a released one is never changed.
@@ -59,6 +63,13 @@ _STEPS = {
             value TEXT NOT NULL,
             PRIMARY KEY (search_id, name)
         ) WITHOUT ROWID;
+    """,
+    1: """
+        CREATE TABLE deferred (
+            number INTEGER PRIMARY KEY,
+            search_id TEXT NOT NULL,
+            reason TEXT NOT NULL
+        );
     """,
 }
 

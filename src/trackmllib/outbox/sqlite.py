@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
@@ -16,7 +17,7 @@ from typing import Any
 from trackmllib.events import Event, SearchFailed, SearchFinished
 from trackmllib.operations import LogBatch, OpenMainRun, Operation, Row, ready
 from trackmllib.outbox import schema, wire
-from trackmllib.outbox.base import Outbox
+from trackmllib.outbox.base import Outbox, Undelivered, counted
 from trackmllib.outbox.order import Order
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class SqliteOutbox(Outbox):
         # Rows that have left and whose removal the disk has not taken yet, with their search.
         self._gone: dict[int, str] = {}
         self._sent: set[int] = set()
+        self._deferred: Counter[str] = Counter()
+        self._rejected: Counter[str] = Counter()
         self._next = 1
         self._changes = 0
         self._last_put = self._last_checkpoint = time.monotonic()
@@ -121,7 +124,7 @@ class SqliteOutbox(Outbox):
             try:
                 operation = wire.operation(body)
             except ValueError as error:
-                self.set_aside([number], str(error))
+                self.reject([number], str(error))
             else:
                 rows.append(Row(number, operation, bool(sent) or number in self._sent))
         if found and not rows:
@@ -159,7 +162,28 @@ class SqliteOutbox(Outbox):
             if self._note(remove):
                 self._gone.clear()
 
-    def set_aside(self, numbers: Iterable[int], reason: str) -> None:
+    def hold(self, numbers: Iterable[int]) -> None:
+        with self.changed:
+            self._order.hold(numbers)
+
+    def unhold(self, numbers: Iterable[int]) -> None:
+        with self.changed:
+            self._order.unhold(numbers)
+
+    def defer(self, numbers: Iterable[int], reason: str) -> None:
+        def keep_reason(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "INSERT OR REPLACE INTO deferred (number, search_id, reason) VALUES (?, ?, ?)",
+                [(number, search_id, reason) for number, search_id in found],
+            )
+
+        with self.changed:
+            found = [(n, search) for n in numbers if (search := self._order.remove(n)) is not None]
+            self._deferred.update(search_id for _, search_id in found)
+            self._note(keep_reason)
+            self.changed.notify_all()
+
+    def reject(self, numbers: Iterable[int], reason: str) -> None:
         def move(connection: sqlite3.Connection) -> None:
             which = f"FROM rows WHERE number IN ({_list(taken)})"
             connection.execute(f"INSERT OR REPLACE INTO refused SELECT *, ? {which}", (reason,))
@@ -170,7 +194,7 @@ class SqliteOutbox(Outbox):
             # Where the disk does not take it, the rows stay on it as they are, for the heir.
             self._note(move)
             for number in taken:
-                del self._gone[number]
+                self._rejected[self._gone.pop(number)] += 1
 
     def remember(self, search_id: str, facts: Mapping[str, str], *, on_disk: bool = False) -> None:
         with self._transaction() as connection:
@@ -192,6 +216,14 @@ class SqliteOutbox(Outbox):
     def waiting(self, search_id: str | None = None) -> int:
         with self.changed:
             return len(self._order) if search_id is None else self._order.waiting(search_id)
+
+    def undelivered(self, search_id: str | None = None) -> Undelivered:
+        with self.changed:
+            return Undelivered(
+                self.waiting(search_id),
+                counted(self._deferred, search_id),
+                counted(self._rejected, search_id),
+            )
 
     # What only an outbox on disk has.
 
@@ -302,8 +334,11 @@ class SqliteOutbox(Outbox):
                 self._connection.execute("DELETE FROM facts WHERE search_id = ?", (search_id,))
 
     def _load(self) -> None:
-        """Read which rows there are."""
+        """Read which rows there are. Those that another process has deferred are tried again."""
         self._order = Order(self._monotonic)
+        self._deferred.clear()
+        self._rejected.clear()
+        self._connection.execute("DELETE FROM deferred")
         found = self._connection.execute(
             "SELECT number, search_id, candidate, batch FROM rows ORDER BY number"
         )

@@ -37,12 +37,13 @@ _SPECIAL = re.compile(r"[\\`*_{}\[\]<>#|~!^&\"'@:$¨]|www(?=\.)|=(?==)")
 
 def describe(result: SearchResult, grid: GridNames, time_ms: int) -> Describe:
     """What the main run is told of the search as it stood at ``time_ms``."""
-    return Describe(search_id=result.search_id, text=markdown(result, grid, time_ms))
+    text = markdown(result, grid, time_ms)
+    return Describe(search_id=result.search_id, text=text, is_last=result.end_ms is not None)
 
 
 def least(search_id: str, status: Status) -> Describe:
     """How a search ended about which no more can be said."""
-    return Describe(search_id=search_id, text=f"**{_STATES[status]}**")
+    return Describe(search_id=search_id, text=f"**{_STATES[status]}**", is_last=True)
 
 
 def is_due(event: Event, result: SearchResult) -> bool:

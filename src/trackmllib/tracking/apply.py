@@ -12,7 +12,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from trackmllib import limits
-from trackmllib.errors import Refused, Unavailable
+from trackmllib.errors import Blocked, Rejected, Unavailable
 from trackmllib.operations import (
     CloseSearch,
     CreateChildRun,
@@ -41,12 +41,12 @@ from trackmllib.tracking.known import (
     EXPERIMENT,
     FILES,
     MADE,
-    REFUSED,
+    REJECTED,
     RUN,
     SERVER,
     Known,
     Memory,
-    refusal,
+    rejection,
     run,
 )
 from trackmllib.tracking.main_run import FOLDER, STOP, MainRun
@@ -89,7 +89,7 @@ class MlflowTracking:
     def apply(self, operation: Operation, again: bool = False) -> None:
         """Carry out one operation; ``again`` if it may have been before.
 
-        Raises Unavailable or Refused, whatever MLflow raised.
+        Raises Rejected or Unavailable, whatever MLflow raised.
         """
         known = self._known_of(operation.search_id)
         server = known.get(SERVER) or ""
@@ -105,9 +105,9 @@ class MlflowTracking:
         except Exception as error:
             failure = translate(error, server)
             if isinstance(operation, (OpenMainRun, CreateChildRun)) and isinstance(
-                failure, Refused
+                failure, Rejected
             ):
-                known.keep({refusal(operation.candidate): str(failure)})
+                known.keep({rejection(operation.candidate): str(failure)})
             raise failure from error
 
     def runs_at_once(self) -> int:
@@ -152,13 +152,13 @@ class MlflowTracking:
         return True
 
     def run_id(self, search_id: str, candidate: int | None) -> str | None:
-        """The server's id of a run, None if it is not made yet; Refused if it could not be."""
+        """The server's id of a run, None if it is not made yet; Rejected if it could not be."""
         known = self._known.get(search_id)
         if known is None:
             return None
-        refused = known.stands(refusal(candidate)) or known.stands(REFUSED)
+        refused = known.stands(rejection(candidate)) or known.stands(REJECTED)
         if refused:
-            raise Refused(refused)
+            raise Rejected(refused)
         return known.stands(run(candidate))
 
     def run_ids(self, search_id: str) -> tuple[str | None, dict[int | None, str]]:
@@ -241,13 +241,23 @@ class MlflowTracking:
                 # Kept, as a busy server may refuse what follows many times.
                 known.keep({EXPERIMENT: calls.experiment_id(client, destination)})
             return known.get(EXPERIMENT) or "", {}
-        known = self._known.get(outer) or Known(outer, self._memory)
-        parent = known.get(run(destination.parent_candidate))
-        if parent is None and self._memory.waiting(outer):
-            raise Unavailable("the run that it is nested under is not there yet")
+        of_outer = self._known.get(outer) or Known(outer, self._memory)
+        candidate = destination.parent_candidate
+        parent = of_outer.get(run(candidate))
+        experiment_id = of_outer.get(EXPERIMENT)
         if parent is None:
-            raise Refused("the run that it is nested under could not be made")
-        return known.get(EXPERIMENT) or "", {MLFLOW_PARENT_RUN_ID: parent}
+            rejected = of_outer.get(rejection(candidate)) or of_outer.get(REJECTED)
+            if rejected:
+                raise Rejected(f"the run that it is nested under could not be made: {rejected}")
+            # An earlier process may have delivered the outer search, and forgotten it then.
+            experiment_id = experiment_id or calls.experiment_id(client, destination)
+            found = calls.find_run(client, experiment_id, outer, candidate)
+            if found is None and self._memory.waiting(outer):
+                raise Unavailable("the run that it is nested under is not there yet")
+            if found is None:
+                raise Blocked("the run that it is nested under is not on the tracking server")
+            parent = found.info.run_id
+        return experiment_id or "", {MLFLOW_PARENT_RUN_ID: parent}
 
     def _known_of(self, search_id: str) -> Known:
         if search_id not in self._known:
@@ -266,7 +276,7 @@ class MlflowTracking:
     def _main_run(self, known: Known) -> MainRun:
         search_id = known.search_id
         if not known.get(RUN):
-            raise Refused(known.get(REFUSED) or "the main run was not opened")
+            raise Rejected(known.get(REJECTED) or "the main run was not opened")
         # Another client than the last time where the user has given other credentials meanwhile.
         client = self._within or self._client(known.get(SERVER) or "")
         return MainRun(client, known, self._points, lambda text: self._note(search_id, text))
@@ -284,7 +294,7 @@ class MlflowTracking:
             case LogArtifact():
                 main.log_file(operation.file_name, operation.pieces())
             case Describe():
-                main.describe(operation.text, again)
+                main.describe(operation.text, may_be_old=again and not operation.is_last)
             case LinkSearch():
                 self._link(operation.earlier, main)
             case LogDataset():
@@ -333,7 +343,7 @@ class MlflowTracking:
             # The disk lost what was known, or the run was refused.
             found = calls.find_run(main.client, known.get(EXPERIMENT) or "", *operation.run)
             if found is None:
-                raise Refused("a child run could not be made")
+                raise Rejected("a child run could not be made")
             run_id = found.info.run_id
             known.keep({run(candidate): run_id})
         match operation:
@@ -372,13 +382,9 @@ class MlflowTracking:
             found = calls.find_run(client, experiment_id, *operation.run)
             if found is not None:
                 return found
-        made = client.create_run(
+        return client.create_run(
             experiment_id, operation.start_ms, {**self._context(), **tags}, operation.name
         )
-        if not made.info.run_id:
-            # MLflow takes an answer without a body for one that says nothing.
-            raise Unavailable("the answer of the server was cut short")
-        return made
 
     def _kept(self, known: Known, candidate: int | None) -> str | None:
         """The run that stands for a candidate; of a main run of the user's there is no double."""

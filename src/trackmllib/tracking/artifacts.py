@@ -10,7 +10,8 @@ from __future__ import annotations
 import inspect
 import posixpath
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from mlflow import MlflowClient
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
+
+from trackmllib.errors import StoreUnauthorized, Unauthorized
+from trackmllib.tracking.failures import meaning, translate
 
 _TAKES_THE_CLIENTS_URI = "tracking_uri" in inspect.signature(get_artifact_repository).parameters
 
@@ -29,7 +33,8 @@ def log_file(client: MlflowClient, artifact_uri: str, pieces: Iterable[bytes], p
         file = Path(local, name)
         with file.open("wb") as opened:
             opened.writelines(pieces)
-        _repository(client, artifact_uri).log_artifact(str(file), folder)
+        with _reaching(artifact_uri):
+            _repository(client, artifact_uri).log_artifact(str(file), folder)
 
 
 def read_text(client: MlflowClient, artifact_uri: str, path: str) -> str:
@@ -38,13 +43,32 @@ def read_text(client: MlflowClient, artifact_uri: str, path: str) -> str:
         file = Path(local, posixpath.basename(path))
         # Not download_artifacts: it asks first whether this is a folder, and loads in threads of
         # its own, in which MLflow's retries would be back.
-        _repository(client, artifact_uri)._download_file(path, str(file))
+        with _reaching(artifact_uri):
+            _repository(client, artifact_uri)._download_file(path, str(file))
         return file.read_text(encoding="utf-8")
 
 
 def names(client: MlflowClient, artifact_uri: str, folder: str) -> list[str]:
     """The paths of what is in a folder below the place of a run's files."""
-    return [found.path for found in _repository(client, artifact_uri).list_artifacts(folder)]
+    with _reaching(artifact_uri):
+        return [found.path for found in _repository(client, artifact_uri).list_artifacts(folder)]
+
+
+@contextmanager
+def _reaching(artifact_uri: str) -> Iterator[None]:
+    """Around a call of a store that may be reached directly: then it has credentials of its own,
+    and its errors are not the tracking server's.
+    """
+    try:
+        yield
+    except Exception as error:
+        is_direct = not artifact_uri.startswith("mlflow-artifacts:")
+        kind = meaning(error)
+        if is_direct and issubclass(kind, Unauthorized):
+            kind = StoreUnauthorized
+        if is_direct:
+            raise translate(error, artifact_uri, kind=kind) from error
+        raise
 
 
 def _repository(client: MlflowClient, artifact_uri: str) -> Any:

@@ -13,9 +13,11 @@ from mlflow.entities import Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import MAX_ENTITIES_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
 
-from trackmllib.errors import Refused
+from trackmllib.errors import Rejected
 from trackmllib.operations import Destination, LogBatch
 from trackmllib.redaction import redacted
+from trackmllib.tracking import artifacts, conflicts
+from trackmllib.tracking.database import connected_once
 from trackmllib.tracking.failures import LONGEST_REASON, meaning, partly_done
 from trackmllib.tracking.sqlite_uri import sqlite_file
 
@@ -31,7 +33,8 @@ GIVE_UP_AFTER = 10
 def connect(uri: str) -> MlflowClient:
     """A client for a tracking URI."""
     _check_sqlite(uri)
-    return MlflowClient(tracking_uri=uri)
+    with connected_once(uri):
+        return MlflowClient(tracking_uri=uri)
 
 
 def set_status(client: MlflowClient, run_id: str, status: str, end_ms: int | None) -> None:
@@ -49,10 +52,15 @@ def find_run(
     clauses = [f"tags.`{SEARCH_ID}` = '{search_id}'"]
     if wanted is not None:
         clauses.append(f"tags.`{CANDIDATE}` = '{wanted}'")
-    # A main run is older than its children, so it is on the first page.
+    # A parent run is older than its children, so it is on the first page.
     oldest_first = ["attributes.start_time ASC"]
     found = client.search_runs([experiment_id], " AND ".join(clauses), order_by=oldest_first)
-    return next((run for run in found if run.data.tags.get(CANDIDATE) == wanted), None)
+    runs = [run for run in found if run.data.tags.get(CANDIDATE) == wanted]
+    if not runs and wanted is None:
+        # A later search in a run of the user's, which has the tag under another name.
+        key = conflicts.renamed(SEARCH_ID, search_id)
+        runs = list(client.search_runs([experiment_id], f"tags.`{key}` = '{search_id}'"))
+    return next(iter(runs), None)
 
 
 def experiment_id(client: MlflowClient, destination: Destination) -> str:
@@ -60,12 +68,12 @@ def experiment_id(client: MlflowClient, destination: Destination) -> str:
     name = destination.experiment_name
     if name is None:
         if destination.experiment_id is None:
-            raise Refused("no experiment is set; call mlflow.set_experiment(…) before fit()")
+            raise Rejected("no experiment is set; call mlflow.set_experiment(…) before fit()")
         return destination.experiment_id
     experiment = client.get_experiment_by_name(name)
     found = _create(client, name) if experiment is None else experiment.experiment_id
     if destination.experiment_id not in (None, found):
-        raise Refused(
+        raise Rejected(
             f"MLFLOW_EXPERIMENT_ID is {destination.experiment_id}, but MLFLOW_EXPERIMENT_NAME "
             f"{name!r} is experiment {found}"
         )
@@ -91,10 +99,11 @@ def delete_doubles(
 ) -> None:
     """Delete runs of a search that were made twice, because the answer to the first try was late.
 
-    ``keep`` names the run to keep of a candidate, or of None for the main run; no run is deleted
-    where it names none.
+    ``keep`` names the run to keep of a candidate, or of None for the parent run; no run is deleted
+    where it names none. Of the others only those are deleted that are empty, and that the same
+    request has made.
     """
-    doubles = []
+    runs: dict[int | None, list[Any]] = {}
     page = None
     while page is None or page.token:
         page = client.search_runs(
@@ -104,18 +113,33 @@ def delete_doubles(
             page_token=page.token if page else None,
         )
         for run in page:
-            candidate = run.data.tags.get(CANDIDATE)
-            kept = keep(None if candidate is None else int(candidate))
-            if kept not in (None, run.info.run_id):
-                doubles.append(run.info.run_id)
-    for run_id in doubles:
-        client.delete_run(run_id)
+            number = run.data.tags.get(CANDIDATE)
+            if number is None or number.isdecimal():
+                runs.setdefault(None if number is None else int(number), []).append(run)
+    for candidate, found in runs.items():
+        kept = next((run for run in found if run.info.run_id == keep(candidate)), None)
+        for run in found:
+            if kept is not None and run is not kept and _is_double(client, run, kept):
+                client.delete_run(run.info.run_id)
+
+
+def _is_double(client: MlflowClient, run: Any, kept: Any) -> bool:
+    """Whether a run was made by the same request as ``kept``, and holds nothing: what a user has
+    made as a copy has another start, or something in it.
+    """
+    same = (run.info.start_time, run.info.run_name) == (kept.info.start_time, kept.info.run_name)
+    if not same or run.info.status != "RUNNING" or run.data.params or run.data.metrics:
+        return False
+    inputs = getattr(run, "inputs", None)
+    if inputs is not None and inputs.dataset_inputs:
+        return False
+    return not artifacts.names(client, run.info.artifact_uri, "")
 
 
 def log_batch(client: MlflowClient, run_id: str, batch: LogBatch) -> None:
     """Add params, metrics and tags to a run.
 
-    Of a batch that MLflow does not take whole, everything is logged that it takes; Refused names
+    Of a batch that MLflow does not take whole, everything is logged that it takes; Rejected names
     the rest.
     """
     entities: list[Entity] = [
@@ -129,7 +153,7 @@ def log_batch(client: MlflowClient, run_id: str, batch: LogBatch) -> None:
     if refused:
         names = ", ".join(refused)
         reason = redacted(next(iter(refused.values())).splitlines()[0])[:LONGEST_REASON]
-        raise Refused(f"{names} not logged: {reason}")
+        raise Rejected(f"{names} not logged: {reason}")
 
 
 def _is_one_request(batch: LogBatch) -> bool:
@@ -151,7 +175,7 @@ def _log(
             synchronous=True,
         )
     except MlflowException as error:
-        if meaning(error) is not Refused:
+        if meaning(error) is not Rejected:
             raise
         if len(entities) <= 1 or len(refused) >= GIVE_UP_AFTER:
             refused.update((entity.key, str(error)) for entity in entities)
@@ -167,12 +191,12 @@ def resume(client: MlflowClient, run: Any, destination: Destination) -> None:
     run_id = run.info.run_id
     wanted = destination.experiment_id
     if wanted is not None and wanted != run.info.experiment_id:
-        raise Refused(
+        raise Rejected(
             f"MLFLOW_RUN_ID names run {run_id} of experiment {run.info.experiment_id}, but the "
             f"active experiment is {wanted}"
         )
     if run.info.lifecycle_stage == "deleted":
-        raise Refused(f"MLFLOW_RUN_ID names run {run_id}, which is deleted")
+        raise Rejected(f"MLFLOW_RUN_ID names run {run_id}, which is deleted")
     set_status(client, run_id, "RUNNING", run.info.end_time)
 
 

@@ -1,129 +1,210 @@
-"""What an error of MLflow's means: will the server never take this, or perhaps later?
+"""Error policy: the one place that decides what an error means for an operation.
 
-The only place where it is decided what is tried again:
+There are three outcomes:
 
-* a connection that is refused, reset or cut, a time-out, 408, 425, any 5xx, a database that is
-  locked or away: Unavailable, tried again for as long as it takes;
-* a server whose requests are waiting for each other's connections to its database, which MLflow
-  calls a bad request, 400: Unavailable;
-* 429: Busy, tried again at a pace that the server bears;
-* 401 and 403: Unauthorized, kept until the user has given other credentials;
-* everything else (400, a run or an experiment that is deleted): Refused, set aside.
+* ``Rejected``: MLflow itself says, by an error code of ``NEVER``, that it will never accept the
+  operation. Only ``trackmllib sync`` sends it again.
+* ``Unauthorized``: every 401 and 403, and what artifact stores and databases say instead of these.
+  The operation is kept until there are other credentials.
+* ``Unavailable``, the default: everything else, errors of ours and unknown ones included. The
+  operation is sent again. ``Busy``, for a 429, is the same at a lower rate.
+
+Errors are classified by their type, their code or their HTTP status, and those that wrap another
+one also by what they wrap. Texts decide nothing, except that a database driver has nothing else to
+tell a wrong password by.
 """
 
 from __future__ import annotations
 
 import re
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import requests
-from mlflow.exceptions import MlflowException, RestException
+from mlflow.exceptions import MlflowException
 
-from trackmllib.errors import Busy, DeliveryError, Refused, Unauthorized, Unavailable
+from trackmllib.errors import (
+    Busy,
+    DeliveryError,
+    Rejected,
+    StoreUnauthorized,
+    Unauthorized,
+    Unavailable,
+)
 from trackmllib.redaction import redacted
 from trackmllib.tracking.credentials import VARIABLES
 
-_LATER = {408, 425}
-_TOO_MANY = 429
-_OTHER_CREDENTIALS = {401, 403}
-# What MLflow makes of an error of requests, and of an answer that is no JSON.
-_NO_ANSWER = re.compile(r"failed with (timeout )?exception|max retries exceeded", re.IGNORECASE)
-# An error status is said by MLflow, or by urllib3, which counts its tries.
-_ANSWER = re.compile(r"(?:failed with error code|too many) (\d{3})\b")
-# The part that means something to people, out of the exceptions that urllib3 packs in each other.
-_CORE = re.compile(
-    r"Connection refused|Connection reset by peer|Remote end closed connection|timed out"
-    r"|Name or service not known|Network is unreachable|too many \d+ error responses"
+# MLflow's error codes (mlflow/protos/databricks.proto) that no later try can change.
+NEVER = frozenset(
+    {
+        "ALREADY_EXISTS",
+        "INVALID_PARAMETER_VALUE",
+        "INVALID_STATE",
+        "MALFORMED_REQUEST",
+        "NOT_FOUND",
+        "RESOURCE_ALREADY_EXISTS",
+        "RESOURCE_DOES_NOT_EXIST",
+    }
 )
-LONGEST_REASON = 300
-_SQLITE_LATER = re.compile(r"locked|disk I/O error|database or disk is full")
-# What SQLAlchemy says where a server has more requests at once than connections.
-_NO_CONNECTION = re.compile(r"QueuePool limit .* connection timed out")
-# What PostgreSQL and MySQL say to a wrong password, or to none.
-_NOT_LET_IN = re.compile(
+CREDENTIALS = frozenset({"CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED", "UNAUTHENTICATED"})
+TOO_MANY = frozenset({"REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"})
+
+# Codes with which S3 answers something else than 401 or 403 to credentials that have expired.
+_OF_S3 = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"}
+)
+# Raised by SDKs that find no credentials, or that cannot renew them, and so send no request.
+_OF_SDKS = frozenset(
+    {
+        # botocore
+        "CredentialRetrievalError",
+        "InvalidConfigError",
+        "LoginAuthorizationCodeError",
+        "LoginError",
+        "LoginInsufficientPermissions",
+        "LoginRefreshRequired",
+        "LoginRefreshTokenExpired",
+        "LoginTokenLoadError",
+        "NoAuthTokenError",
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "PendingAuthorizationExpiredError",
+        "RefreshWithMFAUnsupportedError",
+        "SSOError",
+        "SSOTokenLoadError",
+        "TokenRetrievalError",
+        "UnauthorizedSSOTokenError",
+        # azure.core, azure.identity, google.auth
+        "ClientAuthenticationError",
+        "CredentialUnavailableError",
+        "DefaultCredentialsError",
+        "RefreshError",
+    }
+)
+_SDKS = ("azure.", "boto3.", "botocore.", "google.")
+# PostgreSQL and MySQL; psycopg2 has no SQLSTATE for a connection that was never made.
+_WRONG_PASSWORD = re.compile(
     r"password authentication failed|no password supplied|Access denied for user"
 )
+# What an operating system says of a connection, in the exceptions that urllib3 nests.
+_CORE = re.compile(
+    r"Connection refused|Connection reset by peer|Remote end closed connection|timed out"
+    r"|Name or service not known|Network is unreachable"
+)
+LONGEST_REASON = 300
 
 
-def translate(error: Exception, tracking_uri: str) -> DeliveryError:
-    """The error as one of ours, its message a reason without credentials."""
+def translate(
+    error: Exception, server: str, *, kind: type[DeliveryError] | None = None
+) -> DeliveryError:
+    """The error as one of ours. Its message is a reason without credentials: what ``server``, a
+    tracking URI or the URI of an artifact store, said.
+    """
     if isinstance(error, DeliveryError):
         return error
-    text = str(error).strip() or type(error).__name__
-    reason = f"{redacted(tracking_uri)}: {redacted(_in_short(text))}"
-    kind = meaning(error)
-    if kind is Unauthorized:
-        reason = f"{reason}. Set {VARIABLES}"
+    kind = kind or meaning(error)
+    reason = f"{redacted(server)}: {redacted(in_short(error))}"
+    if issubclass(kind, StoreUnauthorized):
+        return kind(f"{reason}. Give this process credentials that may write there")
+    if issubclass(kind, Unauthorized):
+        return kind(f"{reason}. Set {VARIABLES}")
     return kind(reason)
 
 
-def _in_short(text: str) -> str:
-    """The first line; of a connection that failed, what the system said of it."""
-    core = _CORE.search(text)
-    if core and _NO_ANSWER.search(text):
-        return core.group(0).lower()
-    return text.splitlines()[0][:LONGEST_REASON]
+def meaning(error: BaseException) -> type[DeliveryError]:
+    """Rejected, Unavailable, Unauthorized or Busy: what the first decides that knows, of the error
+    and those that it wraps.
+    """
+    found = (_meaning_of_one(each) for each in _chain(error))
+    return next((each for each in found if each is not None), Unavailable)
 
 
-def meaning(error: Exception) -> type[DeliveryError]:
-    """Refused, Unavailable, Unauthorized or Busy."""
-    if isinstance(error, DeliveryError):
-        return type(error)
-    if _status(error) == _TOO_MANY:
-        return Busy
-    if _status(error) in _OTHER_CREDENTIALS or _NOT_LET_IN.search(str(error)):
+def meaning_of_status(status: int) -> type[Unavailable] | None:
+    """What an HTTP status says by itself; None where the answer's own error code decides."""
+    if status in (401, 403):
         return Unauthorized
-    return Unavailable if _is_passing(error) else Refused
+    return Busy if status == 429 else None
+
+
+def in_short(error: BaseException) -> str:
+    """What an error says, in one line: of one that wraps another, what that one says."""
+    for each in _chain(error):
+        if isinstance(each, DeliveryError):
+            return str(each)
+        core = _CORE.search(str(each)) if _is_of_network(each) else None
+        if core is not None:
+            return core.group(0).lower()
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:LONGEST_REASON]
 
 
 @contextmanager
 def partly_done() -> Iterator[None]:
-    """Around requests of an operation of which a part may stand already: Busy would be untrue."""
+    """Around requests of an operation of which a part may be done already: Busy would be untrue."""
     try:
         yield
-    except MlflowException as error:
-        if meaning(error) is Busy:
-            raise Unavailable(redacted(_in_short(str(error)))) from error
+    except Exception as error:
+        if issubclass(meaning(error), Busy):
+            raise Unavailable(redacted(in_short(error))) from error
         raise
 
 
-def _is_passing(error: Exception) -> bool:
-    """Whether the same call may succeed later."""
-    if isinstance(error, (requests.ConnectionError, requests.Timeout, ConnectionError)):
-        return True
-    if isinstance(error, sqlite3.OperationalError):
-        return _SQLITE_LATER.search(str(error)) is not None
-    if _is_of_a_database(error):
-        return "sqlite3." not in str(error) or _SQLITE_LATER.search(str(error)) is not None
-    return isinstance(error, MlflowException) and _mlflow_says_later(error)
-
-
-def _is_of_a_database(error: Exception) -> bool:
-    """SQLAlchemy's name for a database that is away; MLflow lets it through when it connects."""
-    cls = type(error)
-    names = ("OperationalError", "InterfaceError", "TimeoutError")
-    return cls.__module__.startswith("sqlalchemy.") and cls.__name__ in names
-
-
-def _mlflow_says_later(error: MlflowException) -> bool:
-    text = str(error)
-    if "sqlite3." in text:
-        return _SQLITE_LATER.search(text) is not None
-    if _NO_ANSWER.search(text) or _NO_CONNECTION.search(text):
-        return True
+def _meaning_of_one(error: BaseException) -> type[DeliveryError] | None:
+    """What an error says by itself; None where it says nothing about its cause."""
+    if isinstance(error, DeliveryError):
+        return type(error)
+    if isinstance(error, MlflowException):
+        return _meaning_of_code(str(error.error_code))
     status = _status(error)
-    return status is not None and (status in _LATER or status >= 500)
+    if status is not None and (kind := meaning_of_status(status)) is not None:
+        return kind
+    module, name = type(error).__module__, type(error).__name__
+    if module.startswith(_SDKS) and (name in _OF_SDKS or _s3_code(error) in _OF_S3):
+        return Unauthorized
+    if module.startswith(("sqlalchemy.", "psycopg", "pymysql.", "MySQLdb")):
+        return Unauthorized if _WRONG_PASSWORD.search(str(error)) else None
+    return None
 
 
-def _status(error: Exception) -> int | None:
-    """The HTTP status of the server's answer; None where the error is not about one."""
-    if not isinstance(error, MlflowException):
-        return None
-    answer = _ANSWER.search(str(error))
-    if answer:
-        return int(answer.group(1))
-    status: int = error.get_http_status_code()
-    # MLflow's own errors are INTERNAL_ERROR, 500, where nobody gave them a code.
-    return None if status == 500 and not isinstance(error, RestException) else status
+def _meaning_of_code(code: str) -> type[DeliveryError] | None:
+    if code in NEVER:
+        return Rejected
+    if code in CREDENTIALS:
+        return Unauthorized
+    return Busy if code in TOO_MANY else None
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an SDK's error carries: requests and Azure name it ``status_code``,
+    Google ``code``, botocore has it in its answer.
+    """
+    answer = getattr(error, "response", None)
+    if isinstance(answer, Mapping):
+        found = (answer.get("ResponseMetadata") or {}).get("HTTPStatusCode")
+    else:
+        found = getattr(answer, "status_code", None)
+    for each in (found, getattr(error, "status_code", None), getattr(error, "code", None)):
+        if isinstance(each, int) and 300 <= each < 600:
+            return int(each)
+    return None
+
+
+def _s3_code(error: BaseException) -> str:
+    answer = getattr(error, "response", None)
+    found = answer.get("Error") if isinstance(answer, Mapping) else None
+    return str(found.get("Code", "")) if isinstance(found, Mapping) else ""
+
+
+def _is_of_network(error: BaseException) -> bool:
+    return type(error).__module__.startswith(("requests.", "urllib3.")) or isinstance(
+        error, OSError
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it was raised from or while handling, and so on."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        yield each
+        each = each.__cause__ or each.__context__

@@ -1,58 +1,80 @@
-"""Calls of ours: tried once, where MLflow tries for minutes, and without what it asks each time.
+"""HTTP requests of ours: tried once, and their answers checked.
 
-MLflow tries a request seven times, for minutes, inside of the call. Delivery has its own way of
-waiting, which holds up no other search; under it a request is tried once. Calls of everybody else
+MLflow tries a request seven times, for minutes, inside of the call, and believes every answer of
+200. Delivery has its own way of waiting, which holds up no other search, and takes a request for
+done only where MLflow's server has said so: a proxy in between answers too. Calls of everybody else
 are made as MLflow makes them.
 """
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from mlflow.environment_variables import (
+    MLFLOW_DATABRICKS_ENDPOINT_HTTP_RETRY_TIMEOUT,
     MLFLOW_HTTP_REQUEST_MAX_RETRIES,
     MLFLOW_HTTP_REQUEST_TIMEOUT,
     _EnvironmentVariable,
 )
+from mlflow.exceptions import RestException
 from mlflow.tracking.request_header.databricks_request_header_provider import (
     DatabricksRequestHeaderProvider,
 )
+from mlflow.utils import rest_utils
 
-from trackmllib.patching import Patch
+from trackmllib.errors import Unavailable
+from trackmllib.patching import Patch, SharedPatches
+from trackmllib.redaction import redacted
+from trackmllib.tracking.credentials import VARIABLES
+from trackmllib.tracking.failures import LONGEST_REASON, meaning, meaning_of_status
 
 TIMEOUT_SECONDS = 30
+# Databricks' SDK takes 0 for its default, five minutes.
+SDK_RETRY_SECONDS = 1
+
+# What an answer of MLflow's REST API must hold, by the end of the path: an empty object is an
+# answer to what only writes, and to a search that finds nothing.
+_HOLDS = {
+    "/experiments/create": "experiment_id",
+    "/experiments/get": "experiment",
+    "/experiments/get-by-name": "experiment",
+    "/runs/create": "run",
+    "/runs/get": "run",
+    "/runs/update": "run_info",
+}
+_ARTIFACTS = "/mlflow-artifacts/"
+# With these a client asks the new address by GET, without what it has sent.
+_LOSES_THE_BODY = (301, 302, 303)
 
 _here = threading.local()
-_lock = threading.Lock()
-_inside = 0
 _elsewhere = False
 
 
 @contextmanager
 def tried_once(timeout_seconds: int = TIMEOUT_SECONDS) -> Iterator[None]:
     """In this thread, MLflow tries each HTTP request once, and waits so long for the answer, or as
-    long as the user has set by ``MLFLOW_HTTP_REQUEST_TIMEOUT``.
+    long as the user has set by ``MLFLOW_HTTP_REQUEST_TIMEOUT``. An answer that is not MLflow's
+    raises Unavailable; MLflow may wrap it in an exception of its own.
     """
-    global _inside
     before = getattr(_here, "timeout", None)
-    with _lock:
-        _inside += 1
-        for patch in _patches:
-            patch.install()
-    _here.timeout = timeout_seconds
-    try:
-        yield
-    finally:
-        _here.timeout = before
-        with _lock:
-            _inside -= 1
-            if _inside == 0:
-                for patch in _patches:
-                    patch.uninstall()
+    with _patches:
+        _here.timeout = timeout_seconds
+        try:
+            yield
+        finally:
+            _here.timeout = before
+
+
+def connect_timeout() -> int:
+    """How many seconds a connection of ours may take in this thread; 0 where it isn't ours."""
+    return getattr(_here, "timeout", None) or 0
 
 
 def _get(original: Any, variable: Any) -> Any:
@@ -60,6 +82,8 @@ def _get(original: Any, variable: Any) -> Any:
     if timeout is not None:
         if variable.name == MLFLOW_HTTP_REQUEST_MAX_RETRIES.name:
             return 0
+        if variable.name == MLFLOW_DATABRICKS_ENDPOINT_HTTP_RETRY_TIMEOUT.name:
+            return SDK_RETRY_SECONDS
         if variable.name == MLFLOW_HTTP_REQUEST_TIMEOUT.name and not variable.is_set():
             return timeout
     return original(variable)
@@ -76,8 +100,103 @@ def _in_context(original: Any, provider: Any) -> Any:
     return not _elsewhere
 
 
+def _request(original: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+    """A request of MLflow's client, whose answer is checked where the request is ours."""
+    if getattr(_here, "timeout", None) is None:
+        return original(method, url, *args, **kwargs)
+    # urllib3 would raise an error that has no status and no body any more.
+    position = 4
+    if len(args) > position:
+        args = (*args[:position], False, *args[position + 1 :])
+    else:
+        kwargs["raise_on_status"] = False
+    response = original(method, url, *args, **kwargs)
+    check(method, url, response, streamed=bool(kwargs.get("stream")))
+    return response
+
+
+def check(method: str, url: str, response: Any, *, streamed: bool = False) -> None:
+    """Raise unless MLflow's server has answered a request for ``url``.
+
+    ``streamed``: the answer is a file, whose content nothing is known of.
+
+    :raises Unavailable: Somebody else has answered, or MLflow says that it may work later;
+        Unauthorized and Busy likewise.
+    :raises RestException: MLflow rejects what was to be written as an artifact. Of its REST API,
+        MLflow's client raises that itself.
+    """
+    where = next((hop for hop in response.history if hop.status_code in _LOSES_THE_BODY), None)
+    if where is None and 300 <= response.status_code < 400:
+        where = response
+    is_write = method.upper() not in ("GET", "HEAD")
+    if where is not None and (is_write or where is response):
+        raise Unavailable(_redirected(where))
+    status = int(response.status_code)
+    if streamed and status < 300:
+        return
+    found = _json_object(response)
+    if status >= 400:
+        _check_error(url, status, found)
+    elif found is None or _HOLDS.get(_end_of(url), "") not in ("", *found):
+        kind = response.headers.get("Content-Type", "no content type")
+        text = f"the answer is not MLflow's (HTTP {status}, {kind})"
+        raise Unavailable(text if where is None else f"{text}: {_redirected(where)}")
+
+
+def _check_error(url: str, status: int, found: dict[str, Any] | None) -> None:
+    said = "" if found is None else str(found.get("message") or "").strip()
+    said = redacted(said.partition("\n")[0][:LONGEST_REASON])
+    reason = f"HTTP {status}: {said}" if said else f"HTTP {status}"
+    kind = meaning_of_status(status)
+    if kind is not None:
+        raise kind(reason if kind.__name__ != "Unauthorized" else f"{reason}. Set {VARIABLES}")
+    error = RestException(found) if found is not None and "error_code" in found else None
+    if error is None or issubclass(meaning(error), Unavailable):
+        raise Unavailable(reason)
+    if _ARTIFACTS in url:
+        raise error
+
+
+def _redirected(hop: Any) -> str:
+    location = hop.headers.get("Location", "nowhere")
+    return (
+        f"the server redirects (HTTP {hop.status_code}) to {redacted(location)}, "
+        "where nothing can be written"
+    )
+
+
+def _json_object(response: Any) -> dict[str, Any] | None:
+    try:
+        found = json.loads(response.content)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _end_of(url: str) -> str:
+    return "/" + "/".join(urlsplit(url).path.split("/")[-2:])
+
+
+@functools.lru_cache(maxsize=5)
+def _workspace_client(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """A client of Databricks' SDK with our time-outs; MLflow keeps those of everybody else."""
+    return getattr(original, "__wrapped__", original)(*args, **kwargs)
+
+
+def _get_workspace_client(original: Any, *args: Any, **kwargs: Any) -> Any:
+    if getattr(_here, "timeout", None) is None:
+        return original(*args, **kwargs)
+    return _workspace_client(original, *args, **kwargs)
+
+
 # MLflow asks for all of it at each request, and offers no way to say it for one client.
-_patches = (
-    Patch(_EnvironmentVariable, "get", _get),
-    Patch(DatabricksRequestHeaderProvider, "in_context", _in_context),
+_patches = SharedPatches(
+    Patch(owner, name, around)
+    for owner, name, around in (
+        (_EnvironmentVariable, "get", _get),
+        (DatabricksRequestHeaderProvider, "in_context", _in_context),
+        (rest_utils, "_get_http_response_with_retries", _request),
+        (rest_utils, "get_workspace_client", _get_workspace_client),
+    )
+    if hasattr(owner, name)
 )

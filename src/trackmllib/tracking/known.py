@@ -83,7 +83,7 @@ FILES = "files"
 EXPERIMENT = "experiment"
 SERVER = "server"
 MADE = "made"
-REFUSED = "refused"
+REJECTED = "rejected"
 DOUBTFUL = "doubtful"
 ENDED = "ended"
 _CHILD = "child/"
@@ -94,6 +94,6 @@ def run(candidate: int | None) -> str:
     return RUN if candidate is None else f"{_CHILD}{candidate}"
 
 
-def refusal(candidate: int | None) -> str:
+def rejection(candidate: int | None) -> str:
     """The name of the fact that says why that run could not be made."""
-    return REFUSED if candidate is None else f"{REFUSED}/{candidate}"
+    return REJECTED if candidate is None else f"{REJECTED}/{candidate}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from trackmllib.errors import Refused
+from trackmllib.errors import Rejected, StoreUnauthorized
 from trackmllib.operations import LogBatch
 from trackmllib.tracking import artifacts, conflicts
 from trackmllib.tracking.client import log_batch
@@ -54,7 +54,7 @@ class MainRun:
         named = self._named(batch)
         try:
             self._send(named, again)
-        except Refused:
+        except Rejected:
             with partly_done():
                 if not self._log_under_other_names(batch, named):
                     raise
@@ -80,9 +80,14 @@ class MainRun:
         log_batch(self.client, self.run_id, batch)
 
     def has_results(self) -> bool:
-        """Whether this search has written its ``results.csv``, which comes with its end."""
+        """Whether this search has written its ``results.csv``, which comes with its end; no where
+        the store does not let this process list what is there.
+        """
         folder = self._settled_folder()
-        return f"{folder}/results.csv" in artifacts.names(self.client, self._files(), folder)
+        try:
+            return f"{folder}/results.csv" in artifacts.names(self.client, self._files(), folder)
+        except StoreUnauthorized:
+            return False
 
     def _files(self) -> str:
         """Where the files of the run are; not known beforehand where there are secrets in it."""
@@ -94,12 +99,12 @@ class MainRun:
         path = f"{self._settled_folder()}/{file_name}"
         artifacts.log_file(self.client, self._files(), pieces, path)
 
-    def describe(self, text: str, again: bool = False) -> None:
+    def describe(self, text: str, may_be_old: bool = False) -> None:
         """Say in the run's description how the search stands, beside what others have written.
 
-        Where the results are, the last word stands too; what is sent again is older.
+        Where the results are, a text that ``may_be_old`` is.
         """
-        if again and self.has_results():
+        if may_be_old and self.has_results():
             return
         note = self.client.get_run(self.run_id).data.tags.get(NOTE, "")
         described = with_part(note, self._search_id, text)
@@ -148,7 +153,11 @@ class MainRun:
     def _settled_folder(self) -> str:
         folder = FOLDER if self._known.get(MADE) else self._known.get("folder")
         if folder is None:
-            taken = bool(artifacts.names(self.client, self._files(), FOLDER))
+            try:
+                taken = bool(artifacts.names(self.client, self._files(), FOLDER))
+            except StoreUnauthorized:
+                # Keys that may write but not list: a name of its own overwrites nothing.
+                taken = True
             folder = conflicts.renamed(FOLDER, self._search_id) if taken else FOLDER
             self._known.keep({"folder": folder}, on_disk=True)
         return folder

@@ -151,6 +151,10 @@ class InMemoryStore:
                 case TakeOver() if "results.csv" in run.artifacts:
                     self._ended.add(operation.search_id)
 
+    def answers(self, search_id: str) -> bool:
+        """Always: the store lies in memory."""
+        return True
+
     def forget(self, search_id: str) -> None:
         """Nothing more will come of this search; its runs stay."""
 

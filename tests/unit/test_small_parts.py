@@ -21,14 +21,12 @@ from mlflow.utils import databricks_utils
 from trackmllib import plural
 from trackmllib.errors import Busy, Rejected, Unauthorized, Unavailable
 from trackmllib.guard import Guard
-from trackmllib.operations import Destination, LogBatch, Metric, OpenMainRun
-from trackmllib.outbox.memory import MemoryOutbox
+from trackmllib.operations import LogBatch, Metric
 from trackmllib.patching import Patch, is_patched
 from trackmllib.redaction import redacted
 from trackmllib.tracking import client as calls
 from trackmllib.tracking import http
 from trackmllib.tracking.active import absolute
-from trackmllib.tracking.apply import MlflowTracking
 from trackmllib.tracking.failures import partly_done, translate
 from trackmllib.tracking.http import tried_once
 
@@ -163,14 +161,6 @@ def answer(status):
     return MlflowException(text, error_code=get_error_code(status))
 
 
-def urllib3_gave_up(status):
-    """What MLflow raises for an answer that urllib3 would try again, if it was allowed to."""
-    text = f"ResponseError('too many {status} error responses')"
-    return MlflowException(
-        f"API request to http://h failed with exception Max retries exceeded (Caused by {text})"
-    )
-
-
 def database(text):
     return MlflowException(text, error_code=TEMPORARILY_UNAVAILABLE)
 
@@ -186,17 +176,16 @@ def database(text):
         (rest_error(503, "TEMPORARILY_UNAVAILABLE"), Unavailable),
         (rest_error(429, "REQUEST_LIMIT_EXCEEDED"), Busy),
         (answer(429), Busy),
-        (urllib3_gave_up(429), Busy),
-        (urllib3_gave_up(503), Unavailable),
+        (rest_error(400, "INVALID_PARAMETER_VALUE", "Max retries exceeded"), Rejected),
         (rest_error(400, "INVALID_PARAMETER_VALUE"), Rejected),
         (rest_error(400, "BAD_REQUEST", NO_CONNECTION), Unavailable),
         (rest_error(404, "RESOURCE_DOES_NOT_EXIST"), Rejected),
-        (MlflowException("no such experiment"), Rejected),
+        (MlflowException("no code says that this is final"), Unavailable),
         (answer(401), Unauthorized),
         (answer(403), Unauthorized),
         (rest_error(403, "PERMISSION_DENIED"), Unauthorized),
         (answer(507), Unavailable),
-        (answer(404), Rejected),
+        (answer(404), Unavailable),
         (answer(502), Unavailable),
         (answer(500), Unavailable),
         (database("(psycopg2.OperationalError) server closed the connection"), Unavailable),
@@ -209,12 +198,12 @@ def database(text):
             ),
             Unauthorized,
         ),
-        (sqlalchemy.exc.ProgrammingError("", {}, Exception("no such table")), Rejected),
-        (database("(sqlite3.OperationalError) attempt to write a readonly database"), Rejected),
+        (sqlalchemy.exc.ProgrammingError("", {}, Exception("no such table")), Unavailable),
+        (database("(sqlite3.OperationalError) attempt to write a readonly database"), Unavailable),
         (sqlite3.OperationalError("database is locked"), Unavailable),
-        (sqlite3.OperationalError("unable to open database file"), Rejected),
-        (OSError("read-only"), Rejected),
-        (ZeroDivisionError(), Rejected),
+        (sqlite3.OperationalError("unable to open database file"), Unavailable),
+        (OSError("read-only"), Unavailable),
+        (ZeroDivisionError(), Unavailable),
     ],
 )
 def test_what_an_error_means(error, kind):
@@ -300,26 +289,3 @@ def test_whether_this_is_databricks_is_asked_once_where_it_is_not(monkeypatch, i
     # In the calls of others it is asked as before.
     assert (ours > 1) == is_databricks
     assert len(asked) > ours > 0
-
-
-def test_a_run_without_an_id_is_an_answer_that_was_cut_short(monkeypatch):
-    ids = iter(["", "the run"])
-
-    class Client:
-        def create_run(self, experiment_id, *_):
-            info = types.SimpleNamespace(
-                run_id=next(ids), experiment_id=experiment_id, artifact_uri="file:///files"
-            )
-            return types.SimpleNamespace(info=info)
-
-        def search_runs(self, *_, **__):
-            return []
-
-    monkeypatch.setattr(calls, "connect", lambda uri: Client())
-    tracking = MlflowTracking(pytest.fail, MemoryOutbox())
-    destination = Destination(tracking_uri="http://h", experiment_id="0")
-    opened = OpenMainRun(search_id="a", destination=destination, name="a", start_ms=0)
-    with pytest.raises(Unavailable, match="cut short"):
-        tracking.apply(opened)
-    tracking.apply(opened, again=True)
-    assert tracking.run_id("a", None) == "the run"

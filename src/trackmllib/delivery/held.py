@@ -100,12 +100,21 @@ class HeldRows:
         for row in self._rows:
             row.numbers = [number for number in row.numbers if number not in numbers]
             if row.numbers:
-                row.others_succeeded = True
                 kept.append(row)
             else:
                 free += row.dependents
         self._rows = tuple(kept)
+        self.others_answered()
         return free + self.passing()
+
+    def may_be_bad(self, numbers: Collection[int]) -> bool:
+        """Whether these rows have failed again after others had succeeded."""
+        return any(row.failures > 1 and row.numbers[0] in numbers for row in self._rows)
+
+    def others_answered(self) -> None:
+        """The server has answered something else."""
+        for row in self._rows:
+            row.others_succeeded = True
 
     def holds(self, number: int, operation: Operation) -> bool:
         """Whether a row depends on one that is held; it is held with that one from now on."""

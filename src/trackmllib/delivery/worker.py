@@ -45,6 +45,10 @@ class Target(Protocol):
         """
         ...
 
+    def answers(self, search_id: str) -> bool:
+        """Whether the tracking server of a search answers now. Raises nothing."""
+        ...
+
     def forget(self, search_id: str) -> None:
         """Nothing more will come of this search."""
         ...
@@ -363,6 +367,10 @@ class Delivery:
             self._defer([*given_up.numbers, *given_up.dependents], operation, str(error))
         else:
             self._outbox.hold(sending.numbers)
+            is_last = self._outbox.waiting(search_id) <= held.count
+            if is_last and held.may_be_bad(sending.numbers) and self._target.answers(search_id):
+                # There is no other operation that could tell a bad row from a server that is away.
+                held.others_answered()
         if not isinstance(error, Unauthorized) or held.same_credentials_failed():
             self._pause(search_id, error)
         else:

@@ -110,6 +110,20 @@ class MlflowTracking:
                 known.keep({rejection(operation.candidate): str(failure)})
             raise failure from error
 
+    def answers(self, search_id: str) -> bool:
+        """Whether the tracking server of a search answers now."""
+        known = self._known_of(search_id)
+        run_id = known.get(RUN)
+        if run_id is None:
+            return False
+        try:
+            with tried_once():
+                self._client(known.get(SERVER) or "").get_run(run_id)
+        except Exception as error:  # noqa: BLE001 - whatever it is, this is no answer
+            logger.debug("No answer: %s", error)
+            return False
+        return True
+
     def runs_at_once(self) -> int:
         """Of how many runs operations can go together: where no store is a file, of one."""
         return MOST_RUNS if any(map(self._transaction, list(self._known.values()))) else 1

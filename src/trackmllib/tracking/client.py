@@ -19,6 +19,7 @@ from trackmllib.redaction import redacted
 from trackmllib.tracking import artifacts, conflicts
 from trackmllib.tracking.database import connected_once
 from trackmllib.tracking.failures import LONGEST_REASON, meaning, partly_done
+from trackmllib.tracking.http import prepare_databricks
 from trackmllib.tracking.sqlite_uri import sqlite_file
 
 Entity: TypeAlias = "Param | MlflowMetric | RunTag"
@@ -33,6 +34,8 @@ GIVE_UP_AFTER = 10
 def connect(uri: str) -> MlflowClient:
     """A client for a tracking URI."""
     _check_sqlite(uri)
+    if uri.startswith("databricks"):
+        prepare_databricks()
     with connected_once(uri):
         return MlflowClient(tracking_uri=uri)
 

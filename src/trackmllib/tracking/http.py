@@ -189,6 +189,28 @@ def _get_workspace_client(original: Any, *args: Any, **kwargs: Any) -> Any:
     return _workspace_client(original, *args, **kwargs)
 
 
+@functools.lru_cache(maxsize=1)
+def prepare_databricks() -> None:
+    """Have Databricks' SDK retry for a second only, for requests of ours. Call it before the first.
+
+    MLflow makes clients of it at each request, and lets these retry for five minutes. The patch
+    stays: who else uses the SDK is passed through.
+    """
+    try:
+        from databricks.sdk import _base_client
+    except ImportError:
+        # Not installed, or a release that leaves it at what MLflow says.
+        return
+    Patch(_base_client._BaseClient, "__init__", _base_client_init).install()
+
+
+def _base_client_init(original: Any, *args: Any, **kwargs: Any) -> Any:
+    if getattr(_here, "timeout", None) is not None:
+        kwargs["retry_timeout_seconds"] = SDK_RETRY_SECONDS
+        kwargs["http_timeout_seconds"] = kwargs.get("http_timeout_seconds") or _here.timeout
+    return original(*args, **kwargs)
+
+
 # MLflow asks for all of it at each request, and offers no way to say it for one client.
 _patches = SharedPatches(
     Patch(owner, name, around)

@@ -1,0 +1,280 @@
+"""One bad row: it lets the others go first, and is deferred with what depends on it."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from trackmllib.delivery.backoff import Backoff
+from trackmllib.delivery.worker import Delivery
+from trackmllib.errors import Rejected, StoreUnauthorized, Unauthorized, Unavailable
+from trackmllib.operations import (
+    CloseSearch,
+    CreateChildRun,
+    Destination,
+    EndRun,
+    LogArtifact,
+    LogBatch,
+    Metric,
+    OpenMainRun,
+    depends_on,
+)
+from trackmllib.outbox.base import Undelivered
+from trackmllib.outbox.left_behind import LeftBehind
+from trackmllib.outbox.memory import MemoryOutbox
+from trackmllib.outbox.sqlite import SqliteOutbox
+
+
+class NoWait(Backoff):
+    def away(self) -> float:
+        return 0.001
+
+
+class Server:
+    """Applies operations, but raises for those that ``fails`` has an error for."""
+
+    def __init__(self, fails):
+        self.fails = fails
+        self.applied = []
+        self.tries = []
+
+    def apply(self, operation, again=False):
+        self.tries.append(operation)
+        error = self.fails(operation)
+        if error is not None:
+            raise error
+        self.applied.append(operation)
+
+    def answers(self, search_id):
+        return True
+
+    def kinds(self):
+        return [(type(o).__name__, o.candidate) for o in self.applied]
+
+
+OPEN = OpenMainRun(
+    search_id="s", destination=Destination(tracking_uri="http://h"), name="s", start_ms=1
+)
+
+
+def child(candidate):
+    return [
+        CreateChildRun(search_id="s", candidate=candidate, name="c", start_ms=1, tags=()),
+        LogBatch(search_id="s", candidate=candidate, metrics=(Metric("m", 0.5, 1, 0),)),
+        EndRun(search_id="s", candidate=candidate, status="FINISHED", end_ms=2),
+    ]
+
+
+def file(name, candidate=None):
+    return LogArtifact(search_id="s", candidate=candidate, file_name=name, text="x")
+
+
+END = EndRun(search_id="s", status="FINISHED", end_ms=3)
+
+
+def search(candidates=8):
+    children = [operation for n in range(candidates) for operation in child(n)]
+    return [
+        OPEN,
+        file("search.json"),
+        *children,
+        file("results.csv"),
+        END,
+        CloseSearch(search_id="s"),
+    ]
+
+
+@pytest.fixture(params=["memory", "disk"])
+def outbox(request, tmp_path):
+    if request.param == "memory":
+        return MemoryOutbox()
+    return SqliteOutbox(tmp_path / "outbox.db", threading.Condition())
+
+
+def deliver(outbox, server, operations, seconds=10.0):
+    missing = []
+    delivery = Delivery(outbox, server, lambda o, e: missing.append((o, str(e))), NoWait)
+    outbox.put(operations)
+    delivery.start()
+    left = delivery.flush(None, seconds)
+    delivery.stop()
+    return missing, left, delivery
+
+
+def test_a_row_that_keeps_failing_is_deferred_and_the_rest_goes_on(outbox):
+    bad = file("search.json")
+    server = Server(lambda o: Unavailable("HTTP 504") if o == bad else None)
+    missing, left, delivery = deliver(outbox, server, search())
+    assert left == 0
+    assert server.tries.count(bad) == 5
+    assert [o for o, _ in missing] == [bad]
+    assert "HTTP 504" in missing[0][1]
+    assert "`trackmllib sync`" in missing[0][1]
+    assert set(server.applied) == set(search()) - {bad}
+    assert delivery.undelivered() == Undelivered(waiting=0, deferred=1, rejected=0)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), MemoryError(), OSError(28, "full")])
+def test_any_error_that_is_not_known_to_be_final_defers(outbox, error):
+    bad = child(3)[1]
+    server = Server(lambda o: error if o == bad else None)
+    _, left, delivery = deliver(outbox, server, search())
+    assert left == 0
+    assert server.kinds().count(("EndRun", 3)) == 1
+    assert delivery.undelivered().deferred == 1
+
+
+def test_what_depends_on_a_deferred_row_is_deferred_with_it(outbox):
+    bad = child(2)[0]
+    server = Server(lambda o: Unavailable("no") if o == bad else None)
+    _, left, delivery = deliver(outbox, server, search())
+    assert left == 0
+    assert {o.candidate for o in server.applied} == {None, 0, 1, 3, 4, 5, 6, 7}
+    assert END in server.applied
+    assert delivery.undelivered() == Undelivered(deferred=3)
+
+
+def test_what_comes_later_is_deferred_with_what_it_depends_on(outbox):
+    bad = child(2)[0]
+    server = Server(lambda o: Unavailable("no") if o == bad else None)
+    delivery = Delivery(outbox, server, lambda *_: None, NoWait)
+    outbox.put(search())
+    delivery.start()
+    assert delivery.flush(None, 10.0) == 0
+    outbox.put([LogBatch(search_id="s", candidate=2, tags=(("t", "v"),)), file("late")])
+    delivery.start()
+    assert delivery.flush(None, 10.0) == 0
+    delivery.stop()
+    assert delivery.undelivered() == Undelivered(deferred=4)
+    assert server.applied[-1] == file("late")
+
+
+def test_the_next_process_tries_a_deferred_row_again(tmp_path):
+    path = tmp_path / "outbox.db"
+    bad = file("search.json")
+    outbox = SqliteOutbox(path)
+    deliver(outbox, Server(lambda o: Unavailable("no") if o == bad else None), search())
+    assert not outbox.is_empty()
+    outbox.close()
+    following = LeftBehind(path)
+    assert following.waiting() == 1
+    server = Server(lambda o: None)
+    _, left, _ = deliver(following, server, [])
+    assert (left, server.applied) == (0, [bad])
+    following.close()
+
+
+def test_a_server_that_is_away_defers_nothing(outbox):
+    tries = []
+
+    def away(operation):
+        tries.append(operation)
+        return Unavailable("away") if 1 < len(tries) < 60 else None
+
+    server = Server(away)
+    missing, left, _ = deliver(outbox, server, search())
+    assert (missing, left) == ([], 0)
+    assert len(tries) > 60
+    assert set(server.applied) == set(search())
+
+
+def test_two_bad_rows_do_not_keep_each_other_waiting(outbox):
+    bad = {file("search.json"), file("results.csv"), child(1)[1], child(4)[1]}
+    server = Server(lambda o: Unavailable("no") if o in bad else None)
+    missing, left, _ = deliver(outbox, server, search())
+    assert left == 0
+    assert {o for o, _ in missing} == bad
+    assert set(server.applied) == set(search()) - bad
+
+
+def test_the_last_row_is_deferred_only_while_the_server_answers(outbox):
+    bad = file("results.csv")
+    server = Server(lambda o: Unavailable("no") if o == bad else None)
+    server.answers = lambda search_id: False
+    delivery = Delivery(outbox, server, lambda *_: None, NoWait)
+    outbox.put(search())
+    delivery.start()
+    assert delivery.flush(None, 1.0) == 1
+    assert server.tries.count(bad) > 5
+    server.answers = lambda search_id: True
+    assert delivery.flush(None, 5.0) == 0
+    delivery.stop()
+    assert delivery.undelivered() == Undelivered(deferred=1)
+
+
+def test_one_bad_batch_is_found_among_those_that_it_was_merged_with(outbox):
+    batches = [LogBatch(search_id="s", metrics=(Metric(f"m{n}", 1.0, n, 0),)) for n in range(6)]
+
+    def fails(operation):
+        names = {m.key for m in getattr(operation, "metrics", ())}
+        return Unavailable("bad") if "m3" in names else None
+
+    server = Server(fails)
+    # The rows that tell a bad row from a server that is away.
+    others = [operation for n in range(8) for operation in child(n)]
+    _, left, delivery = deliver(outbox, server, [OPEN, *batches, *others])
+    assert left == 0
+    logged = {m.key for o in server.applied if isinstance(o, LogBatch) for m in o.metrics}
+    assert logged == {"m", "m0", "m1", "m2", "m4", "m5"}
+    assert delivery.undelivered().deferred == 1
+
+
+def test_a_store_that_wants_other_credentials_holds_up_artifacts_only(outbox):
+    def fails(operation):
+        return StoreUnauthorized("s3: denied") if isinstance(operation, LogArtifact) else None
+
+    server = Server(fails)
+    missing, left, delivery = deliver(outbox, server, search())
+    assert END in server.applied
+    assert (missing, left) == ([], 2)
+    assert delivery.stuck() == 2
+    assert "denied" in str(delivery.trouble("s"))
+
+
+def test_a_server_that_wants_other_credentials_is_asked_twice_and_again_when_told(outbox):
+    server = Server(lambda o: None if o == OPEN else Unauthorized("HTTP 401"))
+    delivery = Delivery(outbox, server, lambda *_: None, NoWait)
+    outbox.put(search())
+    delivery.start()
+    assert delivery.flush(None, 10.0) == len(search()) - 1
+    assert len(server.tries) == 3
+    assert isinstance(delivery.trouble("s"), Unauthorized)
+    server.fails = lambda _: None
+    delivery.try_again()
+    assert delivery.flush(None, 10.0) == 0
+    delivery.stop()
+    assert set(server.applied) == set(search())
+
+
+def test_a_rejected_row_is_undelivered(outbox):
+    server = Server(lambda o: Rejected("never") if o == file("search.json") else None)
+    _, left, delivery = deliver(outbox, server, search())
+    assert left == 0
+    assert delivery.undelivered() == Undelivered(rejected=1)
+
+
+@pytest.mark.parametrize(
+    ("later", "earlier", "depends"),
+    [
+        (END, OPEN, True),
+        (child(1)[1], child(1)[0], True),
+        (child(1)[1], child(2)[0], False),
+        (child(1)[2], child(1)[1], False),
+        (END, file("results.csv"), False),
+        (file("a"), file("a"), True),
+        (file("a"), file("b"), False),
+        (
+            LogBatch(search_id="s", tags=(("t", "new"),)),
+            LogBatch(search_id="s", tags=(("t", "old"),)),
+            True,
+        ),
+        (
+            LogBatch(search_id="s", params=(("p", "1"),)),
+            LogBatch(search_id="s", tags=(("t", "old"),)),
+            False,
+        ),
+    ],
+)
+def test_what_depends_on_what(later, earlier, depends):
+    assert depends_on(later, earlier) is depends

@@ -1,0 +1,240 @@
+"""Which answers to our requests count: MLflow's own, and those of nobody in between."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow.exceptions import MlflowException
+
+from trackmllib.errors import Busy, Rejected, Unauthorized, Unavailable
+from trackmllib.operations import LogBatch
+from trackmllib.tracking import artifacts
+from trackmllib.tracking import client as calls
+from trackmllib.tracking.failures import translate
+from trackmllib.tracking.http import tried_once
+
+HTML = ("text/html", b"<html><body>Please log in</body></html>")
+BATCH = LogBatch(search_id="s", params=(("p", "v"),))
+RUN = {"run": {"info": {"run_id": "r", "status": "RUNNING"}, "data": {}}}
+
+
+def as_json(found: Any) -> tuple[str, bytes]:
+    return ("application/json", json.dumps(found).encode())
+
+
+@contextmanager
+def answering(
+    status: int, content: tuple[str, bytes] = HTML, location: str = ""
+) -> Iterator[tuple[str, list]]:
+    """The URI of a server that answers every request but those for ``/moved`` so, and the requests
+    that it has seen. What is moved there is answered as MLflow does.
+    """
+    seen: list[tuple[str, str, bytes]] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_any(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            seen.append((self.command, self.path, body))
+            moved = self.path.startswith(("/moved", "/login"))
+            kind, data = content
+            if moved:
+                kind, data = HTML if self.path.startswith("/login") else as_json({})
+            self.send_response(200 if moved else status)
+            if location and not moved:
+                self.send_header("Location", location)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_any
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", seen
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def log_batch(uri: str) -> None:
+    calls.log_batch(calls.connect(uri), "r", BATCH)
+
+
+def log_file(uri: str) -> None:
+    artifacts.log_file(calls.connect(uri), "mlflow-artifacts:/0/r/artifacts", [b"x"], "f/a.txt")
+
+
+def create_run(uri: str) -> None:
+    calls.connect(uri).create_run("0")
+
+
+def get_run(uri: str) -> None:
+    calls.connect(uri).get_run("r")
+
+
+def failure(call, uri: str) -> Exception:
+    with tried_once(), pytest.raises(Exception) as raised:  # noqa: PT011 - asked what it means
+        call(uri)
+    return translate(raised.value, uri)
+
+
+@pytest.mark.parametrize("call", [log_batch, log_file, create_run, get_run])
+@pytest.mark.parametrize(
+    "content",
+    [
+        HTML,
+        ("application/json", b""),
+        ("application/json", b'{"run": {"in'),
+        *map(as_json, ([], "ok", None)),
+    ],
+    ids=["html", "empty", "cut", "list", "string", "null"],
+)
+def test_an_answer_that_is_not_mlflows_is_unavailable(call, content):
+    with answering(200, content) as (uri, _):
+        error = failure(call, uri)
+    assert type(error) is Unavailable
+    assert "not MLflow's" in str(error)
+
+
+@pytest.mark.parametrize("call", [create_run, get_run])
+def test_an_answer_without_what_was_asked_for_is_unavailable(call):
+    with answering(200, as_json({})) as (uri, _):
+        assert type(failure(call, uri)) is Unavailable
+
+
+@pytest.mark.parametrize("call", [log_batch, log_file])
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_a_write_that_is_redirected_to_a_page_is_unavailable(call, status):
+    with answering(status, location="/login?next=1") as (uri, _):
+        error = failure(call, uri)
+    assert type(error) is Unavailable
+    assert f"HTTP {status}" in str(error)
+    assert "/login" in str(error)
+
+
+@pytest.mark.parametrize("call", [log_batch, log_file])
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_write_that_has_moved_is_sent_to_its_new_place(call, status):
+    with answering(status, location="/moved") as (uri, seen), tried_once():
+        call(uri)
+    (method, _, body), (following, path, moved) = seen
+    assert (method, body) == (following, moved)
+    assert path == "/moved"
+    assert body
+
+
+def test_a_read_that_is_redirected_to_a_page_names_it():
+    with answering(302, location="/login") as (uri, _):
+        error = failure(get_run, uri)
+    assert type(error) is Unavailable
+    assert "/login" in str(error)
+
+
+@pytest.mark.parametrize("call", [log_batch, log_file, create_run])
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        *((status, Unauthorized) for status in (401, 403)),
+        *((status, Unavailable) for status in (400, 404, 407, 408, 413, 425)),
+        (429, Busy),
+        *((status, Unavailable) for status in (500, 501, 502, 503, 504, 507, 520)),
+    ],
+)
+def test_an_error_page_is_never_final(call, status, kind):
+    with answering(status) as (uri, _):
+        error = failure(call, uri)
+    assert type(error) is kind
+    assert f"HTTP {status}" in str(error)
+
+
+@pytest.mark.parametrize("call", [log_batch, log_file, create_run])
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "INVALID_PARAMETER_VALUE", Rejected),
+        (404, "RESOURCE_DOES_NOT_EXIST", Rejected),
+        (500, "INVALID_STATE", Rejected),
+        (400, "BAD_REQUEST", Unavailable),
+        (500, "INTERNAL_ERROR", Unavailable),
+        (403, "PERMISSION_DENIED", Unauthorized),
+        (429, "REQUEST_LIMIT_EXCEEDED", Busy),
+    ],
+)
+def test_mlflows_own_error_code_decides(call, status, code, kind):
+    said = as_json({"error_code": code, "message": "as it happens, max retries exceeded"})
+    with answering(status, said) as (uri, _):
+        error = failure(call, uri)
+    assert type(error) is kind
+    assert "as it happens" in str(error)
+
+
+def test_requests_of_others_are_made_as_mlflow_makes_them(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    raised = []
+
+    def call() -> None:
+        try:
+            get_run(uri)
+        except MlflowException as error:
+            raised.append(error)
+
+    with answering(503) as (uri, seen), tried_once():
+        other = threading.Thread(target=call)
+        other.start()
+        other.join(30)
+    assert len(seen) == 2
+    assert "too many 503 error responses" in str(raised[0])
+
+
+def test_a_databricks_host_that_is_away_is_tried_for_seconds(monkeypatch):
+    with answering(503, as_json({"error_code": "TEMPORARILY_UNAVAILABLE"})) as (uri, _):
+        monkeypatch.setenv("DATABRICKS_HOST", uri)
+        monkeypatch.setenv("DATABRICKS_TOKEN", "token")
+        before = mlflow.get_tracking_uri()
+        began = time.monotonic()
+        error = failure(lambda _: calls.connect("databricks").get_run("r"), "databricks")
+        seconds = time.monotonic() - began
+    assert type(error) is Unavailable
+    assert seconds < 15
+    assert mlflow.get_tracking_uri() == before
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg2"])
+def test_a_database_that_refuses_is_tried_once(scheme):
+    began = time.monotonic()
+    with tried_once(), pytest.raises(Exception) as raised:  # noqa: PT011 - asked what it means
+        calls.connect(f"{scheme}://user:secret@127.0.0.1:1/mlflow")
+    error = translate(raised.value, f"{scheme}://user:secret@127.0.0.1:1/mlflow")
+    assert type(error) is Unavailable
+    assert "secret" not in str(error)
+    assert time.monotonic() - began < 10
+
+
+def test_a_database_that_never_answers_is_given_up(monkeypatch):
+    import socket
+
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        port = silent.getsockname()[1]
+        began = time.monotonic()
+        with tried_once(2), pytest.raises(Exception) as raised:  # noqa: PT011
+            calls.connect(f"postgresql://user@127.0.0.1:{port}/mlflow")
+        seconds = time.monotonic() - began
+    assert type(translate(raised.value, "postgresql://h")) is Unavailable
+    assert seconds < 10

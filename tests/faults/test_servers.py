@@ -169,9 +169,9 @@ def test_a_refused_search_is_set_aside_and_shown_and_synced_when_the_server_agre
     driver = scene.driver(candidates=3).finish()
     (search,) = scene.status()["searches"]
     assert search["waiting"] == 0
-    assert search["refused"] > 10
+    assert search["rejected"] > 10
     assert "deleted" in search["reason"]
-    assert "were refused" in scene.sync(code=1)
+    assert "rejected by the server" in scene.sync(code=1)
     client.restore_experiment(experiment_id)
     scene.sync()
     report = compare(scene.store, driver)

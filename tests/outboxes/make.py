@@ -2,7 +2,7 @@
 
 Run once for each schema version, before it is released; the file is committed and never made again:
 it stands for the files that lie on the disks of users. In it: a finished search all of whose rows
-wait, one of them refused; an open search whose process died; facts of both.
+wait, one of them rejected and one deferred; an open search whose process died; facts of both.
 
     python tests/outboxes/make.py
 """
@@ -128,7 +128,8 @@ def make(path: Path) -> None:
         )
         rows = outbox.peek(1000)
         outbox.sending([row.number for row in rows])
-        _refuse_the_mark_of_the_best(outbox)
+        _reject_the_mark_of_the_best(outbox)
+        _defer_a_file(outbox)
         outbox.remember(FINISHED, {"server": "http://server:5000"})
         outbox.remember(OPEN, {"run": "of the user", "param/numFolds": f"numFolds_{OPEN}"})
         outbox.note_error(OPEN, "databricks: failed with error code 503")
@@ -141,13 +142,21 @@ def make(path: Path) -> None:
         path.write_bytes(outbox.path.read_bytes())
 
 
-def _refuse_the_mark_of_the_best(outbox: SqliteOutbox) -> None:
+def _reject_the_mark_of_the_best(outbox: SqliteOutbox) -> None:
     with sqlite3.connect(outbox.path) as connection:
         found = connection.execute("SELECT number FROM rows WHERE body LIKE '%trackmllib.best%'")
         numbers = [number for (number,) in found.fetchall()]
     connection.close()
     assert len(numbers) == 1
     outbox.reject(numbers, "http://server:5000: the run was deleted for a while")
+
+
+def _defer_a_file(outbox: SqliteOutbox) -> None:
+    with sqlite3.connect(outbox.path) as connection:
+        found = connection.execute("SELECT number FROM rows WHERE body LIKE '%search.json%'")
+        (number,) = next(found)
+    connection.close()
+    outbox.defer([number], "http://server:5000: HTTP 504")
 
 
 if __name__ == "__main__":

@@ -38,19 +38,19 @@ def said(home):
 
 
 def leave(
-    home: Home, waiting: int, refused: int = 0, *, uri: str = NOBODY, text: str = "text"
+    home: Home, waiting: int, rejected: int = 0, *, uri: str = NOBODY, text: str = "text"
 ) -> Path:
-    """A search of a process that is gone, with so many operations that wait and were refused."""
+    """A search of a process that is gone, with so many operations that wait and were rejected."""
     held = home.create()
     destination = Destination(tracking_uri=uri, experiment_id="0")
     opening = OpenMainRun(search_id="s", destination=destination, name=text, start_ms=1)
     files = [
         LogArtifact(search_id="s", candidate=0, file_name=f"{number}.txt", text="")
-        for number in range(waiting + refused - 1)
+        for number in range(waiting + rejected - 1)
     ]
     held.outbox.put([opening, *files])
-    for _ in range(refused):
-        held.outbox.set_aside([held.outbox.peek(1)[0].number], text)
+    for _ in range(rejected):
+        held.outbox.reject([held.outbox.peek(1)[0].number], text)
     held.outbox.note_error("s", text)
     held.outbox.close()
     held.lock.release()
@@ -64,15 +64,15 @@ def assert_tame(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("waiting", "refused", "sentences"),
+    ("waiting", "rejected", "sentences"),
     [
         (1, 0, ["1 operation waits for http"]),
-        (2, 1, ["2 operations wait for http", "1 operation was refused: text"]),
-        (1, 2, ["1 operation waits for http", "2 operations were refused: text"]),
+        (2, 1, ["2 operations wait for http", "1 operation was rejected by the server: text"]),
+        (1, 2, ["1 operation waits for http", "2 operations were rejected by the server: text"]),
     ],
 )
-def test_status_counts_in_grammatical_sentences(home, said, waiting, refused, sentences):
-    leave(home, waiting, refused)
+def test_status_counts_in_grammatical_sentences(home, said, waiting, rejected, sentences):
+    leave(home, waiting, rejected)
     printed = said("status")
     for sentence in sentences:
         assert sentence in printed

@@ -49,7 +49,7 @@ def run(given: argparse.Namespace, home: Home) -> int:
 
 
 def _what_is_lost(search: SearchOnDisk) -> str:
-    lost = plural.count(search.waiting + search.refused, "operation")
+    lost = plural.count(search.waiting + search.deferred + search.rejected, "operation")
     return (
         f"{search.name}, search {search.search_id}: {lost} that "
         f"{redacted(search.tracking_uri)} does not have will be lost: params, scores, files, and "

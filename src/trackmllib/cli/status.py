@@ -48,7 +48,9 @@ def _plain(search: SearchOnDisk) -> dict[str, Any]:
         "host": search.host,
         "pid": search.pid,
         "waiting": search.waiting,
-        "refused": search.refused,
+        "deferred": search.deferred,
+        "deferred_reason": search.deferred_reason,
+        "rejected": search.rejected,
         "reason": search.reason,
         "last_error": search.error,
         "started_ms": search.started_ms,
@@ -57,7 +59,7 @@ def _plain(search: SearchOnDisk) -> dict[str, Any]:
 
 
 def lines(search: SearchOnDisk) -> list[str]:
-    """A search in two to four lines."""
+    """A search in two to five lines."""
     wait = plural.count(search.waiting, "operation waits", "operations wait")
     made = [
         f"{search.search_id}  {search.name}",
@@ -66,7 +68,11 @@ def lines(search: SearchOnDisk) -> list[str]:
     ]
     if search.error:
         made.append(f"  last error: {search.error}")
-    if search.refused:
-        refused = plural.count(search.refused, "operation was", "operations were")
-        made.append(f"  {refused} refused: {search.reason}")
+    if search.deferred:
+        deferred = plural.count(search.deferred, "operation", "operations")
+        whom = "another process" if search.lives else "the next process or `trackmllib sync`"
+        made.append(f"  {deferred} kept failing, left to {whom}: {search.deferred_reason}")
+    if search.rejected:
+        rejected = plural.count(search.rejected, "operation was", "operations were")
+        made.append(f"  {rejected} rejected by the server: {search.reason}")
     return made

@@ -25,7 +25,7 @@ def add_to(verbs: Any) -> None:
         "sync",
         help="deliver what lies on disk; exit code 0 when nothing is left",
         description="Deliver what lies on disk of processes that have ended. Searches that died "
-        "with their process end as KILLED. What servers refused is tried once more.",
+        "with their process end as KILLED. What servers rejected is tried once more.",
     )
     parser.add_argument(
         "--server",
@@ -58,7 +58,7 @@ def run(given: argparse.Namespace, home: Home) -> int:
     take_over(home, estate, _say, also_host=given.host, and_rejected=True)
     others = {s.search_id for s in look_at(home) if not _is_for(s, server)}
     tracking = MlflowTracking(lambda _, sentence: _say(sentence), estate, credentials)
-    delivery = Delivery(estate, tracking, _rejected, leave_alone=others)
+    delivery = Delivery(estate, tracking, _missing, leave_alone=others)
     delivery.start()
     _wait(delivery, estate, others, given.timeout)
     if delivery.stop():
@@ -82,7 +82,7 @@ def _is_for(search: SearchOnDisk, server: str | None) -> bool:
 def _wait(
     delivery: Delivery, estate: Estate, others: Collection[str], timeout: float | None
 ) -> None:
-    """Until all is delivered, or refused, or time is up; with a line of progress on a terminal."""
+    """Until nothing waits any more, or time is up; with a line of progress on a terminal."""
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     shows = sys.stderr.isatty()
     not_for_us = sum(map(estate.waiting, others))
@@ -101,8 +101,8 @@ def _wait(
         terminal.end_progress()
 
 
-def _rejected(operation: Operation, error: Exception) -> None:
-    """``status`` and the end of ``sync`` say how many were refused, and why."""
+def _missing(operation: Operation, error: Exception) -> None:
+    """``status`` and the end of ``sync`` say how many were rejected or deferred, and why."""
 
 
 def _say(sentence: str) -> None:

@@ -211,7 +211,7 @@ class LeftBehind(SqliteOutbox):
         """Remove all there is of a search."""
         with self.changed:
             with self._transaction() as connection:
-                for table in ("rows", "refused", "events", "facts", "searches"):
+                for table in ("rows", "refused", "deferred", "events", "facts", "searches"):
                     connection.execute(f"DELETE FROM {table} WHERE search_id = ?", (search_id,))
             self._order.remove_search(search_id)
             self.changed.notify_all()

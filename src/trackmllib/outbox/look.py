@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ class SearchOnDisk:
     """A search of which something is on disk. Times are milliseconds since the epoch.
 
     ``lives``: its process does, and delivers it by itself. ``oldest_ms`` is when the row that has
-    waited longest was put. ``error`` is why rows could not be sent the last time, ``reason`` why
-    the ``refused`` ones were set aside.
+    waited longest was put. ``error`` is why rows could not be sent the last time; ``deferred`` rows
+    wait for another process, because of ``deferred_reason``; a server has rejected the ``rejected``
+    ones, because of ``reason``.
     """
 
     search_id: str
@@ -31,9 +33,11 @@ class SearchOnDisk:
     started_ms: int
     waiting: int
     oldest_ms: int | None
-    refused: int
-    error: str | None
+    deferred: int
+    deferred_reason: str | None
+    rejected: int
     reason: str | None
+    error: str | None
     entry: Entry
 
 
@@ -68,7 +72,9 @@ def _searches(entry: Entry) -> Iterator[SearchOnDisk]:
             if schema.version_of(connection) > schema.VERSION:
                 yield _unknown(entry, "written by a newer trackmllib", host)
                 return
-            found = connection.execute(_QUERY).fetchall()
+            # A file of version 1, which nobody has opened since, has nothing deferred.
+            query = _QUERY if schema.version_of(connection) > 1 else _QUERY_OF_VERSION_1
+            found = connection.execute(query).fetchall()
         finally:
             connection.close()
     except sqlite3.DatabaseError as damage:
@@ -77,7 +83,8 @@ def _searches(entry: Entry) -> Iterator[SearchOnDisk]:
             state = f"not readable as it is ({damage}); sync takes what can be read"
             yield _unknown(entry, state, host)
         return
-    for search_id, destination, name, started, closed, error, waiting, oldest, *refused in found:
+    for search_id, destination, name, started, closed, error, rows, oldest, *counts in found:
+        rejected, reason, deferred, deferred_reason = counts
         if entry.lives:
             state = f"{'ended' if closed else 'running'} in process {pid}, which delivers it"
         else:
@@ -91,11 +98,13 @@ def _searches(entry: Entry) -> Iterator[SearchOnDisk]:
             host=host,
             pid=pid,
             started_ms=started,
-            waiting=waiting,
+            waiting=rows - deferred,
             oldest_ms=oldest,
-            refused=refused[0],
+            deferred=deferred,
+            deferred_reason=deferred_reason,
+            rejected=rejected,
+            reason=reason,
             error=error,
-            reason=refused[1],
             entry=entry,
         )
 
@@ -119,9 +128,11 @@ def _unknown(entry: Entry, state: str, host: str) -> SearchOnDisk:
         started_ms=0,
         waiting=0,
         oldest_ms=None,
-        refused=0,
-        error=None,
+        deferred=0,
+        deferred_reason=None,
+        rejected=0,
         reason=None,
+        error=None,
         entry=entry,
     )
 
@@ -131,6 +142,13 @@ _QUERY = """
         (SELECT count(*) FROM rows WHERE rows.search_id = searches.search_id),
         (SELECT min(put_ms) FROM rows WHERE rows.search_id = searches.search_id),
         (SELECT count(*) FROM refused WHERE refused.search_id = searches.search_id),
-        (SELECT max(reason) FROM refused WHERE refused.search_id = searches.search_id)
+        (SELECT max(reason) FROM refused WHERE refused.search_id = searches.search_id),
+        (SELECT count(*) FROM deferred WHERE deferred.search_id = searches.search_id),
+        (SELECT max(reason) FROM deferred WHERE deferred.search_id = searches.search_id)
     FROM searches ORDER BY started_ms
 """
+_QUERY_OF_VERSION_1 = re.sub(
+    r"\(SELECT (count|max)\S+ FROM deferred .*\)",
+    lambda found: "0" if found[1] == "count" else "NULL",
+    _QUERY,
+)

@@ -1,0 +1,155 @@
+"""Delivery into a real store: no run of the user's is touched, and nothing is given up early."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from played import Player, search
+from trackmllib.errors import Blocked
+from trackmllib.operations import (
+    CloseSearch,
+    CreateChildRun,
+    Destination,
+    OpenMainRun,
+    child_run_tags,
+)
+from trackmllib.outbox.base import Undelivered
+from trackmllib.outbox.memory import MemoryOutbox
+from trackmllib.tracking.apply import MlflowTracking
+
+SCORES, AVERAGES = [[0.1, 0.2], [0.8, 0.9]], [0.15, 0.85]
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('trusted')}/mlflow.db"
+
+
+@pytest.fixture
+def client(uri) -> MlflowClient:
+    return MlflowClient(tracking_uri=uri)
+
+
+@pytest.fixture
+def experiment(client, request, tmp_path) -> str:
+    return client.create_experiment(request.node.name, (tmp_path / "files").as_uri())
+
+
+def process() -> MlflowTracking:
+    """A process that knows nothing of what earlier ones have done."""
+    return MlflowTracking(pytest.fail, MemoryOutbox())
+
+
+def opening(uri: str, experiment: str, search_id: str, **where) -> OpenMainRun:
+    destination = Destination(tracking_uri=uri, experiment_id=experiment, **where)
+    return OpenMainRun(search_id=search_id, destination=destination, name=search_id, start_ms=5)
+
+
+def child(search_id: str, candidate: int) -> CreateChildRun:
+    tags = child_run_tags(search_id, candidate)
+    return CreateChildRun(
+        search_id=search_id, candidate=candidate, name=f"c{candidate}", start_ms=6, tags=tags
+    )
+
+
+@pytest.mark.parametrize("candidate", [None, 3])
+def test_an_inner_search_finds_the_run_that_an_earlier_process_has_made(
+    uri, client, experiment, candidate
+):
+    before = process()
+    before.apply(opening(uri, experiment, "outer"))
+    before.apply(child("outer", 3))
+    where = {"parent_search_id": "outer", "parent_candidate": candidate}
+    after = process()
+    after.apply(opening(uri, experiment, "inner", **where))
+    inner = client.get_run(after.run_id("inner", None))
+    assert inner.data.tags[MLFLOW_PARENT_RUN_ID] == before.run_id("outer", candidate)
+
+
+def test_an_inner_search_finds_a_run_that_several_searches_share(uri, client, experiment):
+    run = client.create_run(experiment)
+    first = process()
+    for name in ("first", "outer"):
+        first.apply(opening(uri, experiment, name, run_id=run.info.run_id, owned=False))
+    client.set_tag(run.info.run_id, "trackmllib.search_id", "first")
+    client.set_tag(run.info.run_id, "trackmllib.search_id_outer", "outer")
+    after = process()
+    after.apply(opening(uri, experiment, "inner", parent_search_id="outer"))
+    inner = client.get_run(after.run_id("inner", None))
+    assert inner.data.tags[MLFLOW_PARENT_RUN_ID] == run.info.run_id
+
+
+def test_an_inner_search_without_its_outer_one_waits_for_another_process(uri, experiment):
+    with pytest.raises(Blocked, match="not on the tracking server"):
+        process().apply(opening(uri, experiment, "inner", parent_search_id="nowhere"))
+
+
+def test_only_empty_doubles_of_our_own_are_deleted(uri, client, experiment):
+    tracking = process()
+    tracking.apply(opening(uri, experiment, "s"), again=True)
+    tracking.apply(child("s", 0))
+    ours = client.get_run(tracking.run_id("s", 0))
+    tags = {key: value for key, value in ours.data.tags.items() if key != "mlflow.runName"}
+
+    def copy(start_ms: int, name: str = "c0") -> str:
+        return client.create_run(experiment, start_ms, tags, name).info.run_id
+
+    double, of_user, renamed, filled, noted = copy(6), copy(7), copy(6, "copy"), copy(6), copy(6)
+    client.log_metric(filled, "accuracy", 0.5)
+    client.log_text(noted, "text", "notes.txt")
+    tracking.apply(CloseSearch(search_id="s"))
+    left = {run.info.run_id for run in client.search_runs([experiment])}
+    assert double not in left
+    assert {ours.info.run_id, of_user, renamed, filled, noted} <= left
+
+
+def test_flush_is_false_where_something_was_rejected(uri, client, experiment, tmp_path):
+    player = Player(tmp_path / "home", uri, experiment)
+    client.delete_experiment(experiment)
+    for event in search(SCORES, AVERAGES, best=1):
+        player.session.emit(event)
+    began = time.monotonic()
+    assert player.session.flush(60) is False
+    assert time.monotonic() - began < 20
+    undelivered = player.session._delivery.undelivered()
+    assert undelivered.rejected > 5
+    assert undelivered == Undelivered(rejected=undelivered.rejected)
+
+
+def test_flush_is_true_again_where_everything_is_delivered(uri, experiment, tmp_path):
+    player = Player(tmp_path / "home", uri, experiment)
+    for event in search(SCORES, AVERAGES, best=1):
+        player.session.emit(event)
+    assert player.session.flush(60) is True
+
+
+def test_a_full_disk_for_temporary_files_rejects_nothing(
+    uri, client, experiment, tmp_path, monkeypatch
+):
+    """Artifacts pass through a temporary file: its disk may have room again."""
+    import tempfile
+
+    player = Player(tmp_path / "home", uri, experiment)
+    full = Path("/dev/full")
+    assert full.exists()
+    monkeypatch.setattr(tempfile, "tempdir", str(full))
+    events = search(SCORES, AVERAGES, best=1)
+    search_id = None
+    for event in events:
+        search_id = event.search_id
+        player.session.emit(event)
+    assert player.session.flush(2) is False
+    assert player.session._delivery.undelivered().rejected == 0
+    (parent,) = client.search_runs(
+        [experiment], f"tags.`trackmllib.search_id` = '{search_id}' AND params.candidates != '-'"
+    )
+    deadline = time.monotonic() + 30
+    while client.get_run(parent.info.run_id).info.status != "FINISHED":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert player.session._delivery.undelivered().rejected == 0

@@ -9,12 +9,14 @@ import dataclasses
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -122,8 +124,7 @@ def make(result: SearchResult, runs: Runs) -> tuple[FileText, bytes | None]:
     process.
     """
     grid = GridNames(result.description.candidates)
-    with tempfile.TemporaryDirectory(prefix="trackmllib-") as name:
-        folder = Path(name)
+    with _folder() as folder:
         for file, pieces in (
             (files.SEARCH, [files.search_json(result, grid)]),
             (files.OUTCOME, files.outcome_json(result)),
@@ -132,8 +133,8 @@ def make(result: SearchResult, runs: Runs) -> tuple[FileText, bytes | None]:
             with folder.joinpath(file).open("wb") as opened:
                 opened.writelines(map(utf8, pieces))
         done = subprocess.run(
-            [sys.executable, "-m", "trackmllib.report_process", name],
-            cwd=name,
+            [sys.executable, "-m", "trackmllib.report_process", str(folder)],
+            cwd=folder,
             env=_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -149,6 +150,20 @@ def make(result: SearchResult, runs: Runs) -> tuple[FileText, bytes | None]:
         with folder.joinpath(HTML).open(encoding="utf-8", newline="") as opened:
             html = file_text(iter(lambda: opened.read(PIECE_BYTES), ""))
         return html, figure.read_bytes() if figure.exists() else None
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder that is deleted afterwards.
+
+    Not a ``TemporaryDirectory``: Python deletes that at the end of the program, in which the report
+    may still be drawn while the session waits for it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="trackmllib-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _environment() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import mlflow
 import pytest
 
 import made
+from commands import environ, finished
 from reading import Store
 from trackmllib import reports
 from trackmllib.errors import Unavailable
@@ -149,6 +151,34 @@ def test_the_file_of_a_process_is_gone_when_its_report_is_there(store, tmp_path)
     assert "report.html" in store.files(store.only_main_run())
     assert list((tmp_path / "home").glob("*.db")) == []
     mlflow.set_tracking_uri(None)
+
+
+AT_THE_END = """
+import atexit
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from tables import grid, searched
+from trackmllib import reports
+from trackmllib.view.runs import Runs
+
+search = searched(grid(x=[1, 2]), [[0.1, 0.2], [0.8, 0.9]])
+drawing = threading.Thread(target=lambda: print(bool(reports.make(search, Runs()))), daemon=True)
+# As a session waits: registered before the first report begins.
+atexit.register(lambda: drawing.join(60))
+drawing.start()
+while not list(Path(tempfile.gettempdir()).glob("trackmllib-*")):
+    time.sleep(0.01)
+"""
+
+
+def test_a_report_that_is_drawn_while_the_program_ends_is_complete(tmp_path):
+    env = environ(Path(__file__).parents[1], TMPDIR=str(tmp_path))
+    done = finished([sys.executable, "-c", AT_THE_END], env)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+    assert list(tmp_path.glob("trackmllib-*")) == []
 
 
 def test_flush_says_no_while_a_report_is_made(store, tmp_path, monkeypatch):

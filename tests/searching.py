@@ -11,6 +11,8 @@ from trackmllib.events import (
     CellFailed,
     CellScored,
     CellStarted,
+    CellTakenUp,
+    Earlier,
     Event,
     Failure,
     GridSetting,
@@ -83,12 +85,19 @@ class Search:
             fit_seconds=seconds * 0.75,
             evaluate_seconds=seconds * 0.25,
         )
-        found = self.result.candidates[candidate]
-        folds = self.result.description.folds
-        if found.scored == folds:
-            average = sum(cell.score for cell in found.cells.values()) / folds
-            self._take(CandidateScored, at, candidate=candidate, average=average, deviation=0.0625)
-        return self
+        return self._complete(candidate, at)
+
+    def reuse(self, candidate: int, fold: int, score: float, at: float = 1.0) -> Search:
+        earlier = Earlier(
+            score=score,
+            fit_seconds=0.75,
+            evaluate_seconds=0.25,
+            start_ms=START_MS - 2000,
+            end_ms=START_MS - 1000,
+            search_id="earlier",
+        )
+        self._take(CellTakenUp, at, candidate=candidate, fold=fold, earlier=earlier)
+        return self._complete(candidate, at)
 
     def cell(self, candidate: int, fold: int, score: float, **times: float) -> Search:
         return self.begin(candidate, fold).score(candidate, fold, score, **times)
@@ -121,6 +130,18 @@ class Search:
 
     def fail(self, failure=ERROR, at: float = 10.0) -> Search:
         return self._take(SearchFailed, at, failure=failure)
+
+    def _complete(self, candidate: int, at: float) -> Search:
+        """The average, as soon as the candidate has the score of each fold."""
+        found = self.result.candidates[candidate]
+        folds, averaged = self.result.description.folds, self.result.description.averaged
+        if found.scored == folds:
+            average = sum(cell.score for cell in found.cells.values()) / folds
+            deviation = 0.0625 if averaged else None
+            self._take(
+                CandidateScored, at, candidate=candidate, average=average, deviation=deviation
+            )
+        return self
 
     def _take(self, kind, at: float, **fields) -> Search:
         event = kind(search_id=self.result.search_id, time_ms=START_MS + round(at * 1000), **fields)

@@ -21,20 +21,20 @@ def said(search):
     return found.sentence
 
 
-def test_the_best_with_its_spread_and_what_is_within_it():
+def test_the_best_and_how_many_cannot_be_told_apart_from_it():
     search = searched(
         grid(maxDepth=[4, 8], maxBins=[8]),
         [[0.836, 0.838, 0.840], [0.834, 0.842, 0.850]],
     )
     assert said(search) == (
         "maxDepth=8, maxBins=8 is best: weightedPrecision 0.842 ± 0.007 over 3 folds; "
-        "1 setting is within its spread."
+        "the other one cannot be told apart from the best."
     )
 
 
-def test_none_within_the_spread():
-    assert said(searched(grid(x=[1, 2]), [[0.1, 0.2], [0.8, 0.9]])).endswith(
-        "no other is within its spread."
+def test_all_others_can_be_told_apart():
+    assert said(searched(grid(x=[1, 2, 3]), [[0.1, 0.2], [0.8, 0.9], [0.2, 0.3]])).endswith(
+        "; all 2 others can be told apart from the best."
     )
 
 
@@ -49,11 +49,14 @@ CASES = {
     "ties": (
         {"scores": [[0.5, 0.5], [0.7, 0.7], [0.7, 0.7]]},
         "x=1 is best, as one of 2: 2 settings have the same best score, weightedPrecision 0.7000 "
-        "± 0.0000 over 2 folds; Spark takes the first one.",
+        "± 0.0000 over 2 folds; "
+        "1 of the 2 others cannot be told apart from the best. "
+        "Spark takes the first one.",
     ),
     "all equal": (
         {"scores": [[0.5, 0.5]] * 3},
-        "All 3 settings have the same score: weightedPrecision 0.5000 ± 0.0000 over 2 folds. "
+        "All 3 settings have the same score: weightedPrecision 0.5000 ± 0.0000 over 2 folds; "
+        "none of the 2 others can be told apart from the best. "
         "Spark takes the first, x=0.",
     ),
     "NaN winner": (
@@ -68,12 +71,14 @@ CASES = {
     ),
     "running": (
         {"scores": [[0.5, 0.6], [0.7, 0.8], [0.7, None]], "end": None},
-        "x=1 is best so far: weightedPrecision 0.750 ± 0.050 over 2 folds. "
+        "x=1 is best so far: weightedPrecision 0.750 ± 0.050 over 2 folds; "
+        "the other one with all scores can be told apart from the best. "
         "2 of 3 settings are finished.",
     ),
     "refit": (
         {"scores": [[0.5, 0.6], [0.7, 0.8], [0.6, 0.7]], "end": None},
-        "x=1 is best: weightedPrecision 0.750 ± 0.050 over 2 folds. "
+        "x=1 is best: weightedPrecision 0.750 ± 0.050 over 2 folds; "
+        "all 2 others can be told apart from the best. "
         "It is being fitted on all the data.",
     ),
     "NaN while it runs": (
@@ -88,18 +93,21 @@ CASES = {
     ),
     "tied while it runs": (
         {"scores": [[0.7, 0.8], [0.7, 0.8], [0.7, None]], "end": None},
-        "x=0 is best so far, as one of 2: weightedPrecision 0.750 ± 0.050 over 2 folds. "
+        "x=0 is best so far, as one of 2: weightedPrecision 0.750 ± 0.050 over 2 folds; "
+        "the other one with all scores cannot be told apart from the best. "
         "2 of 3 settings are finished.",
     ),
     "tied in the refit": (
         {"scores": [[0.7, 0.8], [0.7, 0.8], [0.6, 0.7]], "end": None},
-        "x=0 is best, as one of 2: weightedPrecision 0.750 ± 0.050 over 2 folds. "
+        "x=0 is best, as one of 2: weightedPrecision 0.750 ± 0.050 over 2 folds; "
+        "1 of the 2 others cannot be told apart from the best. "
         "It is being fitted on all the data.",
     ),
     "tied, then failed": (
         {"scores": [[0.7, 0.8], [0.7, 0.8], [0.7, None]], "end": FAILURE},
         "x=0 was best when the search failed, as one of 2: weightedPrecision 0.750 ± 0.050 over "
-        "2 folds. 2 of 3 settings had finished. The error was ValueError: no",
+        "2 folds; the other one with all scores cannot be told apart from the best. "
+        "2 of 3 settings had finished. The error was ValueError: no",
     ),
     "another rule": (
         {"scores": [[0.90, 0.91], [0.80, 0.81], [0.70, 0.71]], "best": 1},

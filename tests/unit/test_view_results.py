@@ -131,17 +131,17 @@ def test_in_a_terminal_the_answer_stands_over_a_table_of_the_best():
     maps = grid(maxDepth=[2, 4, 8], maxBins=[8, 16])
     rows = [[0.70, 0.72], [0.70, 0.71], [0.74, 0.75], [0.74, 0.76], [0.80, 0.81], [0.82, 0.84]]
     assert repr(results(maps, rows)).splitlines() == [
-        "maxDepth=8, maxBins=16 is best: weightedPrecision 0.830 ± 0.010 over 2 folds; no",
-        "other is within its spread.",
+        "maxDepth=8, maxBins=16 is best: weightedPrecision 0.830 ± 0.010 over 2 folds; 2",
+        "of the 5 others cannot be told apart from the best.",
         "",
         "   maxDepth  maxBins  weightedPrecision",
         "1  8         16       0.830 ± 0.010",
-        "2  8         8        0.805 ± 0.005 *",
+        "2  8         8        0.805 ± 0.005 ≈",
         "3  4         16       0.750 ± 0.010",
-        "4  4         8        0.745 ± 0.005 *",
+        "4  4         8        0.745 ± 0.005 ≈",
         "5  2         8        0.710 ± 0.010",
         "and 1 more setting",
-        "* cannot be told apart from the best",
+        "≈ cannot be told apart from the best",
     ]
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from typing import Any
 
 from trackmllib.cli import terminal, words
 from trackmllib.cli.table import Column
 from trackmllib.search_result import SearchResult
 from trackmllib.view import words as shared
+from trackmllib.view.compared import SYMBOL, Comparison
 from trackmllib.view.results import Results
 
 BAR = 12
-# Cannot be told apart from the best.
-ALIKE = "≈"
 
 
 def columns(
@@ -22,12 +20,11 @@ def columns(
     rows: list[dict[str, Any]],
     marks: list[str],
     top: int,
-    alike: Collection[int] = (),
+    comparison: Comparison,
 ) -> list[Column]:
     """The columns of the table, cut to its first rows; bars and digits are those of all of it.
 
-    ``marks`` are the ranks of the rows; ``alike`` the candidates that cannot be told apart from the
-    best.
+    ``marks`` are the ranks of the rows; ``comparison`` is with the best one.
     """
     search = results.search
     averages = [row["average"] for row in rows]
@@ -58,9 +55,9 @@ def columns(
     made.append(Column(title=search.description.metric, cells=texts("average", digits), right=True))
     if any(row["deviation"] is not None for row in shown):
         made.append(Column(title="±", cells=texts("deviation", digits), right=True, left_out=3))
-    if any(row["candidate"] in alike for row in shown):
-        cells = [ALIKE if row["candidate"] in alike else "" for row in shown]
-        made.append(Column(title=ALIKE, cells=cells, left_out=3))
+    told = [comparison.mark(row["candidate"]) for row in shown]
+    if any(told):
+        made.append(Column(title=SYMBOL, cells=told, left_out=3))
     if any(marks):
         made.append(Column(title="", cells=bars(averages, search)[:top], left_out=2))
     for fold in range(search.folds if search.description.averaged else 0):

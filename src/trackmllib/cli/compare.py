@@ -13,6 +13,7 @@ from trackmllib.cli.report import open_in_browser
 from trackmllib.cli.table import Column
 from trackmllib.errors import UnknownSearch
 from trackmllib.outbox.home import Home
+from trackmllib.view.compared import LEGEND, SYMBOL
 
 if TYPE_CHECKING:
     from trackmllib.events import SearchDescription
@@ -68,9 +69,13 @@ def run(given: argparse.Namespace, home: Home) -> int:
     styles = [("bold", "good") if row["best"] else () for row in rows]
     lines, left_out = table.lines(columns(rows, found), terminal.width(), styles)
     terminal.echo("", *lines)
+    notes = []
+    if any(row[f"indistinct_{number}"] for row in rows for number in range(1, len(found) + 1)):
+        notes += [f"{LEGEND} of its search"] if SYMBOL not in left_out else []
     if left_out:
-        note = f"left out for want of room: {', '.join(left_out)}"
-        terminal.echo(terminal.styled(note, "dim"))
+        notes.append(f"left out for want of room: {', '.join(left_out)}")
+    if notes:
+        terminal.echo(terminal.styled("; ".join(notes), "dim"))
     return 0
 
 
@@ -117,6 +122,9 @@ def columns(rows: list[dict[str, Any]], found: Sequence[Results]) -> list[Column
         if any(each is not None for each in deviations):
             cells = [words.number(each, digits) for each in deviations]
             made.append(Column(title="±", cells=cells, right=True, left_out=1))
+        marks = [SYMBOL if row[f"indistinct_{number}"] else "" for row in rows]
+        if any(marks):
+            made.append(Column(title=SYMBOL, cells=marks, left_out=2))
     return made
 
 

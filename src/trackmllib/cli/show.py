@@ -15,6 +15,7 @@ from trackmllib.redaction import redacted
 from trackmllib.view import ranks
 from trackmllib.view import table as rows_of
 from trackmllib.view import words as shared
+from trackmllib.view.compared import LEGEND, SYMBOL, compare
 from trackmllib.view.figures.basis import Basis
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def as_data(loaded: Loaded) -> dict[str, Any]:
         "started_ms": search.start_ms,
         "ended_ms": search.end_ms,
         "best": search.best_so_far(),
+        "indistinct": sorted(compare(search).indistinct),
         "answer": loaded.results.answer,
         "candidates": ordered(loaded.results),
     }
@@ -109,13 +111,17 @@ def in_words(loaded: Loaded, top: int) -> list[str]:
     marks = ranks.ranks(results.search)
     shown = rows[:top]
     basis = Basis(results.search, results.grid)
-    alike = basis.comparison.indistinct if basis.best == basis.comparison.best else frozenset()
+    alike = basis.comparison.indistinct
     # Of the one that the answer speaks of, also where Spark took one whose average is NaN.
     best = basis.best
     styles = [_style(row, best) for row in shown]
     lines, left_out = table.lines(
         candidates.columns(
-            results, rows, [marks.get(row["candidate"], "") for row in rows], top, alike
+            results,
+            rows,
+            [marks.get(row["candidate"], "") for row in rows],
+            top,
+            basis.comparison,
         ),
         terminal.width(),
         styles,
@@ -125,8 +131,8 @@ def in_words(loaded: Loaded, top: int) -> list[str]:
         made += terminal.paragraph(text)
     made += ["", *lines]
     notes = []
-    if any(row["candidate"] in alike for row in shown) and candidates.ALIKE not in left_out:
-        notes.append("≈ cannot be told apart from the best")
+    if any(row["candidate"] in alike for row in shown) and SYMBOL not in left_out:
+        notes.append(LEGEND)
     if len(rows) > len(shown):
         notes.append(f"{len(rows) - len(shown)} more: --top 0")
     if left_out:

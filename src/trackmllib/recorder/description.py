@@ -15,6 +15,7 @@ from trackmllib.names import GridNames
 from trackmllib.operations import Describe
 from trackmllib.search_result import SearchResult, Status
 from trackmllib.standing import leader, standings, won_with_nan
+from trackmllib.view.compared import LEGEND, Comparison, compare
 
 MOST_CHARACTERS = 4000
 MOST_ROWS = 10
@@ -62,18 +63,24 @@ def is_long(event: Event, result: SearchResult) -> bool:
 
 def markdown(result: SearchResult, grid: GridNames, time_ms: int) -> str:
     """The state, the best, and a table of the ten best; 4,000 characters at most."""
+    best, comparison = leader(result), compare(result)
+    if best is None or best.candidate != comparison.best:
+        # While it runs, one that is not complete may lead.
+        comparison = Comparison(best=None)
     for length in _LENGTHS:
-        text = _markdown(result, grid, time_ms, length)
+        text = _markdown(result, grid, time_ms, length, comparison)
         if len(text) <= MOST_CHARACTERS:
             break
     return text
 
 
-def _markdown(result: SearchResult, grid: GridNames, time_ms: int, length: int) -> str:
+def _markdown(
+    result: SearchResult, grid: GridNames, time_ms: int, length: int, comparison: Comparison
+) -> str:
     paragraphs = [
         _state(result, time_ms),
-        _best(result, grid, length),
-        _table(result, grid, length),
+        _best(result, grid, length, comparison),
+        _table(result, grid, length, comparison),
         f"*As of {_when(time_ms)}, by trackmllib*",
     ]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
@@ -98,7 +105,7 @@ def _state(result: SearchResult, time_ms: int) -> str:
     return "".join(words)
 
 
-def _best(result: SearchResult, grid: GridNames, length: int) -> str:
+def _best(result: SearchResult, grid: GridNames, length: int, comparison: Comparison) -> str:
     best, taken = leader(result), won_with_nan(result)
     if taken is not None:
         took = f"Spark took **{_setting(result, grid, taken, length)}** (NaN)"
@@ -113,20 +120,26 @@ def _best(result: SearchResult, grid: GridNames, length: int) -> str:
     if best.folds < folds:
         so_far = f" after {best.folds} of {folds} folds"
     score = f": {_metric(result)} {best.score}" if best.score else ""
-    return f"Best{so_far}: **{_setting(result, grid, best.candidate, length)}**{score}"
+    told = f"; {comparison.clause}" if comparison.clause is not None else ""
+    return f"Best{so_far}: **{_setting(result, grid, best.candidate, length)}**{score}{told}"
 
 
-def _table(result: SearchResult, grid: GridNames, length: int) -> str:
-    rows = [
-        f"| {place} | {_setting(result, grid, standing.candidate, length)} | {standing.score} "
-        f"| {result.candidates[standing.candidate].scored} of {result.folds} |"
-        for place, standing in enumerate(standings(result)[:MOST_ROWS], start=1)
-        if standing.average is not None
-    ]
+def _table(result: SearchResult, grid: GridNames, length: int, comparison: Comparison) -> str:
+    shown = [each for each in standings(result)[:MOST_ROWS] if each.average is not None]
+    rows = []
+    for place, standing in enumerate(shown, start=1):
+        index = standing.candidate
+        place_and_mark = f"{place} {comparison.mark(index)}".rstrip()
+        rows.append(
+            f"| {place_and_mark} | {_setting(result, grid, index, length)} | {standing.score} "
+            f"| {result.candidates[index].scored} of {result.folds} |"
+        )
     if not rows:
         return ""
     head = f"| place | setting | {_metric(result)} | folds |"
-    return "\n".join([head, "|---|---|---|---|", *rows])
+    table = "\n".join([head, "|---|---|---|---|", *rows])
+    is_marked = any(comparison.mark(standing.candidate) for standing in shown)
+    return f"{table}\n\n{LEGEND}" if is_marked else table
 
 
 def _setting(result: SearchResult, grid: GridNames, candidate: int, length: int) -> str:

@@ -9,10 +9,9 @@ from trackmllib import names, plural
 from trackmllib.names import GridNames
 from trackmllib.search_result import CandidateResult, SearchResult
 from trackmllib.view import words
-from trackmllib.view.compared import RULE, Comparison
+from trackmllib.view.compared import RULE, Comparison, averages, better, leader
 
-PLUS_MINUS = "± is the standard deviation of the scores over the folds"
-WITHIN = "; what is within its spread has an average that is no farther off than that"
+PLUS_MINUS = "± is the standard deviation of the scores over the folds."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,33 +31,42 @@ def answer(search: SearchResult, grid: GridNames, comparison: Comparison) -> Ans
     if total == 0:
         return Answer(sentence="The search has no candidates: its grid is empty." + _error(search))
     best = search.best_so_far()
-    averages = _averages(search)
+    among = averages(search)
     if best is None or best not in search.candidates:
-        return Answer(sentence=_without_best(search, grid, averages))
+        return Answer(sentence=_without_best(search, grid, among))
     found = search.candidates[best]
     if found.average is None:
         return Answer(sentence=f"Spark took {_name(search, grid, best)}; its score is not known.")
     if math.isnan(found.average):
-        return _nan(search, grid, best, averages)
-    sentence = _sentence(search, grid, best, averages)
+        return _nan(search, grid, best, among)
     # Where the best average is another one's, nothing is said of what lies near to what was taken.
-    compared = len(averages) if _better(search, best, averages) is None else 1
+    other = better(search, best)
+    if other is not None:
+        sentence = _by_another_rule(search, grid, best, other)
+    else:
+        sentence = _sentence(search, grid, best, among, comparison)
+    is_compared = other is None and len(among) > 1
     return Answer(
         sentence=sentence,
-        certainty=tuple(_certainty(search, found, comparison, compared)),
+        certainty=tuple(_certainty(search, found, comparison if is_compared else None)),
         best=best,
     )
 
 
-def _sentence(search: SearchResult, grid: GridNames, best: int, averages: dict[int, float]) -> str:
+def _sentence(
+    search: SearchResult,
+    grid: GridNames,
+    best: int,
+    among: dict[int, float],
+    comparison: Comparison,
+) -> str:
     found = search.candidates[best]
     name = _name(search, grid, best)
     scored = _scored(search, found)
+    if comparison.clause is not None:
+        scored += f"; {comparison.clause}"
     total = len(search.description.candidates)
-    better = _better(search, best, averages)
-    if better is not None:
-        return _by_another_rule(search, grid, best, better)
-    same = [index for index, average in averages.items() if average == found.average]
+    same = [index for index, average in among.items() if average == found.average]
     tied = f", as one of {len(same):,}" if len(same) > 1 else ""
     if search.status == "RUNNING":
         if search.candidates_finished < total:
@@ -80,30 +88,16 @@ def _sentence(search: SearchResult, grid: GridNames, best: int, averages: dict[i
     if len(same) > 1:
         return (
             f"{name} is best, as one of {len(same):,}: {len(same):,} settings have the same best "
-            f"score, {scored}; Spark takes the first one."
+            f"score, {scored}. Spark takes the first one."
         )
-    near = within_spread(search, best)
-    if near is None:
-        return f"{name} is best: {scored}."
-    others = (
-        f"{plural.count(near, 'setting')} {'is' if near == 1 else 'are'}" if near else "no other is"
-    )
-    return f"{name} is best: {scored}; {others} within its spread."
+    return f"{name} is best: {scored}."
 
 
-def _better(search: SearchResult, best: int, averages: dict[int, float]) -> int | None:
-    """The best average, where what was taken has another: a subclass chose by a rule of its own."""
-    leader = _leader(search, averages)
-    if leader is None or best not in averages or averages[leader] == averages[best]:
-        return None
-    return leader
-
-
-def _by_another_rule(search: SearchResult, grid: GridNames, taken: int, better: int) -> str:
-    found, other = search.candidates[taken], search.candidates[better]
+def _by_another_rule(search: SearchResult, grid: GridNames, taken: int, leads: int) -> str:
+    found, other = search.candidates[taken], search.candidates[leads]
     text = (
         f"The tuner took {_name(search, grid, taken)}: {_scored(search, found)}; the best average "
-        f"has {_name(search, grid, better)}: {_score(search, other)}."
+        f"has {_name(search, grid, leads)}: {_score(search, other)}."
     )
     if search.status == "RUNNING":
         return f"{text} What it took is being fitted on all the data."
@@ -112,43 +106,18 @@ def _by_another_rule(search: SearchResult, grid: GridNames, taken: int, better: 
     return text
 
 
-def within_spread(search: SearchResult, best: int) -> int | None:
-    """How many others have an average that is off the best one's by its deviation at most; None
-    where there is no deviation.
-    """
-    found = search.candidates[best]
-    if found.average is None or not found.deviation or not math.isfinite(found.deviation):
-        return None
-    return sum(
-        abs(average - found.average) <= found.deviation
-        for index, average in _averages(search).items()
-        if index != best
-    )
-
-
 def _certainty(
-    search: SearchResult, found: CandidateResult, comparison: Comparison, averages: int
+    search: SearchResult, found: CandidateResult, comparison: Comparison | None
 ) -> list[str]:
     sentences = []
     if found.deviation is not None and search.folds > 1:
-        sentences.append(PLUS_MINUS + (WITHIN if averages > 1 else "") + ".")
-    if averages < 2:
+        sentences.append(PLUS_MINUS)
+    if comparison is None:
         return sentences
     if comparison.silence is not None:
         return [*sentences, comparison.silence]
-    if comparison.compared:
-        alike, compared = len(comparison.indistinct), comparison.compared
-        if alike == 0:
-            said = "The best one can be told apart from every other"
-            if compared == 1:
-                said = "The best one can be told apart from the other"
-        elif alike == compared > 1:
-            said = f"None of the {compared:,} others can be told apart from the best one"
-        else:
-            said = f"{alike:,} of the {compared:,} others cannot be told apart from the best one"
-            if compared == 1:
-                said = "The other one cannot be told apart from the best one"
-        sentences.append(f"{said} ({RULE}).")
+    if comparison.clause is not None:
+        sentences.append(f"{comparison.clause[0].upper()}{comparison.clause[1:]} ({RULE}).")
         sentences.append(
             f"With {search.folds} folds only large differences are seen, and the test is not "
             "corrected for the number of settings."
@@ -158,18 +127,18 @@ def _certainty(
     return sentences
 
 
-def _nan(search: SearchResult, grid: GridNames, best: int, averages: dict[int, float]) -> Answer:
+def _nan(search: SearchResult, grid: GridNames, best: int, among: dict[int, float]) -> Answer:
     """Spark chooses by numpy's argmax and argmin, to which NaN is the largest and the smallest."""
     metric = search.description.metric
     name = _name(search, grid, best)
-    if not averages:
+    if not among:
         every = "The only setting" if len(search.candidates) == 1 else "Every setting"
         took = "" if len(search.candidates) == 1 else f" Spark took the first, {name}."
         return Answer(
             sentence=f"{every} scored NaN in {metric}, so none is best.{took}",
             certainty=(_ON_NAN,),
         )
-    other = _leader(search, averages)
+    other = leader(search, among)
     sentence = f"Spark took {name} for the best, but its {metric} is NaN."
     if other is not None:
         found = search.candidates[other]
@@ -186,12 +155,12 @@ _ON_NAN = (
 )
 
 
-def _without_best(search: SearchResult, grid: GridNames, averages: dict[int, float]) -> str:
+def _without_best(search: SearchResult, grid: GridNames, among: dict[int, float]) -> str:
     total = len(search.description.candidates)
     every = f"every setting with all its scores has NaN in {_metric(search)}, so none is best"
-    all_nan = not averages and any(each.average is not None for each in search.candidates.values())
+    all_nan = not among and any(each.average is not None for each in search.candidates.values())
     if search.status == "RUNNING":
-        if averages:
+        if among:
             return f"Whether larger is better is not known, so none is best. {_finished(search)}"
         if all_nan:
             return f"{every[0].upper()}{every[1:]} yet. {_finished(search)}"
@@ -201,13 +170,13 @@ def _without_best(search: SearchResult, grid: GridNames, averages: dict[int, flo
         stopped = _stopped(search)
         if all_nan:
             return f"The search {stopped}; {every}. {_finished(search)}{_error(search)}"
-        if averages:
+        if among:
             return (
                 f"The search {stopped}; which setting was best is not known. {_finished(search)}"
                 + (_error(search))
             )
         return f"The search {stopped} before a setting had all its scores.{_error(search)}"
-    other = _leader(search, averages)
+    other = leader(search, among)
     if other is None:
         return "The search is finished, but its model does not say which setting was best."
     return (
@@ -258,19 +227,3 @@ def _metric(search: SearchResult) -> str:
 def _name(search: SearchResult, grid: GridNames, index: int) -> str:
     name = names.child_run(search.description.candidates[index], grid)
     return words.visible(name, 120)
-
-
-def _averages(search: SearchResult) -> dict[int, float]:
-    """The averages that are numbers, by candidate."""
-    return {
-        index: found.average
-        for index, found in sorted(search.candidates.items())
-        if found.average is not None and not math.isnan(found.average)
-    }
-
-
-def _leader(search: SearchResult, averages: dict[int, float]) -> int | None:
-    larger = search.description.larger_is_better
-    if larger is None or not averages:
-        return None
-    return (max if larger else min)(averages, key=averages.__getitem__)

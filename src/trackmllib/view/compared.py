@@ -7,6 +7,8 @@ the variance of their differences is multiplied by ``1/k + test/train``, which i
 ``1/k + 1/(k - 1)`` for a CrossValidator of ``k`` folds. Two-sided, at 5 %, with ``k - 1`` degrees
 of freedom.
 
+Whatever shows a search asks here: the sentence, the mark and its legend are the same everywhere.
+
 What it cannot do: one split has no spread, so it says nothing of a TrainValidationSplit; three
 folds see large differences only; and it is not corrected for how many candidates are compared, nor
 for the best one being chosen because its scores are high.
@@ -15,13 +17,17 @@ for the best one being chosen because its scores are high.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trackmllib.search_result import CandidateResult, SearchResult
 from trackmllib.view.table import score
 
 RULE = "corrected resampled t-test of Nadeau and Bengio (2003), paired over folds, two-sided at 5 %"
+SYMBOL = "≈"
+PHRASE = "cannot be told apart from the best"
+APART = "can be told apart from the best"
+LEGEND = f"{SYMBOL} {PHRASE}"
 # The 97.5 % quantiles of Student's t for 1 to 10 degrees of freedom.
 _QUANTILES = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 _NORMAL = 1.959963985
@@ -30,18 +36,38 @@ _NORMAL = 1.959963985
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """What the test says: ``indistinct`` are the candidates that cannot be told apart from
-    ``best``, of the ``compared`` that could be compared with it. ``silence``: why it says nothing,
-    in a sentence, else None.
+    ``best``, of the ``compared`` that could be compared with it; ``left_out`` could not.
+    ``silence``: why it says nothing, in a sentence, else None.
     """
 
     best: int | None
     indistinct: frozenset[int] = frozenset()
     compared: int = 0
+    left_out: int = 0
     silence: str | None = None
+
+    @property
+    def clause(self) -> str | None:
+        """``4 of the 8 others cannot be told apart from the best``; None where none is compared."""
+        alike, compared = len(self.indistinct), self.compared
+        scored = " with all scores" if self.left_out else ""
+        if compared == 0:
+            return None
+        if compared == 1:
+            return f"the other one{scored} {PHRASE if alike else APART}"
+        if alike == 0:
+            return f"all {compared:,} others{scored} {APART}"
+        if alike == compared:
+            return f"none of the {compared:,} others{scored} {APART}"
+        return f"{alike:,} of the {compared:,} others{scored} {PHRASE}"
+
+    def mark(self, candidate: int) -> str:
+        """``≈`` for a candidate that cannot be told apart from the best, else nothing."""
+        return SYMBOL if candidate in self.indistinct else ""
 
 
 def compare(search: SearchResult) -> Comparison:
-    """Compare every candidate that has the score of each fold with the best one."""
+    """Compare every candidate that has an average and the score of each fold with the best one."""
     best = search.best_so_far()
     if best is None:
         return Comparison(best=None, silence="No setting is the best one, so none is compared.")
@@ -49,6 +75,8 @@ def compare(search: SearchResult) -> Comparison:
     def silent(sentence: str) -> Comparison:
         return Comparison(best=best, silence=sentence)
 
+    if search.description.larger_is_better is None:
+        return silent("Whether larger is better is not known, so none is compared.")
     if search.description.averaged and search.folds < 2:
         return silent("There is one fold only, so nothing says how far scores vary by chance.")
     if not search.description.averaged:
@@ -66,12 +94,43 @@ def compare(search: SearchResult) -> Comparison:
     }
     if best not in scores:
         return silent("The best setting has no score for each fold, so none is compared with it.")
+    if better(search, best) is not None:
+        return silent("What the tuner took has not the best average, so none is compared with it.")
     others = [index for index in scores if index != best]
     return Comparison(
         best=best,
         compared=len(others),
+        left_out=len(search.description.candidates) - 1 - len(others),
         indistinct=frozenset(index for index in others if not differ(scores[best], scores[index])),
     )
+
+
+def averages(search: SearchResult) -> dict[int, float]:
+    """The averages that are numbers, by candidate."""
+    return {
+        index: found.average
+        for index, found in sorted(search.candidates.items())
+        if found.average is not None and not math.isnan(found.average)
+    }
+
+
+def leader(search: SearchResult, among: Mapping[int, float]) -> int | None:
+    """The candidate with the best of these averages, the first of equal ones."""
+    larger = search.description.larger_is_better
+    if larger is None or not among:
+        return None
+    return (max if larger else min)(among, key=among.__getitem__)
+
+
+def better(search: SearchResult, best: int) -> int | None:
+    """The candidate with the best average where ``best`` has another: a subclass chose by a rule
+    of its own.
+    """
+    among = averages(search)
+    leads = leader(search, among)
+    if leads is None or best not in among or among[leads] == among[best]:
+        return None
+    return leads
 
 
 def differ(one: Sequence[float], other: Sequence[float]) -> bool:
@@ -102,6 +161,8 @@ def quantile(freedom: int) -> float:
 
 
 def _all_folds(candidate: CandidateResult, folds: int) -> list[float] | None:
+    if candidate.average is None or not math.isfinite(candidate.average):
+        return None
     scores = [score(candidate, fold) for fold in range(folds)]
     finite = [each for each in scores if each is not None and math.isfinite(each)]
     return finite if len(finite) == folds else None

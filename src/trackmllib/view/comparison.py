@@ -13,6 +13,7 @@ from typing import Any
 
 from trackmllib import names, plural
 from trackmllib.view import extras, report, words
+from trackmllib.view.compared import SYMBOL, compare
 from trackmllib.view.report_table import Column, Field, Row
 from trackmllib.view.results import Results
 
@@ -21,7 +22,8 @@ def rows(searches: Sequence[Results]) -> list[dict[str, Any]]:
     """A row for each setting that one of the searches has, all with the same keys: ``params.<key>``
     with the value itself (None where it is not set), ``texts`` with how those that are set read,
     by the same keys, ``average_<n>`` and ``deviation_<n>`` for the n-th search from 1 (None where
-    it has not tried the setting), and ``best``, True for the setting with the best average of all.
+    it has not tried the setting), ``indistinct_<n>``, True where it cannot be told apart from the
+    best one of that search, and ``best``, True for the setting with the best average of all.
 
     In the order of the grids. ValueError where the searches are not on one metric, in one
     direction, or where there is none.
@@ -30,6 +32,7 @@ def rows(searches: Sequence[Results]) -> list[dict[str, Any]]:
     keys = _keys(searches)
     made: dict[str, dict[str, Any]] = {}
     for number, results in enumerate(searches, 1):
+        indistinct = compare(results.search).indistinct
         for candidate in results.search.description.candidates:
             values = {results.grid.key(each): each.value.data for each in candidate.settings}
             texts = {results.grid.key(each): each.value.text for each in candidate.settings}
@@ -40,6 +43,7 @@ def rows(searches: Sequence[Results]) -> list[dict[str, Any]]:
             if found is not None and row[f"average_{number}"] is None:
                 row[f"average_{number}"] = found.average
                 row[f"deviation_{number}"] = found.deviation
+                row[f"indistinct_{number}"] = candidate.index in indistinct
     best = _best(list(made.values()), searches)
     for row in made.values():
         row["best"] = row is best
@@ -73,6 +77,7 @@ def html(searches: Sequence[Results]) -> str:
         figure=None if drawn is None else Markup(drawn),
         columns=columns,
         rows=table,
+        is_marked=any(_is_marked(row, len(searches)) for row in made),
     )
 
 
@@ -124,6 +129,7 @@ def _empty(
     row["texts"] = {f"params.{key}": texts[key] for key in keys if key in texts}
     for number in range(1, searches + 1):
         row[f"average_{number}"] = row[f"deviation_{number}"] = None
+        row[f"indistinct_{number}"] = False
     return row
 
 
@@ -131,6 +137,10 @@ def _averages(row: dict[str, Any], searches: int) -> list[tuple[float, int]]:
     """The averages of a row that are numbers, infinity too, each with the number of its search."""
     found = ((row[f"average_{number}"], number) for number in range(1, searches + 1))
     return [(each, number) for each, number in found if each is not None and not math.isnan(each)]
+
+
+def _is_marked(row: dict[str, Any], searches: int) -> bool:
+    return any(row[f"indistinct_{number}"] for number in range(1, searches + 1))
 
 
 def _best(made: list[dict[str, Any]], searches: Sequence[Results]) -> dict[str, Any] | None:
@@ -249,11 +259,9 @@ def _table(
             fields.append(Field(text=short, full=full, is_number=False))
         for search in range(1, len(searches) + 1):
             average, deviation = row[f"average_{search}"], row[f"deviation_{search}"]
-            fields.append(
-                Field(
-                    text="" if average is None else words.score(average, deviation),
-                    sort=_sorted_as(average),
-                )
-            )
+            text = "" if average is None else words.score(average, deviation)
+            if row[f"indistinct_{search}"]:
+                text += f" {SYMBOL}"
+            fields.append(Field(text=text, sort=_sorted_as(average)))
         table.append(Row(fields=tuple(fields), mark="best" if row["best"] else ""))
     return columns, table

@@ -9,6 +9,7 @@ from html import escape
 
 from trackmllib import plural
 from trackmllib.view import table, words
+from trackmllib.view.compared import LEGEND
 from trackmllib.view.figures.basis import Basis
 from trackmllib.view.ranks import ranks
 from trackmllib.view.runs import Runs
@@ -29,7 +30,7 @@ def html(basis: Basis, runs: Runs, most: int = MOST) -> str:
         more = len(search.description.candidates) - len(ranked)
         notes = [f"and {plural.count(more, 'more setting')}"] if more else []
         if any(index in basis.comparison.indistinct for index in ranked):
-            notes.append("≈ cannot be told apart from the best")
+            notes.append(LEGEND)
         if notes:
             text = "; ".join(notes)
             parts.append(f'<p style="opacity:.75;margin:.3em 0">{escape(text)}</p>')
@@ -70,15 +71,13 @@ def _table(basis: Basis, runs: Runs, ranked: list[int]) -> list[str]:
     marks = ranks(basis.search)
     for index in ranked:
         found = basis.search.candidates[index]
-        mark = " ≈" if index in basis.comparison.indistinct else ""
+        rank = f"{marks.get(index, '')} {basis.comparison.mark(index)}".strip()
         weight = ";font-weight:bold" if index == basis.best else ""
         score = words.score(found.average, found.deviation)
         if found.average is None:
             score = words.state(found.status)
         cells = [words.visible(param.levels[param.of[index]].text, 40) for param in basis.params]
-        parts.append(
-            f'<tr><th scope="row" style="{_CELL}{weight}">{marks.get(index, "")}{mark}</th>'
-        )
+        parts.append(f'<tr><th scope="row" style="{_CELL}{weight}">{rank}</th>')
         parts += [f'<td style="{_CELL}{weight}">{escape(cell)}</td>' for cell in [*cells, score]]
         if has_folds:
             line = sparkline(scores[index], min(finite), max(finite))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from trackmllib import plural
 from trackmllib.view import words
+from trackmllib.view.compared import LEGEND
 from trackmllib.view.figures.basis import Basis
 from trackmllib.view.ranks import ranks
 
@@ -32,14 +33,14 @@ def summary(basis: Basis, most: int = MOST) -> str:
         score = words.score(found.average, found.deviation)
         if found.average is None:
             score = words.state(found.status)
-        mark = " *" if index in basis.comparison.indistinct else ""
-        body.append([marks.get(index, ""), *values, score + mark])
+        score = f"{score} {basis.comparison.mark(index)}".rstrip()
+        body.append([marks.get(index, ""), *values, score])
     lines += ["", *(line[:width].rstrip() for line in _columns([head, *body]))]
     more = len(basis.search.description.candidates) - len(rows)
     if more:
         lines.append(f"and {plural.count(more, 'more setting')}")
     if any(index in basis.comparison.indistinct for index in rows):
-        lines.append("* cannot be told apart from the best")
+        lines.append(LEGEND)
     return "\n".join(lines)
 
 

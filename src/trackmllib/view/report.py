@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trackmllib import names, plural
 from trackmllib.view import draw, extras, words
-from trackmllib.view.compared import RULE
+from trackmllib.view.compared import LEGEND, PHRASE, RULE, SYMBOL
 from trackmllib.view.figures.basis import Basis, NothingToDraw
 from trackmllib.view.report_table import table
 
@@ -72,6 +72,7 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals.update(legend=LEGEND, phrase=PHRASE, symbol=SYMBOL)
     return environment.get_template(template).render(**values)
 
 

@@ -97,7 +97,7 @@ def table(basis: Basis, runs: Runs) -> tuple[list[Column], list[Row]]:
         fields.append(Field(text=words.state(status), is_number=False))
         if runs.children:
             fields.append(_run(runs, index))
-        alike = "alike" if index in basis.comparison.indistinct else ""
+        alike = "alike" if basis.comparison.mark(index) else ""
         mark = "best" if index == basis.best else alike
         rows.append(Row(fields=tuple(fields), mark=mark))
     return columns, rows

@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from trackmllib.view import words
+from trackmllib.view.compared import LEGEND
 from trackmllib.view.drawing import look as looks
 from trackmllib.view.drawing.look import Look
 from trackmllib.view.figures.importance import Importance, label
@@ -152,10 +153,10 @@ def parallel(data: Parallel, metric: str, places: int, look: Look) -> Any:
     for spine in axes.spines.values():
         spine.set_visible(False)
     handles = [Line2D([], [], color=look.best, linewidth=3, marker="D", label="best")]
-    if any(line.alike for line in data.lines):
-        handles.append(
-            Line2D([], [], color=look.alike, linewidth=1.2, label="cannot be told apart from it")
-        )
+    marked = sum(line.alike for line in data.lines)
+    if marked:
+        few = "" if marked == data.indistinct else f" (the first {marked} of {data.indistinct:,})"
+        handles.append(Line2D([], [], color=look.alike, linewidth=1.2, label=LEGEND + few))
     handles.append(Line2D([], [], color=look.other, linewidth=0.7, label="other"))
     looks.legend(axes, look, handles)
     return figure

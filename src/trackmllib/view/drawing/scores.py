@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.lines import Line2D
 
 from trackmllib.view import words
+from trackmllib.view.compared import LEGEND
 from trackmllib.view.drawing import look as looks
 from trackmllib.view.drawing.look import Look
 from trackmllib.view.figures.levels import Level
@@ -71,8 +72,7 @@ def _score_marks(rows: tuple[Row, ...], look: Look) -> list[Any]:
     if any(row.best for row in rows):
         marks.append(Line2D([], [], label="best", **_mark(True, False, look)))
     if any(row.alike for row in rows):
-        label = "cannot be told apart from it"
-        marks.append(Line2D([], [], label=label, **_mark(False, True, look)))
+        marks.append(Line2D([], [], label=LEGEND, **_mark(False, True, look)))
     if any(not row.best and not row.alike for row in rows):
         marks.append(Line2D([], [], label="other", **_mark(False, False, look)))
     if any(len(row.folds) > 1 for row in rows):

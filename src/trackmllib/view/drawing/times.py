@@ -10,6 +10,7 @@ from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 
 from trackmllib.view import words
+from trackmllib.view.compared import SYMBOL
 from trackmllib.view.drawing import look as looks
 from trackmllib.view.drawing.look import Look
 from trackmllib.view.figures.cost import Cost
@@ -162,7 +163,7 @@ def cost(data: Cost, metric: str, look: Look) -> Any:
             handles.append(Line2D([], [], label="best", **best))
     if instead:
         axes.plot([p.seconds for p in instead], [p.score for p in instead], zorder=4, **square)
-        handles.append(Line2D([], [], label="cheaper, and as good or not told apart", **square))
+        handles.append(Line2D([], [], label=f"cheaper, and as good or {SYMBOL}", **square))
     handles.append(
         Line2D([], [], color=look.quiet, linestyle=(0, (4, 2)), label="none is cheaper and better")
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trackmllib.view import words
+from trackmllib.view.compared import PHRASE
 from trackmllib.view.figures.basis import Basis, NothingToDraw
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
     """One setting. ``front``: none is both cheaper and better. ``instead``: it is on the front,
-    cheaper than the best one, and as good or not to be told apart from it.
+    cheaper than the best one, and as good or cannot be told apart from it.
     """
 
     candidate: int
@@ -105,7 +106,7 @@ def _finding(points: tuple[Point, ...]) -> str:
     share = first.seconds / best.seconds if best.seconds else 1.0
     text = (
         f"{first.name} cost {words.seconds(first.seconds)}, {words.percent(share)} of the best "
-        "one's, and is as good or cannot be told apart from it."
+        f"one's, and is as good or {PHRASE}."
     )
     others = len(cheaper) - 1
     return text + (f" So {'is' if others == 1 else 'are'} {others:,} more." if others else "")

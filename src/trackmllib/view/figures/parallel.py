@@ -41,12 +41,16 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Parallel:
-    """Lines in the order to draw them in, the best last. The score goes ``low`` to ``high``."""
+    """Lines in the order to draw them in, the best last. The score goes ``low`` to ``high``.
+
+    ``indistinct`` cannot be told apart from the best one, also where not all of them are marked.
+    """
 
     axes: tuple[Axis, ...]
     lines: tuple[Line, ...]
     low: float
     high: float
+    indistinct: int
     finding: str
 
 
@@ -77,6 +81,7 @@ def parallel(basis: Basis, most: int = MOST) -> Parallel:
         lines=lines,
         low=low,
         high=high,
+        indistinct=len(alike),
         finding=_finding(basis, shown),
     )
 

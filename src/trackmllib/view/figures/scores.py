@@ -81,16 +81,8 @@ def _finding(basis: Basis, total: int, most: int) -> str:
             f"Averages of {total:,} settings reach from {basis.number(best)} (best) "
             f"to {basis.number(worst)}"
         )
-        alike = len(basis.comparison.indistinct)
-        if basis.comparison.silence is None and basis.comparison.compared:
-            same = (
-                f"{alike:,} cannot be told apart from the best"
-                if alike
-                else "the best stands apart"
-            )
-            text += f"; {same}."
-        else:
-            text += "."
+        clause = basis.comparison.clause
+        text += "." if clause is None else f"; {clause}."
     if total > most:
         text += f" The best {most} are shown."
     without = len(basis.search.description.candidates) - total

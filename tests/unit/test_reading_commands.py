@@ -473,15 +473,16 @@ def test_searches_on_other_metrics_are_not_compared(said, searches):
 def test_a_comparison_matches_settings_by_their_params(said, searches):
     text = said("compare", searches["done"], searches["first"])
     assert re.search(rf"^search 2: two in one · run {searches['run']}$", text, re.MULTILINE)
-    head, *rows = table(text)
-    assert head == ["maxDepth", "search 1", "±", "search 2"]
+    head, *rows, legend = table(text)
+    assert head == ["maxDepth", "search 1", "±", "≈", "search 2"]
     # 0 and 1 are in both.
     assert rows == [
         ["1", "0.8500", "0.0200", "0.6000"],
-        ["2", "0.8500", "0.0300"],
+        ["2", "0.8500", "0.0300", "≈"],
         ["0", "0.1500", "0.0100", "0.5000"],
-        ["3", "0.3000", "0.0400"],
+        ["3", "0.3000", "0.0400", "≈"],
     ]
+    assert legend == ["≈ cannot be told apart from the best of its search"]
     data = json.loads(said("compare", searches["done"], searches["first"], "--json"))
     assert [each["search_id"] for each in data["searches"]] == [
         searches["done"],

@@ -51,8 +51,9 @@ class Player:
         self.tables: dict[str, SearchResult] = {}
         # The run of the user that is active; None for a new run for each search.
         self.active: str | None = None
+        quiet = {"wait": False, "silent": True, "flush_timeout": 0.0, "strict": False}
         self.session = Session(
-            Settings(wait=False, silent=True, flush_timeout=0.0, strict=False, **settings),
+            Settings(**{**quiet, **settings}),
             home=Home(folder / "outbox"),
             destination=self._destination,
         )
@@ -61,6 +62,12 @@ class Player:
         """Emit events of one search, or of one and those inside of it, and wait until they are
         delivered; the id of the first.
         """
+        first = self.emit(events)
+        assert self.session.flush(60)
+        return first
+
+    def emit(self, events: Iterable[Event]) -> str:
+        """Emit such events and leave their delivery to the session."""
         first = ""
         for event in events:
             first = first or event.search_id
@@ -68,7 +75,6 @@ class Player:
                 self.tables[event.search_id] = SearchResult(event)
             self.tables[event.search_id].apply(event)
             self.session.emit(event)
-        assert self.session.flush(60)
         return first
 
     def _destination(self) -> Destination:

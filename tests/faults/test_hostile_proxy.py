@@ -1,0 +1,285 @@
+"""A gateway between Spark's driver and MLflow that answers itself, and what of it is recorded.
+
+Each round draws, by its seed, what the gateway does to the REST API and to artifacts, how often and
+for how long. Afterwards one ``trackmllib sync`` completes the record. ``TRACKMLLIB_SEED`` repeats
+the rounds of a seed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+
+from faults.proxy import LOGIN, MOVED, Action, Answer, Proxy
+from faults.scene import ROUNDS, Driver, Scene
+
+SEED = int(os.environ.get("TRACKMLLIB_SEED") or random.randrange(1_000_000))
+ARTIFACTS = "/mlflow-artifacts/"
+JSON = "application/json"
+# To these, an empty object is no answer of MLflow's.
+HOLD_SOMETHING = (
+    "/experiments/create",
+    "/experiments/get-by-name",
+    "/runs/create",
+    "/runs/get",
+    "/runs/update",
+)
+REFUSALS = (400, 401, 403, 404, 407, 408, 409, 413, 421, 425)
+FAILURES = (500, 501, 502, 503, 504, 507, 511, 520)
+FILES = {"best_params.json", "outcome.json", "results.csv", "search.json"}
+REPORT = {"report.html", "report.png"}
+MAIN_PARAMS = {
+    *("best_x", "candidates", "collectSubModels", "estimator", "evaluator"),
+    *("foldCol", "metric", "numFolds", "parallelism", "seed"),
+}
+MAIN_METRICS = {"best_avg_stub", "candidates_finished", "cells_finished", "refit_seconds"}
+CHILD_METRICS = {"avg_stub", "evaluate_seconds", "fit_seconds", "std_stub", "stub"}
+LONGEST_SECONDS = 150.0
+
+
+class Gateway:
+    """What happens to requests, by a seed. It heals after ``seconds`` from the first request on,
+    or by ``heal``.
+    """
+
+    def __init__(self, rng: random.Random, uri: str) -> None:
+        self._rng = rng
+        self._uri = uri
+        self._seconds = rng.choice([2.0, 6.0, 15.0, 1000.0])
+        kinds = [name for name in dir(self) if name.startswith("do_")]
+        self._kinds = {
+            artifacts: rng.sample(kinds, rng.choice([1, 2, 4, len(kinds)]))
+            for artifacts in (False, True)
+        }
+        shares = rng.choice([(0.3, 0.3), (0.6, 0.6), (0.0, 1.0), (0.15, 1.0), (1.0, 1.0)])
+        self._shares = dict(zip((False, True), shares, strict=True))
+        self._began: float | None = None
+        self._healed = False
+        self.done: Counter = Counter()
+
+    def __str__(self) -> str:
+        kinds = {"artifacts" if a else "API": self._kinds[a] for a in (False, True)}
+        return f"{self._seconds} s, shares {self._shares}, {kinds}, done {dict(self.done)}"
+
+    def heal(self) -> None:
+        self._healed = True
+
+    def disturb(self, method: str, path: str) -> Action:
+        now = time.monotonic()
+        self._began = self._began or now
+        artifacts = ARTIFACTS in path
+        rng = self._rng
+        if self._healed or now - self._began > self._seconds:
+            return None
+        if rng.random() >= self._shares[artifacts]:
+            return None
+        kind = rng.choice(self._kinds[artifacts])
+        action = getattr(self, kind)(path)
+        if action is not None:
+            self.done[kind] += 1
+        return action
+
+    def do_page(self, path: str) -> Action:
+        return Answer(200, reaches_server=self._maybe())
+
+    def do_wrong_json(self, path: str) -> Action:
+        bodies = [b"[]", b'"ok"', b"null", b"true", b'{"run": {"info": {"run_id": "', b""]
+        return Answer(200, self._rng.choice(bodies), JSON, reaches_server=self._maybe())
+
+    def do_empty_object(self, path: str) -> Action:
+        if not path.partition("?")[0].endswith(HOLD_SOMETHING):
+            return None
+        return Answer(200, b"{}", JSON, reaches_server=self._maybe())
+
+    def do_login(self, path: str) -> Action:
+        return Answer(self._rng.choice([301, 302, 303]), location=f"{self._uri}{LOGIN}?next=x")
+
+    def do_move(self, path: str) -> Action:
+        return Answer(self._rng.choice([307, 308]), location=f"{self._uri}{MOVED}{path}")
+
+    def do_refuse_with_a_page(self, path: str) -> Action:
+        return Answer(self._rng.choice(REFUSALS))
+
+    def do_want_credentials(self, path: str) -> Action:
+        return Answer(self._rng.choice([401, 403]))
+
+    def do_fail_with_a_page(self, path: str) -> Action:
+        return Answer(self._rng.choice(FAILURES), reaches_server=self._maybe())
+
+    def do_be_busy(self, path: str) -> Action:
+        return Answer(429)
+
+    def do_refuse(self, path: str) -> Action:
+        return "refuse"
+
+    def do_cut(self, path: str) -> Action:
+        return self._rng.choice(["cut", "tear"])
+
+    def do_halve(self, path: str) -> Action:
+        return "halve"
+
+    def do_slow(self, path: str) -> Action:
+        return self._rng.choice(["slow", "slow", "slow", "stall"])
+
+    def _maybe(self) -> bool:
+        return self._rng.random() < 0.5
+
+
+@dataclass
+class Plan:
+    """What the driver of a round does."""
+
+    candidates: int
+    folds: int
+    searches: int
+    nested: bool
+    report: bool
+    flush_timeout: float
+    settings: dict = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.settings = {
+            "candidates": self.candidates,
+            "folds": self.folds,
+            "searches": self.searches,
+            "fit_seconds": 0.02,
+            "autolog": {"flush_timeout": self.flush_timeout, "log_datasets": True},
+        }
+        if self.nested:
+            # The cell at which the inner search stands still: none.
+            self.settings["inner"] = 0
+
+    @classmethod
+    def drawn(cls, rng: random.Random) -> Plan:
+        nested = rng.random() < 0.4
+        return cls(
+            candidates=rng.choice([2, 3]) if nested else rng.choice([3, 6, 10]),
+            folds=rng.choice([2, 3]),
+            searches=rng.choice([1, 2]),
+            nested=nested,
+            report=rng.random() < 0.25,
+            flush_timeout=rng.choice([0.0, 2.0, 8.0]),
+        )
+
+    def main_runs(self) -> int:
+        """How many searches there are; a refit runs one too."""
+        inner = self.candidates * self.folds + 1 if self.nested else 0
+        return self.searches * (1 + inner)
+
+    def child_runs(self) -> int:
+        outer = self.searches * self.candidates
+        return outer + 2 * (self.main_runs() - self.searches)
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS), ids=lambda number: f"round {number + 1}")
+def test_a_record_is_complete_after_a_hostile_proxy(tmp_path, server_uri, round_, figures):
+    seed = SEED + round_
+    rng = random.Random(seed)
+    proxy = Proxy(server_uri)
+    gateway = Gateway(rng, proxy.uri)
+    plan = Plan.drawn(rng)
+    where = f"TRACKMLLIB_SEED={seed}: {plan}; {gateway}"
+    print(where)
+    proxy.disturb = gateway.disturb
+    scene = Scene(tmp_path, proxy.uri, real_uri=server_uri)
+    scene.more_environ = {
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+        "TRACKMLLIB_REPORT": str(plan.report).lower(),
+    }
+    try:
+        driver = scene.driver(**plan.settings).finish(LONGEST_SECONDS)
+        print(gateway)
+        gateway.heal()
+        left = scene.status()["searches"]
+        if left:
+            said = driver.warnings()
+            assert any("trackmllib sync" in text for text in said), (where, said, left)
+        scene.sync()
+        check(scene, proxy, driver, plan)
+    finally:
+        proxy.close()
+    figures[f"15 hostile proxy, round {round_ + 1}"] = (
+        f"seed {seed}, {sum(gateway.done.values())} requests disturbed, "
+        f"{driver.scores().total()} scores, 0 lost, 0 doubled"
+    )
+
+
+def check(scene: Scene, proxy: Proxy, driver: Driver, plan: Plan) -> None:
+    """The record has all that the driver computed, each once, and nothing is left to send."""
+    store = scene.store
+    runs = [run for run in store.runs() if run.info.lifecycle_stage == "active"]
+    assert Counter(run.info.status for run in runs) == {"FINISHED": len(runs)}
+    mains = [run for run in runs if "trackmllib.candidate" not in run.data.tags]
+    children = [run for run in runs if "trackmllib.candidate" in run.data.tags]
+    assert (len(mains), len(children)) == (plan.main_runs(), plan.child_runs())
+    assert most_frequent(run.data.tags["trackmllib.search_id"] for run in mains) == 1
+    assert most_frequent(candidate_of(run) for run in children) == 1
+
+    points = {
+        run.info.run_id: {
+            key: store.client.get_metric_history(run.info.run_id, key) for key in run.data.metrics
+        }
+        for run in runs
+    }
+    for of_run in points.values():
+        for key, history in of_run.items():
+            assert most_frequent(point.step for point in history) == 1, key
+
+    said = Counter((line["x"], repr(line["score"])) for line in driver.said() if "score" in line)
+    recorded = Counter(
+        (float(run.data.params["x"]), repr(point.value))
+        for run in children
+        for point in points[run.info.run_id]["stub"]
+    )
+    assert recorded == said
+    for run in children:
+        assert set(run.data.params) == {"x"}
+        assert set(run.data.metrics) == CHILD_METRICS
+    best = [run.data.tags["trackmllib.search_id"] for run in children if is_best(run)]
+    assert Counter(best) == Counter(run.data.tags["trackmllib.search_id"] for run in mains)
+
+    for run in mains:
+        assert set(run.data.params) == MAIN_PARAMS
+        assert set(run.data.metrics) == MAIN_METRICS
+        assert "**Finished**" in run.data.tags["mlflow.note.content"]
+        assert len(run.inputs.dataset_inputs) == 1
+        files = set(store.files(run))
+        assert files - REPORT == FILES
+        assert plan.report or files == FILES
+    check_files(scene, proxy, said)
+    assert scene.status() == {"searches": [], "damaged": []}
+    assert scene.files() == []
+
+
+def check_files(scene: Scene, proxy: Proxy, said: Counter) -> None:
+    """Each artifact is what was sent last, and the scores in the tables are those of the driver."""
+    for path, body in proxy.uploaded.items():
+        with urllib.request.urlopen(f"{scene.real_uri}{path}", timeout=30) as answer:
+            assert answer.read() == body, path
+    tables = [run for run in scene.store.runs() if "trackmllib.candidate" not in run.data.tags]
+    rows = [row for run in tables for row in scene.store.results(run)]
+    in_tables = Counter(
+        (float(row["params.x"]), repr(float(score)))
+        for row in rows
+        for column, score in row.items()
+        if column.startswith("fold_")
+    )
+    assert in_tables == said
+
+
+def candidate_of(run) -> tuple[str, str]:
+    return run.data.tags["trackmllib.search_id"], run.data.tags["trackmllib.candidate"]
+
+
+def is_best(run) -> bool:
+    return "trackmllib.best" in run.data.tags
+
+
+def most_frequent(things) -> int:
+    return max(Counter(things).values(), default=1)

@@ -30,7 +30,7 @@ HOLD_SOMETHING = (
     "/runs/get",
     "/runs/update",
 )
-REFUSALS = (400, 401, 403, 404, 407, 408, 409, 413, 421, 425)
+REFUSALS = (400, 404, 407, 408, 409, 413, 421, 425)
 FAILURES = (500, 501, 502, 503, 504, 507, 511, 520)
 FILES = {"best_params.json", "outcome.json", "results.csv", "search.json"}
 REPORT = {"report.html", "report.png"}
@@ -51,13 +51,15 @@ class Gateway:
     def __init__(self, rng: random.Random, uri: str) -> None:
         self._rng = rng
         self._uri = uri
-        self._seconds = rng.choice([2.0, 6.0, 15.0, 1000.0])
+        self._seconds = rng.choice([5.0, 20.0, 1000.0, 1000.0])
         kinds = [name for name in dir(self) if name.startswith("do_")]
         self._kinds = {
             artifacts: rng.sample(kinds, rng.choice([1, 2, 4, len(kinds)]))
             for artifacts in (False, True)
         }
-        shares = rng.choice([(0.3, 0.3), (0.6, 0.6), (0.0, 1.0), (0.15, 1.0), (1.0, 1.0)])
+        shares = rng.choice(
+            [(0.1, 0.3), (0.3, 0.3), (0.6, 0.6), (0.0, 1.0), (0.2, 1.0), (1.0, 0.5)]
+        )
         self._shares = dict(zip((False, True), shares, strict=True))
         self._began: float | None = None
         self._healed = False

@@ -134,6 +134,8 @@ def check(method: str, url: str, response: Any, *, streamed: bool = False) -> No
     status = int(response.status_code)
     if streamed and status < 300:
         return
+    if status == 200 and method.upper() == "PUT" and _is_silent(response):
+        return
     found = _json_object(response)
     if status >= 400:
         _check_error(url, status, found)
@@ -155,6 +157,12 @@ def _check_error(url: str, status: int, found: dict[str, Any] | None) -> None:
         raise Unavailable(reason)
     if _ARTIFACTS in url:
         raise error
+
+
+def _is_silent(response: Any) -> bool:
+    """Whether an answer is empty, as that of newer MLflow servers to an upload is."""
+    kind = str(response.headers.get("Content-Type", ""))
+    return not response.content and not kind.startswith("text/")
 
 
 def _redirected(hop: Any) -> str:

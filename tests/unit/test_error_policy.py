@@ -223,7 +223,8 @@ class Answers:
     """A server that answers each request with one status and body."""
 
     def __init__(self) -> None:
-        self.status, self.body, self.kind = 200, b"", "text/html"
+        self.status, self.body = 200, b""
+        self.kind: str | None = "text/html"
         answers = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -236,7 +237,9 @@ class Answers:
                 status = 200 if at_login else answers.status
                 body = PAGE if at_login else answers.body
                 self.send_response(status)
-                self.send_header("Content-Type", "text/html" if at_login else answers.kind)
+                kind = "text/html" if at_login else answers.kind
+                if kind is not None:
+                    self.send_header("Content-Type", kind)
                 if 300 <= status < 400:
                     self.send_header("Location", "/login")
                 if status == 304:
@@ -299,7 +302,7 @@ CALLS = {"write": write, "read": read, "upload": upload}
 
 
 @contextmanager
-def answering(server: Answers, status: int, body: bytes, kind: str) -> Iterator[None]:
+def answering(server: Answers, status: int, body: bytes, kind: str | None) -> Iterator[None]:
     server.status, server.body, server.kind = status, body, kind
     yield
 
@@ -363,6 +366,13 @@ NO_ANSWERS = {
 def test_a_200_that_is_no_answer_of_mlflow_is_tried_again(server, call, body):
     with answering(server, 200, NO_ANSWERS[body], "text/html"):
         assert requested(server, CALLS[call]) == UNAVAILABLE
+
+
+@pytest.mark.parametrize(("body", "kind"), [(b"{}", "application/json"), (b"", None)])
+def test_an_upload_is_taken_where_a_server_of_any_version_says_so(server, body, kind):
+    """MLflow's FastAPI server answers an upload with nothing, its Flask server with JSON."""
+    with answering(server, 200, body, kind):
+        assert requested(server, upload) == "taken"
 
 
 def test_a_response_of_requests_says_by_its_status_what_it_means():

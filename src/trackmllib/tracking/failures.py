@@ -50,7 +50,13 @@ TOO_MANY = frozenset({"REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"})
 
 # Codes with which S3 answers something else than 401 or 403 to credentials that have expired.
 _OF_S3 = frozenset(
-    {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"}
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidToken",
+        "TokenRefreshRequired",
+        "UnrecognizedClientException",
+    }
 )
 # Raised by SDKs that find no credentials, or that cannot renew them, and so send no request.
 _OF_SDKS = frozenset(
@@ -82,8 +88,9 @@ _OF_SDKS = frozenset(
 )
 _SDKS = ("azure.", "boto3.", "botocore.", "google.")
 # PostgreSQL and MySQL; psycopg2 has no SQLSTATE for a connection that was never made.
-_WRONG_PASSWORD = re.compile(
-    r"password authentication failed|no password supplied|Access denied for user"
+_NOT_ALLOWED = re.compile(
+    r"password authentication failed|no password supplied|permission denied for"
+    r"|Access denied for user|command denied to user"
 )
 # What an operating system says of a connection, in the exceptions that urllib3 nests.
 _CORE = re.compile(
@@ -133,8 +140,11 @@ def in_short(error: BaseException) -> str:
         core = _CORE.search(str(each)) if _is_of_network(each) else None
         if core is not None:
             return core.group(0).lower()
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:LONGEST_REASON]
+    name, text = type(error).__name__, str(error).strip()
+    if type(error).__module__ == "builtins" and not isinstance(error, OSError):
+        # "'x'" alone is no reason.
+        text = f"{name}: {text}"
+    return (text or name).splitlines()[0][:LONGEST_REASON]
 
 
 @contextmanager
@@ -157,11 +167,13 @@ def _meaning_of_one(error: BaseException) -> type[DeliveryError] | None:
     status = _status(error)
     if status is not None and (kind := meaning_of_status(status)) is not None:
         return kind
-    module, name = type(error).__module__, type(error).__name__
-    if module.startswith(_SDKS) and (name in _OF_SDKS or _s3_code(error) in _OF_S3):
-        return Unauthorized
+    module = type(error).__module__
+    if module.startswith(_SDKS):
+        names = {cls.__name__ for cls in type(error).__mro__}
+        if names & _OF_SDKS or _s3_code(error) in _OF_S3:
+            return Unauthorized
     if module.startswith(("sqlalchemy.", "psycopg", "pymysql.", "MySQLdb")):
-        return Unauthorized if _WRONG_PASSWORD.search(str(error)) else None
+        return Unauthorized if _NOT_ALLOWED.search(str(error)) else None
     return None
 
 

@@ -51,7 +51,7 @@ def player(tmp_path, monkeypatch, lenient, proxy, store) -> Player:
         store.experiment_id,
         wait=True,
         silent=False,
-        flush_timeout=2.0,
+        flush_timeout=5.0,
         report=False,
     )
 

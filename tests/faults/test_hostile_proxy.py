@@ -81,11 +81,12 @@ class Gateway:
             return None
         if rng.random() >= self._shares[artifacts]:
             return None
-        kind = rng.choice(self._kinds[artifacts])
-        action = getattr(self, kind)(path)
-        if action is not None:
-            self.done[kind] += 1
-        return action
+        for kind in rng.sample(self._kinds[artifacts], len(self._kinds[artifacts])):
+            action = getattr(self, kind)(path)
+            if action is not None:
+                self.done[kind] += 1
+                return action
+        return None
 
     def do_page(self, path: str) -> Action:
         return Answer(200, reaches_server=self._maybe())
@@ -146,6 +147,7 @@ class Plan:
     nested: bool
     report: bool
     flush_timeout: float
+    sync_early: bool
     settings: dict = field(init=False)
 
     def __post_init__(self) -> None:
@@ -169,7 +171,8 @@ class Plan:
             searches=rng.choice([1, 2]),
             nested=nested,
             report=rng.random() < 0.25,
-            flush_timeout=rng.choice([0.0, 2.0, 8.0]),
+            flush_timeout=rng.choice([0.0, 3.0, 10.0, 20.0]),
+            sync_early=rng.random() < 0.5,
         )
 
     def main_runs(self) -> int:
@@ -199,12 +202,16 @@ def test_a_record_is_complete_after_a_hostile_proxy(tmp_path, server_uri, round_
     }
     try:
         driver = scene.driver(**plan.settings).finish(LONGEST_SECONDS)
-        print(gateway)
-        gateway.heal()
         left = scene.status()["searches"]
         if left:
             said = driver.warnings()
             assert any("trackmllib sync" in text for text in said), (where, said, left)
+        if plan.sync_early:
+            early = scene.command("sync", "--timeout", "8")
+            said_by_sync = early.communicate(timeout=90)
+            assert early.returncode in (0, 1), (where, said_by_sync)
+        print(dict(gateway.done))
+        gateway.heal()
         scene.sync()
         check(scene, proxy, driver, plan)
     finally:

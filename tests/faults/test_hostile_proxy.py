@@ -18,6 +18,9 @@ import pytest
 
 from faults.proxy import LOGIN, MOVED, Action, Answer, Proxy
 from faults.scene import ROUNDS, Driver, Scene
+from played import Player, search
+from reading import Store
+from trackmllib.cli import main
 
 SEED = int(os.environ.get("TRACKMLLIB_SEED") or random.randrange(1_000_000))
 ARTIFACTS = "/mlflow-artifacts/"
@@ -39,6 +42,7 @@ MAIN_PARAMS = {
     *("foldCol", "metric", "numFolds", "parallelism", "seed"),
 }
 MAIN_METRICS = {"best_avg_stub", "candidates_finished", "cells_finished", "refit_seconds"}
+PLAYED_PARAMS = {"best_maxDepth", "candidates", "estimator", "evaluator", "metric"}
 CHILD_METRICS = {"avg_stub", "evaluate_seconds", "fit_seconds", "std_stub", "stub"}
 LONGEST_SECONDS = 150.0
 
@@ -222,6 +226,54 @@ def test_a_record_is_complete_after_a_hostile_proxy(tmp_path, server_uri, round_
     )
 
 
+@pytest.mark.parametrize("round_", range(5 * ROUNDS), ids=lambda number: f"round {number + 1}")
+def test_a_played_record_is_complete_after_a_hostile_proxy(
+    tmp_path, server_uri, monkeypatch, lenient, capsys, round_
+):
+    """The same without Spark, in this process: many rounds in little time."""
+    monkeypatch.setenv("TRACKMLLIB_HOME", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    seed = SEED + round_
+    rng = random.Random(seed)
+    proxy = Proxy(server_uri)
+    gateway = Gateway(rng, proxy.uri)
+    proxy.disturb = gateway.disturb
+    store = Store(server_uri, f"hostile-{os.getpid()}-{round_}")
+    store.client.create_experiment(store.experiment)
+    print(f"TRACKMLLIB_SEED={seed}: {gateway}")
+    try:
+        player = Player(
+            tmp_path,
+            proxy.uri,
+            store.experiment_id,
+            wait=True,
+            flush_timeout=rng.choice([0.0, 2.0, 6.0]),
+            report=False,
+        )
+        scores = [[rng.random() for _ in range(rng.choice([2, 3]))]] * rng.choice([2, 5])
+        searches = [player.emit(search(scores, [0.5] * len(scores), 0)) for _ in range(2)]
+        player.session._at_exit()
+        if rng.random() < 0.5:
+            assert main(["sync", "--timeout", "3"]) in (0, 1)
+        gateway.heal()
+        assert main(["sync"]) == 0, capsys.readouterr()
+        runs = [run for run in store.runs() if run.info.lifecycle_stage == "active"]
+        assert {run.info.status for run in runs} == {"FINISHED"}
+        assert len(runs) == len(searches) * (1 + len(scores))
+        for found in (run for run in runs if "trackmllib.candidate" not in run.data.tags):
+            assert set(store.files(found)) == FILES
+            assert set(found.data.params) == PLAYED_PARAMS
+            assert "**Finished**" in found.data.tags["mlflow.note.content"]
+            histories = [store.history(run, "weightedPrecision") for run in store.children(found)]
+            assert histories == [list(enumerate(of_candidate)) for of_candidate in scores]
+        check_uploads(proxy, server_uri)
+        capsys.readouterr()
+        assert main(["status"]) == 0
+        assert capsys.readouterr().out.startswith("Nothing is left on disk")
+    finally:
+        proxy.close()
+
+
 def check(scene: Scene, proxy: Proxy, driver: Driver, plan: Plan) -> None:
     """The record has all that the driver computed, each once, and nothing is left to send."""
     store = scene.store
@@ -271,9 +323,7 @@ def check(scene: Scene, proxy: Proxy, driver: Driver, plan: Plan) -> None:
 
 def check_files(scene: Scene, proxy: Proxy, said: Counter) -> None:
     """Each artifact is what was sent last, and the scores in the tables are those of the driver."""
-    for path, body in proxy.uploaded.items():
-        with urllib.request.urlopen(f"{scene.real_uri}{path}", timeout=30) as answer:
-            assert answer.read() == body, path
+    check_uploads(proxy, scene.real_uri)
     tables = [run for run in scene.store.runs() if "trackmllib.candidate" not in run.data.tags]
     rows = [row for run in tables for row in scene.store.results(run)]
     in_tables = Counter(
@@ -283,6 +333,13 @@ def check_files(scene: Scene, proxy: Proxy, said: Counter) -> None:
         if column.startswith("fold_")
     )
     assert in_tables == said
+
+
+def check_uploads(proxy: Proxy, uri: str) -> None:
+    """The server has each file as it was sent last."""
+    for path, body in proxy.uploaded.items():
+        with urllib.request.urlopen(f"{uri}{path}", timeout=30) as answer:
+            assert answer.read() == body, path
 
 
 def candidate_of(run) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from trackmllib.outbox.home import Home
 from trackmllib.outbox.not_delivered import batches
 from trackmllib.stored_score import RESUMABLE, SEEDS, EarlierScores, StoredScore
 from trackmllib.tracking.reading import Reader, StoredRun
+from trackmllib.tracking.workspace import in_workspace
 
 # So many runs are read at most of which no score is of use: those of twenty large searches.
 MOST_RUNS = 20_000
@@ -59,7 +60,7 @@ class EarlierSearches:
                             f"there are more than {MOST_RUNS:,} runs of this kind"
                         )
 
-            not_seen = _in_time(read, timeout)
+            not_seen = _in_time(read, destination, timeout)
         return found.so_far(not_seen)
 
     def seeds(self, family: str, destination: Destination, timeout: float) -> dict[str, int]:
@@ -77,7 +78,7 @@ class EarlierSearches:
 
         # Waiting on this machine is what came last.
         if not found:
-            _in_time(read, timeout)
+            _in_time(read, destination, timeout)
         if not found:
             return {}
         try:
@@ -143,13 +144,16 @@ def _experiments(reader: Reader, destination: Destination) -> list[str]:
     return [each for each, name in reader.experiments().items() if name == named]
 
 
-def _in_time(read: Callable[[], None], timeout: float) -> str:
-    """Read in a thread of its own, as this one is Spark's; why that came to no end, or nothing."""
+def _in_time(read: Callable[[], None], destination: Destination, timeout: float) -> str:
+    """Read in a thread of its own, as this one is Spark's, in the workspace of a destination; why
+    that came to no end, or nothing.
+    """
     outcome: list[str] = []
 
     def reading() -> None:
         try:
-            read()
+            with in_workspace(destination.workspace):
+                read()
             outcome.append("")
         except TrackmllibError as error:
             outcome.append(str(error))

@@ -31,7 +31,8 @@ class Destination:
     ``experiment_id``, or in the experiment of that name, which is made if need be.
     ``tracking_uri`` is absolute and holds no credentials. A search inside of another one has its
     main run under that one's: under the child run of ``parent_candidate``, or where that is None
-    under its main run.
+    under its main run. ``workspace`` is the workspace of MLflow that was set; None if none was, or
+    where MLflow has none.
     """
 
     tracking_uri: str
@@ -41,6 +42,7 @@ class Destination:
     owned: bool = True
     parent_search_id: str | None = None
     parent_candidate: int | None = None
+    workspace: str | None = None
 
     def __post_init__(self) -> None:
         # The URI stays: an escaped one would name another server, or another file.

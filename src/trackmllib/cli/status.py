@@ -44,6 +44,7 @@ def _plain(search: SearchOnDisk) -> dict[str, Any]:
         "search_id": search.search_id,
         "name": search.name,
         "server": redacted(search.tracking_uri),
+        "workspace": search.workspace,
         "state": search.state,
         "host": search.host,
         "pid": search.pid,
@@ -61,9 +62,10 @@ def _plain(search: SearchOnDisk) -> dict[str, Any]:
 def lines(search: SearchOnDisk) -> list[str]:
     """A search in two to five lines."""
     wait = plural.count(search.waiting, "operation waits", "operations wait")
+    workspace = "" if search.workspace in (None, "default") else f", workspace {search.workspace}"
     made = [
         f"{search.search_id}  {search.name}",
-        f"  {search.state}; {wait} for {redacted(search.tracking_uri)}"
+        f"  {search.state}; {wait} for {redacted(search.tracking_uri)}{workspace}"
         + (f", the oldest for {ago(search.oldest_ms)}" if search.oldest_ms else ""),
     ]
     if search.error:

@@ -6,6 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from trackmllib.errors import OutboxError
@@ -17,15 +18,16 @@ from trackmllib.outbox.home import Entry, Home
 class SearchOnDisk:
     """A search of which something is on disk. Times are milliseconds since the epoch.
 
-    ``lives``: its process does, and delivers it by itself. ``oldest_ms`` is when the row that has
-    waited longest was put. ``error`` is why rows could not be sent the last time; ``deferred`` rows
-    wait for another process, because of ``deferred_reason``; a server has rejected the ``rejected``
-    ones, because of ``reason``.
+    ``lives``: its process does, and delivers it by itself. ``workspace`` is MLflow's, None where
+    none was set. ``oldest_ms`` is when the row that has waited longest was put. ``error`` is why
+    rows could not be sent the last time; ``deferred`` rows wait for another process, because of
+    ``deferred_reason``; a server has rejected the ``rejected`` ones, because of ``reason``.
     """
 
     search_id: str
     name: str
     tracking_uri: str
+    workspace: str | None = None
     state: str
     lives: bool
     host: str
@@ -92,7 +94,7 @@ def _searches(entry: Entry) -> Iterator[SearchOnDisk]:
         yield SearchOnDisk(
             search_id=search_id,
             name=name,
-            tracking_uri=_tracking_uri(destination),
+            **_place(destination),
             state=state,
             lives=entry.lives,
             host=host,
@@ -109,11 +111,12 @@ def _searches(entry: Entry) -> Iterator[SearchOnDisk]:
         )
 
 
-def _tracking_uri(destination: str) -> str:
+def _place(text: str) -> dict[str, Any]:
     try:
-        return wire.destination(destination).tracking_uri
+        destination = wire.destination(text)
     except ValueError:
-        return ""
+        return {"tracking_uri": ""}
+    return {"tracking_uri": destination.tracking_uri, "workspace": destination.workspace}
 
 
 def _unknown(entry: Entry, state: str, host: str) -> SearchOnDisk:

@@ -1,4 +1,4 @@
-"""Which run, experiment and server MLflow would use at this moment in this thread.
+"""Which run, experiment, workspace and server MLflow would use at this moment in this thread.
 
 Follows ``mlflow.start_run`` (``mlflow/tracking/fluent.py``), but without asking the server: that is
 left to the delivery thread.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -23,6 +24,7 @@ from mlflow.tracking.default_experiment import registry as default_experiment
 
 from trackmllib.operations import Destination
 from trackmllib.redaction import stripped
+from trackmllib.tracking import workspace
 from trackmllib.tracking.lazy_run import LazyRun, ServerPlace, active_runs
 from trackmllib.tracking.sqlite_uri import sqlite_file
 
@@ -35,31 +37,30 @@ def current_destination(strip: Callable[[str], str]) -> Destination:
     the experiment that holds now.
     """
     uri = strip(absolute(mlflow.get_tracking_uri()))
+    there = partial(Destination, tracking_uri=uri, workspace=workspace.current())
     # A run of ours is there only in a fit() whose search begins later than the fit.
     active = next((run for run in reversed(active_runs()) if not isinstance(run, LazyRun)), None)
     if active is not None:
-        return Destination(
-            tracking_uri=uri,
-            run_id=active.info.run_id,
-            experiment_id=active.info.experiment_id,
-            owned=False,
-        )
+        run_id, experiment_id = active.info.run_id, active.info.experiment_id
+        return there(run_id=run_id, experiment_id=experiment_id, owned=False)
     experiment_id = fluent._active_experiment_id
     run_id = os.environ.pop(MLFLOW_RUN_ID.name, None)
     if run_id:
-        return Destination(tracking_uri=uri, run_id=run_id, experiment_id=experiment_id)
+        return there(run_id=run_id, experiment_id=experiment_id)
     if experiment_id:
-        return Destination(tracking_uri=uri, experiment_id=experiment_id)
+        return there(experiment_id=experiment_id)
     name, experiment_id = MLFLOW_EXPERIMENT_NAME.get(), MLFLOW_EXPERIMENT_ID.get()
     if name or experiment_id:
-        return Destination(tracking_uri=uri, experiment_name=name, experiment_id=experiment_id)
-    return Destination(tracking_uri=uri, experiment_id=default_experiment.get_experiment_id())
+        return there(experiment_name=name, experiment_id=experiment_id)
+    return there(experiment_id=default_experiment.get_experiment_id())
 
 
 def is_at(destination: Destination, place: ServerPlace) -> bool:
     """Whether calls that go to this place reach the runs of this destination."""
     uri = stripped(absolute(place.tracking_uri))
-    return uri.rstrip("/") == destination.tracking_uri.rstrip("/")
+    return uri.rstrip("/") == destination.tracking_uri.rstrip("/") and workspace.are_one(
+        destination.workspace, place.workspace
+    )
 
 
 def set_last_active_run(run_id: str | None) -> None:

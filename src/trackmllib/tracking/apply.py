@@ -44,6 +44,7 @@ from trackmllib.tracking.known import (
     REJECTED,
     RUN,
     SERVER,
+    WORKSPACE,
     Known,
     Memory,
     rejection,
@@ -53,6 +54,7 @@ from trackmllib.tracking.main_run import FOLDER, STOP, MainRun
 from trackmllib.tracking.notes import NOTE, with_part
 from trackmllib.tracking.points import StandingPoints
 from trackmllib.tracking.together import OneTransaction, one_transaction
+from trackmllib.tracking.workspace import in_workspace
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +96,7 @@ class MlflowTracking:
         known = self._known_of(operation.search_id)
         server = known.get(SERVER) or ""
         try:
-            with tried_once():
+            with tried_once(), in_workspace(_workspace(known, operation)):
                 if isinstance(operation, OpenMainRun):
                     server = operation.destination.tracking_uri
                     self._open(operation, known, again)
@@ -117,7 +119,7 @@ class MlflowTracking:
         if run_id is None:
             return False
         try:
-            with tried_once():
+            with tried_once(), in_workspace(_workspace(known)):
                 self._client(known.get(SERVER) or "").get_run(run_id)
         except Exception as error:  # noqa: BLE001 - whatever it is, this is no answer
             logger.debug("No answer: %s", error)
@@ -153,6 +155,7 @@ class MlflowTracking:
         try:
             with (
                 tried_once(),
+                in_workspace(_workspace(known)),
                 known.all_or_nothing(),
                 transaction(filter(None, made)) as self._within,
             ):
@@ -204,7 +207,7 @@ class MlflowTracking:
             return False
         server = known.get(SERVER) or ""
         try:
-            with tried_once():
+            with tried_once(), in_workspace(_workspace(known)):
                 client = self._client(server)
                 tag = str(client.get_run(run_id).data.tags.get(STOP, ""))
                 asked = tag.strip().lower() == "true"
@@ -240,6 +243,7 @@ class MlflowTracking:
                 RUN: made.info.run_id,
                 EXPERIMENT: made.info.experiment_id,
                 SERVER: destination.tracking_uri,
+                WORKSPACE: destination.workspace or "",
                 FILES: _without_secrets(made.info.artifact_uri),
                 MADE: "" if destination.run_id else "yes",
             }
@@ -421,6 +425,13 @@ class MlflowTracking:
         if whole not in self._clients:
             self._clients[whole] = calls.connect(whole)
         return self._clients[whole]
+
+
+def _workspace(known: Known, operation: Operation | None = None) -> str | None:
+    """The workspace of a search on its server; None for none."""
+    if isinstance(operation, OpenMainRun):
+        return operation.destination.workspace
+    return known.stands(WORKSPACE) or None
 
 
 def _asks_nothing(operation: Operation, made: str | None) -> bool:

@@ -32,6 +32,7 @@ from mlflow.utils import rest_utils
 from trackmllib.errors import Unavailable
 from trackmllib.patching import Patch, SharedPatches
 from trackmllib.redaction import redacted
+from trackmllib.tracking import workspace
 from trackmllib.tracking.credentials import VARIABLES
 from trackmllib.tracking.failures import LONGEST_REASON, meaning, meaning_of_status
 
@@ -86,6 +87,8 @@ def _get(original: Any, variable: Any) -> Any:
             return SDK_RETRY_SECONDS
         if variable.name == MLFLOW_HTTP_REQUEST_TIMEOUT.name and not variable.is_set():
             return timeout
+        if variable.name == workspace.VARIABLE and workspace.is_settled():
+            return None
     return original(variable)
 
 

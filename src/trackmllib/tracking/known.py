@@ -75,13 +75,15 @@ class Known:
         return {None: self._facts[RUN], **found} if RUN in self._facts else {}
 
 
-# Names of facts: the main run and where its files are, its experiment and server; whether it was
-# MADE by us, and so holds nothing of anybody else's; why it could not be opened; whether a run was
-# looked for before it was made, and so may be there twice; whether an heir found the end there.
+# Names of facts: the main run and where its files are, its experiment, server and workspace;
+# whether it was MADE by us, and so holds nothing of anybody else's; why it could not be opened;
+# whether a run was looked for before it was made, and so may be there twice; whether an heir found
+# the end there.
 RUN = "run"
 FILES = "files"
 EXPERIMENT = "experiment"
 SERVER = "server"
+WORKSPACE = "workspace"
 MADE = "made"
 REJECTED = "rejected"
 DOUBTFUL = "doubtful"

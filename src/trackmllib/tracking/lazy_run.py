@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import fluent
-from mlflow.tracking.default_experiment import registry as default_experiment
 from mlflow.utils.time import get_current_time_millis
 
+from trackmllib.operations import Destination
 from trackmllib.tracking import workspace
-from trackmllib.tracking.client import set_status
+from trackmllib.tracking.client import experiment_id, set_status
 from trackmllib.tracking.http import tried_once
 
 # What MLflow says where an experiment is not on a server.
@@ -179,7 +180,7 @@ def _client(place: ServerPlace) -> MlflowClient:
 
 def start_elsewhere(start: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Start a run on another server than that of the search: in the experiment that is set, or in
-    MLflow's default one where that is an experiment of the search's server only.
+    the one called Default where that is an experiment of the search's server only.
     """
     try:
         return start(*args, **kwargs)
@@ -187,7 +188,8 @@ def start_elsewhere(start: Callable[..., Any], *args: Any, **kwargs: Any) -> Any
         named = [*args[:2], kwargs.get("run_id"), kwargs.get("experiment_id")]
         if error.error_code not in _NOT_THERE or any(name is not None for name in named):
             raise
-        kwargs["experiment_id"] = default_experiment.get_experiment_id()
+        there = Destination(tracking_uri="", experiment_name=Experiment.DEFAULT_EXPERIMENT_NAME)
+        kwargs["experiment_id"] = experiment_id(MlflowClient(), there)
         return start(*args[:1], **kwargs)
 
 

@@ -1,6 +1,7 @@
 """The workspace of MLflow that calls go to: the one that holds now, or that of a search.
 
-MLflow has workspaces since 3.10; a server has them if it was started so. Before, there is none.
+Newer versions of MLflow 3 have workspaces, and a server that was started with them. Older ones have
+none, and nothing here does anything.
 """
 
 from __future__ import annotations
@@ -15,12 +16,20 @@ try:
 except ImportError:
     _mlflow: Any = None  # type: ignore[no-redef]
 
+VARIABLE = "MLFLOW_WORKSPACE"
+DEFAULT = "default"
+
 _here = threading.local()
 
 
 def current() -> str | None:
     """The workspace that holds in this thread; None if none is set."""
     return None if _mlflow is None else _mlflow.get_request_workspace()
+
+
+def are_one(one: str | None, other: str | None) -> bool:
+    """Whether two workspaces are the same on a server: where none is set, MLflow's default is."""
+    return (one or DEFAULT) == (other or DEFAULT)
 
 
 @contextmanager
@@ -42,5 +51,5 @@ def in_workspace(name: str | None) -> Iterator[None]:
 
 
 def is_settled() -> bool:
-    """Whether MLFLOW_WORKSPACE says nothing to the calls of this thread."""
+    """Whether the environment says nothing to the calls of this thread."""
     return bool(getattr(_here, "settled", False))

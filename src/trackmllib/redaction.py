@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
+from typing import Any
 from urllib.parse import unquote
 
 HIDDEN = "***"
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _COLUMN = {"col", "cols", "column", "columns"}
-_SECRET_ANYWHERE = re.compile(r"passw(or)?d|passphrase|secret|credential")
+_SECRET_ANYWHERE = re.compile(r"passw(or)?d|passphrase|secret|credential|authorization")
 _SECRET_WORDS = {"pwd", "apikey", "accesskey", "authtoken", "accesstoken"}
 # Of these only the last word makes a secret, or one that follows a word that says of what it is the
 # key: minTokenLength, numTokens and keyCol are none; authToken and api_key_prod are.
@@ -22,7 +24,9 @@ _OF_A_SECRET = {
     *("oauth", "private", "refresh", "secret", "service", "session", "signing"),
 }
 # A connection string of its own, with user and password in it.
-_SECRET_QUERY = {"sig", "signature", "auth", "odbc_connect"}
+_SECRET_QUERY = {"odbc_connect", "googleaccessid", "key-pair-id"}
+# As the last word: ``X-Amz-Signature``.
+_SECRET_AT_THE_END_OF_A_QUERY = {"sig", "signature", "auth"}
 # In the path of these there may be an "@"; of any other, a database's, all before the last one is
 # user and password, which may hold anything.
 _WITH_PATHS = {
@@ -31,9 +35,30 @@ _WITH_PATHS = {
 }
 _WITH_FRAGMENTS = _WITH_PATHS - {"sqlite"}
 
-_USER_INFO = re.compile(r"(?<=://)[^/\s]+@")
+_URI = re.compile(r"([A-Za-z][\w+.\-]{0,30})://((?:(?![A-Za-z][\w+.\-]{0,30}://)\S)+)")
+_HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")
 _QUERY = re.compile(r"(://[^\s'\")?]*)\?[^\s'\")]*")
 _QUERY_VALUE = re.compile(r"([?&;])([^=&;?\s'\"]+)=([^&;\s'\")]*)")
+
+_QUOTED = r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
+# In a text: password="…", 'password': '…', \"password\": \"…\", and bare, password=….
+_NAMED = re.compile(
+    r"""(?P<before>(?P<quote>\\?["'])?(?P<name>[A-Za-z_][\w.\-]{0,60})(?(quote)(?P=quote))\s*"""
+    rf"""(?:==?|:=|:|=>)\s*[rbfuRBFU]{{0,2}})(?P<value>{_QUOTED}|\\"[^"\\]*\\")"""
+)
+_BARE = re.compile(r"""([A-Za-z_][\w.\-]{0,60})=([^\s,;&'"=][^\s,;&'"]*)""")
+_HEADER = re.compile(
+    r"""(?i)(\bauthorization["']?\s*[:=]\s*["']?)(?:[a-z]+[ ])?[^\s"',]+"""
+    r"""|(\bbearer\s+)[\w.~+/\-]{8,}=*"""
+)
+# Names of dicts, texts and code that are too common to mean a secret by themselves.
+_HARMLESS_WITHIN = {"key", "keys"}
+# Calls that take a password without its name.
+_CALLS = {"auth", "authenticate", "connect", "login"}
+_NAME_IN_CODE = re.compile(r"[A-Za-z_]\w*")
+_LITERAL = re.compile(rf"""{_QUOTED}|["'][^"'\n]*$""")
+
+Hides = Callable[[str], bool]
 
 
 class Redaction:
@@ -65,15 +90,132 @@ def looks_secret(name: str) -> bool:
 
 
 def without_credentials(text: str) -> str:
-    """A text with user info and secret query values of the URIs in it taken out."""
+    """A text without user info and secret query values of its URIs, and without the values that it
+    names as secrets: ``password='…'``, ``Authorization: Bearer …``.
+    """
+    if "=" not in text and ":" not in text and "earer" not in text:
+        return text
+    text = _HEADER.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}", text)
+    text = _BARE.sub(_hide_bare, _NAMED.sub(_hide_named, text))
     if "://" not in text:
         return text
-    return _QUERY_VALUE.sub(_hide_query_value, _USER_INFO.sub(f"{HIDDEN}@", text))
+    return _QUERY_VALUE.sub(_hide_query_value, _URI.sub(_hide_user_info, text))
 
 
 def redacted(text: str) -> str:
     """As ``without_credentials``, and every query of a URI gone: for what people are shown."""
-    return _QUERY.sub(rf"\1?{HIDDEN}", _USER_INFO.sub(f"{HIDDEN}@", text))
+    return _QUERY.sub(rf"\1?{HIDDEN}", without_credentials(text))
+
+
+def within(value: Any, hides: Hides = looks_secret) -> Any:
+    """A value with what is secret inside of it hidden: in dicts, in pairs of a name and a value, in
+    JSON and in other texts. Values of other classes stay.
+    """
+    if isinstance(value, str):
+        return _within_text(value, hides)
+    if isinstance(value, dict):
+        return {
+            key: HIDDEN if each is not None and _hides(key, hides) else within(each, hides)
+            for key, each in value.items()
+        }
+    if type(value) in (list, tuple):
+        if len(value) == 2 and isinstance(value[1], str) and _hides(value[0], hides):
+            return type(value)([value[0], HIDDEN])
+        return type(value)([within(each, hides) for each in value])
+    return value
+
+
+def holds_secret(value: Any, hides: Hides = looks_secret) -> bool:
+    """Whether ``within`` hides something inside of a value."""
+    if isinstance(value, str):
+        return _within_text(value, hides) != value
+    if isinstance(value, dict):
+        return any(
+            (each is not None and _hides(key, hides)) or holds_secret(each, hides)
+            for key, each in value.items()
+        )
+    if type(value) in (list, tuple):
+        is_pair = len(value) == 2 and isinstance(value[1], str)
+        return (is_pair and _hides(value[0], hides)) or any(
+            holds_secret(each, hides) for each in value
+        )
+    return False
+
+
+def is_secret(name: str, value: Any) -> bool:
+    """Whether code keeps a secret under this name: a text that the name says is one, or a value
+    with one inside of it.
+    """
+    if isinstance(value, (str, bytes)) and value and _hides(name, looks_secret):
+        return True
+    return holds_secret(value)
+
+
+def of_traceback(text: str) -> str:
+    """A traceback without the literals of each statement that names a secret, or logs in."""
+    lines = text.splitlines(keepends=True)
+    kept: list[str] = []
+    statement: list[str] = []
+    for line in [*lines, ""]:
+        if line.startswith("    ") and not line.startswith(("     ^", "    ~")):
+            statement.append(line)
+            continue
+        if any(map(_names_secret, statement)):
+            statement = [_LITERAL.sub(f'"{HIDDEN}"', each) for each in statement]
+        kept += [*statement, line]
+        statement = []
+    return without_credentials("".join(kept))
+
+
+def _names_secret(code: str) -> bool:
+    names = _NAME_IN_CODE.findall(code)
+    return any(_hides(name, looks_secret) or name.lower() in _CALLS for name in names)
+
+
+def _within_text(text: str, hides: Hides) -> str:
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError):
+            return without_credentials(text)
+        hidden = within(data, hides)
+        return text if hidden == data else json.dumps(hidden, ensure_ascii=False)
+    return without_credentials(text)
+
+
+def _hides(name: Any, hides: Hides) -> bool:
+    return isinstance(name, str) and name.lower() not in _HARMLESS_WITHIN and hides(name)
+
+
+def _hide_named(found: re.Match[str]) -> str:
+    if not _hides(found["name"], looks_secret):
+        return found[0]
+    quote = found["value"][: 2 if found["value"].startswith("\\") else 1]
+    return f"{found['before']}{quote}{HIDDEN}{quote}"
+
+
+def _hide_bare(found: re.Match[str]) -> str:
+    return f"{found[1]}={HIDDEN}" if _hides(found[1], looks_secret) else found[0]
+
+
+def _hide_user_info(found: re.Match[str]) -> str:
+    scheme, rest = found.groups()
+    host = _without_user_info(scheme, rest)
+    return found[0] if host == rest else f"{scheme}://{HIDDEN}@{host}"
+
+
+def _without_user_info(scheme: str, rest: str) -> str:
+    """What comes behind ``://``, from its host on. User and password may hold anything."""
+    authority, slash, path = rest.partition("/")
+    has_path = scheme.lower().partition("+")[0] in _WITH_PATHS
+    if not has_path and ":" in authority:
+        return rest.rpartition("@")[2]
+    user, at, _ = authority.rpartition("@")
+    has_password = ":" in user if at else _HOST.fullmatch(authority) is None
+    if has_password and "@" in path:
+        # A password with a slash in it; no host has such a port.
+        return path.rpartition("@")[2]
+    return authority.rpartition("@")[2] + slash + path
 
 
 def stripped(uri: str) -> str:
@@ -81,12 +223,8 @@ def stripped(uri: str) -> str:
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return uri
-    before, slash, after = rest.partition("/")
-    base = scheme.partition("+")[0]
-    if base in _WITH_PATHS:
-        rest = before.rpartition("@")[2] + slash + after
-    else:
-        rest = rest.rpartition("@")[2]
+    base = scheme.lower().partition("+")[0]
+    rest = _without_user_info(scheme, rest) if base in _WITH_PATHS else rest.rpartition("@")[2]
     if base in _WITH_FRAGMENTS:
         # Of any other URI, "#" is part of the name of a file or a database.
         rest = rest.partition("#")[0]
@@ -97,7 +235,12 @@ def stripped(uri: str) -> str:
 
 def _is_secret_pair(pair: str) -> bool:
     name = unquote(pair.partition("=")[0])
-    return looks_secret(name) or name.lower() in _SECRET_QUERY
+    words = [word.lower() for word in _WORD.findall(name)]
+    return (
+        looks_secret(name)
+        or name.lower() in _SECRET_QUERY
+        or not _SECRET_AT_THE_END_OF_A_QUERY.isdisjoint(words[-1:])
+    )
 
 
 def _hide_query_value(found: re.Match[str]) -> str:

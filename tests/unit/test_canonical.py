@@ -248,3 +248,63 @@ def test_a_component_that_is_no_stage(where):
     keys = [digest(Canonical().component(outer, {inner.first: x})) for x in (1, 2, 2)]
     assert keys[0] != keys[1]
     assert keys[1] == keys[2]
+
+
+def reads(password="s3cr3t"):
+    return password
+
+
+def reads_keyword(*, api_key="s3cr3t"):
+    return api_key
+
+
+API_TOKEN = "s3cr3t"
+
+
+def reads_global():
+    return API_TOKEN
+
+
+def closes_over(password):
+    return lambda: password
+
+
+class WithSecret(Params):
+    password = "s3cr3t"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: {"password": "s3cr3t"},
+        lambda: [1, {"a": {"Authorization": "Bearer s3cr3t"}}],
+        lambda: "https://me:s3/cr3t@host/x",
+        lambda: reads,
+        lambda: reads_keyword,
+        lambda: reads_global,
+        lambda: closes_over("s3cr3t"),
+        lambda: WithSecret,
+        lambda: functools.partial(print, password="s3cr3t"),
+    ],
+)
+def test_what_holds_a_secret_has_no_form(make):
+    with pytest.raises(Unsound, match="its value is hidden"):
+        Canonical().value(make())
+
+
+def test_params_that_hold_a_secret_have_no_form():
+    class Kept(Made):
+        def __init__(self, **given):
+            super().__init__(**given)
+            self.token = "s3cr3t"
+
+    with pytest.raises(Unsound, match="the attribute token of Kept"):
+        Canonical().component(Kept())
+    with pytest.raises(Unsound, match="the param first of Made"):
+        Canonical(hides=lambda name: name == "first").component(Made(first=1))
+    assert Canonical(hides=lambda name: name == "first").component(Made(second=1, first=None))
+
+
+def test_names_of_secrets_without_a_text_have_forms():
+    assert Canonical().value({"key": "a", "maxTokens": 3, "password": None})
+    assert Canonical().value(closes_over(3))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,8 +12,10 @@ from trackmllib.redaction import (
     HIDDEN,
     Redaction,
     looks_secret,
+    of_traceback,
     redacted,
     stripped,
+    within,
     without_credentials,
 )
 
@@ -135,6 +139,9 @@ def test_a_password_with_a_slash_is_not_stored():
         "https://server/p?PASSWORD=s3cr3t",
         "https://server/p?pass%77ord=s3cr3t",
         "https://server/p?a=1&amp;password=s3cr3t",
+        "https://user:pa/s3cr3t@server/p",
+        "https://user:p@ss/s3cr3t@server/p",
+        "https://server/p?X-Amz-Signature=s3cr3t",
         "mssql+pyodbc:///?odbc_connect=DRIVER%3Dx%3BUID%3Dsa%3BPWD%3Ds3cr3t",
     ],
 )
@@ -162,11 +169,96 @@ def test_a_secret_in_an_odd_place_is_not_stored(uri):
         ("see https://server/p?a=1.", "see https://server/p?a=1."),
         ("https://server/docs and me@example.org", "https://server/docs and me@example.org"),
         ("'https://u:p@server/p?sig=x'", f"'https://{HIDDEN}@server/p?sig={HIDDEN}'"),
+        ("postgresql://u:pa/ss@host/db failed", f"postgresql://{HIDDEN}@host/db failed"),
+        ("jdbc:mysql://u:p@a/ss@host/db", f"jdbc:mysql://{HIDDEN}@host/db"),
+        ("http://u:pa/ss@host/x and more", f"http://{HIDDEN}@host/x and more"),
+        ("https://u:p@a/ss@host/x", f"https://{HIDDEN}@host/x"),
+        ("hdfs://name:8020/a@b/c", "hdfs://name:8020/a@b/c"),
+        ("docker://image/name@v1", "docker://image/name@v1"),
+        *(
+            (f"s3://b/k?{name}=s3cr3t%2F&Expires=9", f"s3://b/k?{name}={HIDDEN}&Expires=9")
+            for name in (
+                "X-Amz-Signature",
+                "X-Amz-Credential",
+                "X-Amz-Security-Token",
+                "X-Goog-Signature",
+                "X-Goog-Credential",
+                "AWSAccessKeyId",
+                "GoogleAccessId",
+                "Signature",
+            )
+        ),
+        ("connect(user='me', password='s3c\\'r3t')", f"connect(user='me', password='{HIDDEN}')"),
+        ('{"password": "s3cr3t", "a": 1}', f'{{"password": "{HIDDEN}", "a": 1}}'),
+        (r'"{\"api_key\": \"s3cr3t\"}"', rf'"{{\"api_key\": \"{HIDDEN}\"}}"'),
+        ("user=me;password=s3cr3t;x=1", f"user=me;password={HIDDEN};x=1"),
+        ("Authorization: Bearer s3cr3t", f"Authorization: {HIDDEN}"),
+        ("sent Bearer s3cr3ts3cr3t to it", f"sent Bearer {HIDDEN} to it"),
+        ("unexpected token: 'x', key = 'y'", f"unexpected token: '{HIDDEN}', key = 'y'"),
     ],
 )
 def test_a_sentence_keeps_its_words_and_loses_its_credentials(text, clean):
     assert without_credentials(text) == clean
     assert without_credentials(clean) == clean
+
+
+@pytest.mark.parametrize(
+    ("value", "hidden"),
+    [
+        ({"password": "s3cr3t", "host": "h"}, {"password": HIDDEN, "host": "h"}),
+        ({"Authorization": "Bearer s3cr3t"}, {"Authorization": HIDDEN}),
+        ([{"a": ({"api_key": 5},)}], [{"a": ({"api_key": HIDDEN},)}]),
+        ([("password", "s3cr3t"), ("user", "me")], [("password", HIDDEN), ("user", "me")]),
+        ({"headers": '{"token": "s3cr3t"}'}, {"headers": f'{{"token": "{HIDDEN}"}}'}),
+        ('[{"x": {"secret": ["s3cr3t"]}}]', f'[{{"x": {{"secret": "{HIDDEN}"}}}}]'),
+        ('{"a":  1}', '{"a":  1}'),
+        ({"key": "a", "keys": ["b"], "password": None}, None),
+        ([1, 2.5, (True, None)], None),
+    ],
+)
+def test_secrets_inside_of_values_are_hidden(value, hidden):
+    assert within(value) == (value if hidden is None else hidden)
+
+
+def test_patterns_of_the_user_hold_inside_of_values():
+    assert within({"internalId": 3, "a": 1}, Redaction(["^internal"]).hides) == {
+        "internalId": HIDDEN,
+        "a": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'connect(password="s3cr3t")',
+        'connect("host", "me", "s3cr3t")',
+        'db_password = decrypt("s3cr3t")',
+        'session.auth = ("me", "s3cr3t")',
+        "headers = {'Authorization': f'Bearer s3cr3t'}[0]",
+        'connect(\n    password=\n    "s3cr3t",\n)',
+    ],
+)
+def test_no_literal_of_a_statement_that_names_a_secret_is_recorded(tmp_path, statement):
+    """The source lines of a traceback, as Python prints them."""
+    file = tmp_path / "job.py"
+    file.write_text(f"{statement}\n")
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - of any kind
+        exec(compile(file.read_text(), file, "exec"), {})
+    text = of_traceback("".join(traceback.format_exception(raised.value)))
+    assert "s3cr3t" not in text
+    assert f'File "{file}", line ' in text
+    assert text.endswith(f"{raised.type.__name__}: {raised.value}\n")
+
+
+def test_other_statements_are_recorded_as_they_are():
+    text = (
+        "Traceback (most recent call last):\n"
+        '  File "job.py", line 3, in <module>\n'
+        '    read("data.csv", sep=";")\n'
+        "    ^^^^^^^^^^^^^^^^^^^^^^^^^\n"
+        "ValueError: 'data.csv'\n"
+    )
+    assert of_traceback(text) == text
 
 
 def test_what_people_are_shown_has_no_query_at_all():

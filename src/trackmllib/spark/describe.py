@@ -8,7 +8,7 @@ that Spark's own error about it is recorded too.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -25,14 +25,12 @@ from trackmllib.events import (
     Value,
 )
 from trackmllib.guard import attempt
-from trackmllib.redaction import HIDDEN, looks_secret
+from trackmllib.redaction import HIDDEN, Hides, looks_secret
 from trackmllib.spark.components import defaults, set_values, uid_of, values
 from trackmllib.spark.dataset import describe_dataset
 from trackmllib.spark.pages import pages
 from trackmllib.spark.values import plain
 from trackmllib.version import __version__
-
-Hides = Callable[[str], bool]
 
 
 def describe_search(
@@ -107,7 +105,7 @@ def _setting(component: Params, param: Param[Any], value: Any, hides: Hides) -> 
 def _shown(name: str, value: Any, hides: Hides) -> Value:
     if value is not None and hides(name):
         return Value(text=HIDDEN, data=HIDDEN)
-    return plain(value, partial(describe_component, hides=hides))
+    return plain(value, partial(describe_component, hides=hides), hides)
 
 
 def _value(component: Any, name: str) -> Any:

@@ -12,22 +12,27 @@ from pyspark.ml.param import Params
 
 from trackmllib.events import Component, Json, Value
 from trackmllib.guard import attempt
-from trackmllib.redaction import without_credentials
+from trackmllib.redaction import Hides, holds_secret, looks_secret, within, without_credentials
 
 # Where an object lies in memory says nothing, and is elsewhere in each process.
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+(?=>)")
 
 
-def plain(value: Any, describe: Callable[[Params], Component]) -> Value:
-    """The plain form of a param's value; ``describe`` does stages and other components.
+def plain(
+    value: Any, describe: Callable[[Params], Component], hides: Hides = looks_secret
+) -> Value:
+    """The plain form of a param's value; ``describe`` does stages and other components, ``hides``
+    says which names inside of the value name a secret.
 
     Never raises for a value that cannot be shown: that one reads as its class name.
     """
     shown = f"<{type(value).__name__}>"
-    return attempt(
-        lambda: Value(text=_text(value, describe), data=_data(value, describe)),
-        Value(text=shown, data=shown),
-    )
+
+    def read() -> Value:
+        kept = within(value, hides) if holds_secret(value, hides) else value
+        return Value(text=_text(kept, describe), data=_data(kept, describe))
+
+    return attempt(read, Value(text=shown, data=shown))
 
 
 def _text(value: Any, describe: Callable[[Params], Component]) -> str:

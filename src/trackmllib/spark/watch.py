@@ -41,7 +41,7 @@ from trackmllib.events import (
 )
 from trackmllib.guard import Guard, attempt
 from trackmllib.names import GridNames, child_run
-from trackmllib.redaction import without_credentials
+from trackmllib.redaction import of_traceback, without_credentials
 from trackmllib.settings import Settings
 from trackmllib.spark.cell import CellWatch
 from trackmllib.spark.costs import Costs
@@ -559,6 +559,6 @@ def _failure_from(error: BaseException) -> Failure:
     return Failure(
         type=type(error).__name__,
         message=without_credentials(attempt(lambda: str(error), "")),
-        traceback=without_credentials("".join(traceback.format_exception(error))),
+        traceback=of_traceback("".join(traceback.format_exception(error))),
         interrupted=isinstance(error, SearchStopped) or not isinstance(error, Exception),
     )

@@ -2,7 +2,8 @@
 
 An estimator or an evaluator with all its params, those of a candidate on top; uids taken out, also
 out of column names that are made from one. Where two differ in anything that could make another
-score, their canonical forms differ; what has no such form is ``Unsound``.
+score, their canonical forms differ; what has no such form is ``Unsound``. So is what holds a
+secret: digests of forms are published, and whoever reads one could test guesses of the secret.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from pyspark.ml.linalg import DenseMatrix, DenseVector, SparseMatrix, SparseVect
 from pyspark.ml.param import Param, Params
 
 from trackmllib.events import Json
+from trackmllib.redaction import Hides, holds_secret, is_secret, looks_secret
 from trackmllib.spark.components import defaults, owns, set_values, uid_of
 from trackmllib.spark.resuming.code import Code
-from trackmllib.spark.resuming.unsound import Unsound
+from trackmllib.spark.resuming.unsound import Unsound, hidden
 
 # As pyspark makes them (``Identifiable._randomUID``).
 _MADE_UID = re.compile(r"\w+_[0-9a-f]{12,}", re.ASCII)
@@ -46,7 +48,8 @@ def digest(form: Json) -> str:
 class Canonical:
     """Canonical forms; ``code`` knows the code of classes and functions that no library brings."""
 
-    def __init__(self, code: Code | None = None) -> None:
+    def __init__(self, code: Code | None = None, hides: Hides = looks_secret) -> None:
+        self._hides = hides
         self._code = code or Code(self.value)
         self._roles: dict[str, str] = {}
         self._extra: Extra = {}
@@ -76,6 +79,8 @@ class Canonical:
         form = self._plain(value)
         if form is not None:
             return form
+        if isinstance(value, dict) and holds_secret(value, self._hides):
+            raise hidden("a dict")
         if id(value) in self._within:
             return ["again", len(self._within) - self._within.index(id(value))]
         self._within.append(id(value))
@@ -90,6 +95,8 @@ class Canonical:
         if value is None:
             return ["none"]
         if type(value) is str:
+            if holds_secret(value):
+                raise hidden("a text")
             return ["str", self._without_uids(value)]
         if type(value) in (bool, int):
             return [type(value).__name__, str(value)]
@@ -138,6 +145,8 @@ class Canonical:
         form: dict[str, Json] = {"class": self._code.of(type(component))}
         params: dict[str, Json] = {}
         for param, (value, is_set) in _effective(component, extra).items():
+            if value is not None and (self._hides(param) or holds_secret(value, self._hides)):
+                raise hidden(f"the param {param} of {type(component).__name__}")
             try:
                 form_of_value = self._value_of_param(value, extra)
             except Unsound as unsound:
@@ -165,6 +174,8 @@ class Canonical:
         for name, value in vars(component).items():
             if name in _OWN_ATTRIBUTES or isinstance(value, Param):
                 continue
+            if is_secret(name, value):
+                raise hidden(f"the attribute {name} of {type(component).__name__}")
             try:
                 found[name] = self.value(value)
             except Unsound as unsound:

@@ -28,7 +28,8 @@ import pyspark
 from pyspark.ml.param import Param
 
 from trackmllib.events import Json
-from trackmllib.spark.resuming.unsound import Unsound
+from trackmllib.redaction import is_secret
+from trackmllib.spark.resuming.unsound import Unsound, hidden
 
 # What every class has, or what changes with the version of Python, or with the lines of a file.
 _NO_CODE = frozenset(
@@ -119,6 +120,8 @@ class Code:
         for name, attribute in sorted(vars(cls).items()):
             if name in _NO_CODE or isinstance(attribute, (Param, *_DESCRIPTORS)):
                 continue
+            if is_secret(name, attribute):
+                raise hidden(f"{name} of the class {cls.__name__}")
             try:
                 yield [name, self._value(attribute)]
             except Unsound as unsound:
@@ -126,6 +129,13 @@ class Code:
 
     def _of_function(self, function: types.FunctionType) -> Json:
         library = _of_library(function)
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        for name, cell in cells:
+            if _has_contents(cell) and is_secret(name, cell.cell_contents):
+                raise hidden(f"the variable {name}")
+        for name, default in _defaults(function):
+            if is_secret(name, default):
+                raise hidden(f"the default of {name} in {function.__qualname__}")
         closed = [cell.cell_contents for cell in function.__closure__ or () if _has_contents(cell)]
         if library is not None:
             # A decorator of a library around a function of the user's.
@@ -140,7 +150,7 @@ class Code:
                 self._value(function.__kwdefaults__),
                 self._value(closed),
                 [
-                    [name, self._of_global(function.__globals__[name])]
+                    [name, self._of_global(name, function.__globals__[name])]
                     for name in sorted(set(_names(function.__code__)))
                     if name in function.__globals__
                 ],
@@ -149,7 +159,9 @@ class Code:
         except Unsound as unsound:
             raise unsound.within(f"the function {function.__qualname__}") from None
 
-    def _of_global(self, value: Any) -> Json:
+    def _of_global(self, name: str, value: Any) -> Json:
+        if is_secret(name, value):
+            raise hidden(f"the variable {name}")
         if isinstance(value, logging.Logger):
             # No score is made of it, and it is another one in each process.
             return ["logger"]
@@ -186,6 +198,14 @@ class Code:
             package = name if file.name == "__init__.py" else name.rpartition(".")[0]
             left += _imports_of(text, package)
         return [[name, found[name]] for name in sorted(found)]
+
+
+def _defaults(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """The arguments of a function that have defaults."""
+    defaults = function.__defaults__ or ()
+    positional = function.__code__.co_varnames[: function.__code__.co_argcount]
+    yield from zip(positional[len(positional) - len(defaults) :], defaults, strict=True)
+    yield from (function.__kwdefaults__ or {}).items()
 
 
 def _of_library(thing: Any) -> Json:

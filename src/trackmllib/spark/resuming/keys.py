@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from pyspark.ml.param import Params
 
+from trackmllib.redaction import Hides, looks_secret
 from trackmllib.spark.components import defaults, set_values, values
 from trackmllib.spark.resuming.canonical import Canonical, digest
 from trackmllib.spark.resuming.rows import Fold
@@ -31,9 +32,17 @@ class SearchKeys:
         return [digest([setting, fold.train, fold.validation]) for setting in self.settings]
 
 
-def keys_for(estimator: Any, evaluator: Any, maps: Sequence[Any], versions: Any) -> SearchKeys:
-    """The keys of a search, without its data. Unsound where something cannot be compared."""
-    canonical = Canonical()
+def keys_for(
+    estimator: Any,
+    evaluator: Any,
+    maps: Sequence[Any],
+    versions: Any,
+    hides: Hides = looks_secret,
+) -> SearchKeys:
+    """The keys of a search, without its data. Unsound where something cannot be compared, or is a
+    param that ``hides`` says yes to.
+    """
+    canonical = Canonical(hides=hides)
     evaluated = canonical.component(evaluator)
     settings = [
         digest([canonical.component(estimator, extra), evaluated, list(versions)]) for extra in maps

@@ -10,6 +10,7 @@ from pyspark.ml.tuning import CrossValidator
 
 from trackmllib.events import SearchDescription
 from trackmllib.guard import attempt
+from trackmllib.redaction import Hides
 from trackmllib.settings import Settings
 from trackmllib.spark.interventions import FoldCall, Intervention, LayOut, SearchAt, Task
 from trackmllib.spark.resuming import rows
@@ -24,7 +25,7 @@ def take_up(settings: Settings, search: SearchAt) -> Intervention | None:
     """The intervention, where it is asked for; a search inside of another one is part of a cell."""
     if not settings.resume or search.is_inner:
         return None
-    return TakeUp(settings.data_version, search)
+    return TakeUp(settings.data_version, search, settings.redaction.hides)
 
 
 class TakeUp:
@@ -32,7 +33,8 @@ class TakeUp:
 
     name = "resume"
 
-    def __init__(self, data_version: str | None, search: SearchAt) -> None:
+    def __init__(self, data_version: str | None, search: SearchAt, hides: Hides) -> None:
+        self._hides = hides
         self._data_version = data_version
         self._search = search
         self._tuner: Any = None
@@ -113,7 +115,7 @@ class TakeUp:
                 )
             if self._keys is None:
                 versions = [("spark", str(self._search.data.sparkSession.version))]
-                self._keys = keys_for(estimator, evaluator, maps, versions)
+                self._keys = keys_for(estimator, evaluator, maps, versions, self._hides)
             read = self._read(folds)
             new = [self._keys.of_fold(fold) for fold in read.folds]
             self._say_keys(read.whole, estimator, maps, new)
@@ -172,7 +174,9 @@ class TakeUp:
                 self._keys.family,
                 whole,
                 self._keys.settings,
-                {place: seed.value for place, seed in self._unset.items()},
+                {}
+                if self._hides("seed")
+                else {place: seed.value for place, seed in self._unset.items()},
             )
         # Folds that are laid out already are of a loop before this one, of a subclass.
         for at, keys in enumerate(new, start=self._search.folds_begun):

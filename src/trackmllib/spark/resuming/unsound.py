@@ -14,3 +14,8 @@ class Unsound(Exception):
     def within(self, what: str) -> Unsound:
         """The same, found in here."""
         return Unsound(what, f"{self.what}, {self.why}" if self.what else self.why)
+
+
+def hidden(what: str) -> Unsound:
+    """What holds a secret has no form: a digest of it would let its readers test guesses."""
+    return Unsound(what, "its value is hidden, and a published digest could reveal it")

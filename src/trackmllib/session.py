@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
+from trackmllib import plural
 from trackmllib.afterwards import Afterwards
 from trackmllib.clock import Clock, SystemClock
 from trackmllib.delivery.worker import Delivery, Target
@@ -467,12 +468,13 @@ class Session:
         stopped = self._delivery.stop()
         if waiting and not isinstance(self._outbox, ProcessOutbox):
             self.voice.warn(
-                f"{waiting} operations did not reach the tracking server before the process "
-                "ended, and are lost."
+                f"{plural.count(waiting, 'operation')} did not reach the tracking server before "
+                "the process ended, and cannot be sent any more."
             )
         elif waiting:
             self.voice.warn(
-                f"{waiting} operations did not reach the tracking server before the process ended "
+                f"{plural.count(waiting, 'operation')} did not reach the tracking server before "
+                "the process ended "
                 f"({self._delivery.trouble() or 'there was no time for more'}). "
                 f"{self._waiting.what_remains()}"
             )

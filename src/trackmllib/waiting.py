@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trackmllib import plural
 from trackmllib.clock import Clock
 from trackmllib.delivery.worker import Delivery
 from trackmllib.errors import Unauthorized
@@ -47,7 +48,7 @@ class Waiting:
         goes_on = self._may_be_delivered(search_id) and not search.interrupt.pressed
         if waiting and timeout > QUIET_SECONDS and goes_on:
             self._voice.warn(
-                f"Waiting for {server}: {waiting} operations of the search are still to be sent. "
+                f"Waiting for {server}: {_operations(waiting)} of the search still to be sent. "
                 f"fit() returns in {timeout - QUIET_SECONDS:g} s at the latest, with what is left "
                 "sent later",
                 search.settings,
@@ -56,7 +57,7 @@ class Waiting:
         if waiting and not search.interrupt.pressed:
             trouble = self._delivery.trouble(search_id)
             search.add_problem(
-                f"{waiting} operations are not delivered after {timeout:g} s "
+                f"{_operations(waiting)} not delivered after {timeout:g} s "
                 f"({server if trouble is None else trouble}); {self._where_they_are(search_id)}"
             )
 
@@ -70,14 +71,14 @@ class Waiting:
         )
         left = "all of it is delivered"
         if waiting:
-            left = f"{waiting} operations are not delivered yet; {self._where_they_are(search_id)}"
+            left = f"{_operations(waiting)} not delivered yet; {self._where_they_are(search_id)}"
         return f"Ctrl-C ended the wait for {server}; fit() {outcome}. Search {search_id}: {left}."
 
     def what_remains(self) -> str:
         """Where that is which is not delivered when the process ends."""
         if isinstance(self._outbox, ProcessOutbox) and not self._outbox.is_on_disk():
-            return "Those that the disk did not take are lost; the next search sends the others."
-        return "They are safe on disk: the next search sends them, or `trackmllib sync` does."
+            return "What the disk did not take is lost; the next search sends the rest."
+        return "All of it is safe on disk: the next search sends it, or `trackmllib sync` does."
 
     def _deliver(self, search: RunningSearch, timeout: float) -> int:
         """Wait for a search and those inside of it; how many operations are left."""
@@ -103,7 +104,11 @@ class Waiting:
     def _where_they_are(self, search_id: str) -> str:
         if isinstance(self._outbox, ProcessOutbox) and self._outbox.is_on_disk(search_id):
             return (
-                "they are safe on disk, and are sent in the background while this process runs, "
+                "all of it is safe on disk, and is sent in the background while this process runs, "
                 "and by the next search or the command `trackmllib sync`"
             )
-        return "they are sent in the background for as long as this process runs, and no longer"
+        return "it is sent in the background for as long as this process runs, and no longer"
+
+
+def _operations(waiting: int) -> str:
+    return plural.count(waiting, "operation is", "operations are")

@@ -40,7 +40,7 @@ def test_ctrl_c_in_the_wait_returns_the_model(scene, proxy, kind):
     assert fitted["averages"]
     (warning,) = driver.warnings()
     assert warning.startswith(f"Ctrl-C ended the wait for {scene.uri}")
-    assert "are safe on disk" in warning
+    assert "all of it is safe on disk" in warning
     driver.kill()
     assert {search["state"] for search in scene.status()["searches"]} == {"ended"}
 

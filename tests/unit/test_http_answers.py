@@ -97,7 +97,7 @@ def failure(call, uri: str) -> Exception:
     "content",
     [
         HTML,
-        ("application/json", b""),
+        ("text/html", b""),
         ("application/json", b'{"run": {"in'),
         *map(as_json, ([], "ok", None)),
     ],

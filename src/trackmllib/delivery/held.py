@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -10,6 +12,10 @@ from trackmllib.operations import OpenMainRun, Operation, Sending, TakeOver, dep
 
 # So often a row fails, while other operations of its search succeed, before it is deferred.
 FAILURES = 5
+# A failure without an answer is the network's more often than the row's: so many count as one.
+UNANSWERED = 10
+
+_OF_NETWORK = (ConnectionError, TimeoutError, http.client.HTTPException, socket.gaierror)
 
 
 @dataclass
@@ -23,7 +29,7 @@ class HeldRow:
     numbers: list[int]
     operation: Operation
     error: Unavailable
-    failures: int = 1
+    failures: float = 1
     others_succeeded: bool = False
     dependents: list[int] = field(default_factory=list)
 
@@ -76,7 +82,8 @@ class HeldRows:
         before = [row for row in self._rows if not set(row.numbers).isdisjoint(sending.numbers)]
         row = HeldRow(list(sending.numbers), sending.operation, error)
         for one in before:
-            row.failures = max(row.failures, one.failures + one.others_succeeded)
+            counts = one.others_succeeded / (UNANSWERED if is_unanswered(error) else 1)
+            row.failures = max(row.failures, one.failures + counts)
             row.dependents += one.dependents
         others = tuple(one for one in self._rows if one not in before)
         if row.failures >= FAILURES and not row.wants_credentials:
@@ -153,3 +160,14 @@ class HeldRows:
 def lets_others_go_first(operation: Operation) -> bool:
     """Whether anything of a search can be applied before this operation."""
     return not isinstance(operation, (OpenMainRun, TakeOver))
+
+
+def is_unanswered(error: BaseException) -> bool:
+    """Whether an operation failed because no answer came, or only a part of one."""
+    each: BaseException | None = error
+    while each is not None:
+        # urllib3 keeps the system's error as an argument, not as a cause.
+        if isinstance(each, _OF_NETWORK) or type(each).__module__.startswith("urllib3."):
+            return True
+        each = each.__cause__ or each.__context__
+    return False

@@ -12,7 +12,7 @@ from itertools import takewhile
 from typing import NamedTuple, Protocol
 
 from trackmllib.delivery.backoff import Backoff
-from trackmllib.delivery.held import HeldRows, lets_others_go_first
+from trackmllib.delivery.held import HeldRows, is_unanswered, lets_others_go_first
 from trackmllib.errors import Blocked, Busy, DeliveryError, Rejected, Unauthorized, Unavailable
 from trackmllib.operations import Operation, Row, Sending, coalesce
 from trackmllib.outbox.base import Outbox, Undelivered
@@ -368,7 +368,8 @@ class Delivery:
         else:
             self._outbox.hold(sending.numbers)
             is_last = self._outbox.waiting(search_id) <= held.count
-            if is_last and held.may_be_bad(sending.numbers) and self._target.answers(search_id):
+            may_be_bad = held.may_be_bad(sending.numbers) and not is_unanswered(error)
+            if is_last and may_be_bad and self._target.answers(search_id):
                 # There is no other operation that could tell a bad row from a server that is away.
                 held.others_answered()
         if not isinstance(error, Unauthorized) or held.same_credentials_failed():

@@ -6,16 +6,16 @@ TrackmllibError
 ├── SearchStopped        somebody has asked for the end of a search; raised by its ``fit()``
 ├── CandidateTimeout     a cell took longer than ``candidate_timeout``; raised by ``fit()``
 ├── UnknownSearch        what is to be read is no search, or it is not clear which one
-│   └── DamagedSearch    a file of it is damaged; the message says which one, and where
+│   └── DamagedSearch    a file of the search is damaged; the message says which one, and where
 ├── Unreachable          the server that is to be read does not answer, or wants other credentials
 ├── OutboxError          an outbox on disk cannot be used; seen by the command line only
 └── DeliveryError        raised by what applies operations, seen only by the delivery thread
     ├── Rejected         the server will never accept this operation
-    └── Unavailable      the server may accept it later: every error that isn't known to be final
-        ├── Unauthorized only with other credentials
-        │   └── StoreUnauthorized  the same, of an artifact store that is reached directly
-        ├── Blocked      once another operation, which is deferred, is delivered
-        └── Busy         at a lower rate; it has done nothing of the operation
+    └── Unavailable      a retry may succeed: every error that is not known to be final
+        ├── Unauthorized with other credentials
+        │   └── StoreUnauthorized  the same, for an artifact store that is reached directly
+        ├── Blocked      after another operation, which is deferred, is delivered
+        └── Busy         at a lower rate; the server did nothing of the operation
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class UnknownSearch(TrackmllibError, LookupError):
 
 
 class DamagedSearch(UnknownSearch):
-    """A file of the search that is to be read is damaged; the message says which one, and where."""
+    """A file of the search is damaged; the message says which one, and where."""
 
 
 class Unreachable(TrackmllibError, ConnectionError):
@@ -73,28 +73,27 @@ class DeliveryError(TrackmllibError):
 
 
 class Rejected(DeliveryError):
-    """The server will never accept this operation, however often it is sent."""
+    """The server will never accept this operation; no retry can succeed."""
 
 
 class Unavailable(DeliveryError):
-    """The same operation may succeed later. Every error that is not known to be final is one."""
+    """A retry of the operation may succeed. Every error that is not known to be final."""
 
 
 class Unauthorized(Unavailable):
-    """The tracking server wants other credentials than it was given."""
+    """The tracking server refuses the credentials of this process."""
 
 
 class StoreUnauthorized(Unauthorized):
-    """An artifact store that is reached directly wants other credentials; the tracking server may
-    well accept operations that write no artifact.
+    """An artifact store that is reached directly refuses the credentials of this process.
+
+    The tracking server may still accept operations that write no artifact.
     """
 
 
 class Blocked(Unavailable):
-    """The operation needs what an operation of another search makes, and that one is deferred."""
+    """The operation depends on one of another search, which is deferred."""
 
 
 class Busy(Unavailable):
-    """The server accepts fewer requests than it is sent, and has turned this one away before it
-    did anything of the operation.
-    """
+    """The server gets too many requests, and did nothing of this operation."""

@@ -1,4 +1,4 @@
-"""Ctrl-C after Spark has returned: it ends the wait of ``fit()``, and the model is not lost."""
+"""Ctrl-C after Spark has returned, which ends the wait of ``fit()`` and keeps the model."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 
 class HeldInterrupt:
-    """A context that holds back the first Ctrl-C, from Spark's return to the return of ``fit()``.
+    """Context that holds back the first Ctrl-C, from Spark's return to the end of ``fit()``.
 
-    The handler that it finds runs as ever, in the main thread; only its first KeyboardInterrupt is
-    noted instead of raised, so that it strikes in no lock and in no half-written record. A second
-    one is raised at once. Where the first one came during a wait, or before it, it has ended the
-    wait and that is all; else it is raised when the context ends. In any other thread, where Python
-    runs no handlers, nothing is held back.
+    The handler that was installed before still runs, in the main thread. Its first
+    KeyboardInterrupt sets ``pressed`` instead, so that it interrupts no lock and no half-written
+    record. A second one is raised at once. If there is a wait, the first one ends it and is not
+    raised; else it is raised when the context ends. In other threads, where Python runs no signal
+    handlers, the context does nothing.
     """
 
     def __init__(self) -> None:
         self.pressed = False
-        # Whether it ends a wait: then it is not raised.
+        # Whether there is a wait for it to end; then it is not raised.
         self.ends_wait = False
         self._presses = 0
         self._before: Any = None
@@ -54,5 +54,5 @@ class HeldInterrupt:
                 raise
             self.pressed = True
         else:
-            # This handler does not interrupt.
+            # The user's handler raised nothing, so this was no interrupt.
             self._presses -= 1

@@ -90,7 +90,7 @@ class Session:
         self.clock: Clock = clock or SystemClock()
         self.process = os.getpid()
         self.running = False
-        # When the process stops waiting for deliveries, by the monotonic clock; None until its end.
+        # The end of all waits, by the monotonic clock; None until the process ends.
         self._leaves_by: float | None = None
         credentials = Credentials()
         self._searches = RunningSearches(
@@ -167,8 +167,9 @@ class Session:
         self._termination.uninstall()
 
     def flush(self, timeout: float | None) -> bool:
-        """Wait until all that this process has recorded is delivered; whether it is: nothing waits,
-        and nothing was deferred or rejected.
+        """Wait until everything that this process has recorded is delivered; whether it is.
+
+        False while an operation waits, is deferred or is rejected, or a report is still to be made.
         """
         deadline = None if timeout is None else self.clock.monotonic() + timeout
         unmade = self.afterwards.wait(timeout)
@@ -368,7 +369,7 @@ class Session:
         return settings.record and self._target is self._tracking
 
     def _has_parent_run(self, search: RunningSearch) -> bool:
-        """Whether a search has a parent run in MLflow that is no other search's."""
+        """Whether a search has a parent run of its own in MLflow, and is not nested."""
         return self._looks_back(search.settings) and search.result.parent is None
 
     def _wait_for_main_run(self, search_id: str) -> str | None:
@@ -427,10 +428,10 @@ class Session:
         self._say(f"{doing} failed: {error}. It stays on disk; `trackmllib sync` tries again")
 
     def _before_pools_stop(self) -> None:
-        """Send what waits while artifact stores can still be written to.
+        """Deliver what waits while artifact stores still accept uploads.
 
-        A search that runs goes on in a thread that Python waits for; then there is nothing to wait
-        for here, and an artifact that can't be uploaded any more stays on disk.
+        Does nothing while a search runs, in a thread that Python waits for afterwards. An artifact
+        that can no longer be uploaded then stays on disk.
         """
         running = any(not search.closed for search in self._searches.all())
         if os.getpid() == self.process and not running:
@@ -484,7 +485,7 @@ class Session:
             self._estate.release()
 
     def _time_to_leave(self) -> float:
-        """How many seconds are left of the flush timeout, which all waits at the end share."""
+        """The seconds left of the flush timeout, which all waits at the end share."""
         now = self.clock.monotonic()
         if self._leaves_by is None:
             self._leaves_by = now + self._longest_timeout()

@@ -8,26 +8,26 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-# The first process of a PID namespace, as that of a container is.
+# The first process of a PID namespace, like that of a container.
 _INIT = 1
-# Where our code stands around the user's, and holds no lock while that runs.
+# Our modules that call the user's code, and hold no lock meanwhile.
 _AROUND_THE_USERS = ("trackmllib.patching", "trackmllib.spark.")
 
 
 class TerminationHandler:
-    """Runs ``finish`` before SIGTERM ends the process as it would have without trackmllib.
+    """Handler that runs ``finish`` before SIGTERM ends the process as without trackmllib.
 
-    Installed only where the signal has its default action, and only from the main thread. While
-    ``finish`` runs in a thread of its own, the main thread waits in the handler, for ``longest()``
-    seconds at most; not at all where the signal has interrupted our own code, which may hold a lock
-    that ``finish`` needs. The process ends after twice that time even where ``finish`` does not
+    Installed only if the signal has its default action, and only from the main thread. ``finish``
+    runs in a thread of its own, while the main thread waits in the handler, for ``longest()``
+    seconds at most. It does not wait if the signal has interrupted our own code, which may hold a
+    lock that ``finish`` needs. The process ends after twice that time even if ``finish`` does not
     return, and at once at a second SIGTERM.
 
-    Where no thread can be started, ``finish`` runs in the main thread; where that was in our own
-    code, the process ends at once, and what it has left on disk is recovered as after a SIGKILL.
+    If no thread can be started, ``finish`` runs in the main thread. If the signal has interrupted
+    our own code, the process then ends at once, and its outbox is recovered as after a SIGKILL.
 
-    The first process of a container (PID 1) ends with the exit status 143. The kernel drops a
-    signal for it that has its default action.
+    The first process of a container (PID 1) ends with exit status 143, because the kernel ignores
+    a signal with the default action there.
     """
 
     def __init__(self, finish: Callable[[], None], longest: Callable[[], float]) -> None:
@@ -46,11 +46,11 @@ class TerminationHandler:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, _end_process if os.getpid() == _INIT else signal.SIG_DFL)
         if os.getpid() != self._process:
-            # A forked child has nothing of ours to end.
+            # A forked child has no searches to end.
             _end_process()
             return
         longest = min(self._longest(), threading.TIMEOUT_MAX)
-        # A thread that ended the process might not start.
+        # A timer, not a thread: that might not start.
         signal.signal(signal.SIGALRM, _end_process)
         signal.setitimer(signal.ITIMER_REAL, 2 * longest)
         is_in_our_code = _is_in_our_code(frame)
@@ -58,7 +58,7 @@ class TerminationHandler:
         try:
             finishing.start()
         except (RuntimeError, MemoryError):
-            # The limit of threads is reached, or the interpreter is shutting down.
+            # The process has reached its limit of threads, or Python is shutting down.
             if is_in_our_code:
                 _end_process()
             self._finish_and_end()
@@ -84,7 +84,7 @@ def _in_main_thread() -> bool:
 
 
 def _is_in_our_code(frame: FrameType | None) -> bool:
-    """Whether the code at ``frame`` was called by ours, and not by the user's within ours."""
+    """Whether our code called the code at ``frame``, with none of the user's in between."""
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
         if name.startswith("trackmllib."):

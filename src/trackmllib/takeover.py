@@ -31,8 +31,8 @@ def take_over(
     """Take over every outbox in ``home`` whose process has died, end its searches, and add it to
     ``estate``, to be delivered.
 
-    ``say`` is told what users should know. ``and_rejected``: what servers refused is put into the
-    order again. ``also_host`` names another machine of which no process lives any more.
+    ``say`` is told what users should know. ``and_rejected``: rejected rows are sent once more.
+    ``also_host`` names another machine, none of whose processes is alive any more.
     """
     for entry in home.entries():
         held = None

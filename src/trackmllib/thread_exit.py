@@ -1,14 +1,14 @@
-"""A last call before Python shuts its thread pools down.
+"""Callbacks before Python stops its thread pools.
 
 When the main thread has ended, Python first stops the pools of ``concurrent.futures``, then waits
-for threads that are no daemons, and only then calls what ``atexit`` knows. SDKs of artifact stores
-upload from such pools, so whoever still wants to upload must do it before. Python offers that only
-as ``threading._register_atexit`` (3.9 and later), which the pools use themselves.
+for threads that are not daemons, and then calls the functions of ``atexit``. SDKs of artifact
+stores upload from such pools, so the last uploads must come first. The only way to do that is
+``threading._register_atexit`` (Python 3.9 and later), which the pools use themselves.
 """
 
 from __future__ import annotations
 
-# Registers what stops the pools; the last one that is registered is called first.
+# Registers the function that stops the pools. Functions run in reverse order of registration.
 import concurrent.futures.thread  # noqa: F401
 import threading
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _registered = False
 
 
 def before_pools_stop(callback: Callable[[], None]) -> None:
-    """Have ``callback`` called when the main thread has ended, by that thread; twice is once."""
+    """Have the main thread call ``callback`` once at its end, however often it is registered."""
     global _registered
     register = getattr(threading, "_register_atexit", None)
     if register is not None and not _registered:
@@ -33,7 +33,7 @@ def before_pools_stop(callback: Callable[[], None]) -> None:
 
 
 def unregister(callback: Callable[[], None]) -> None:
-    """Do not call it."""
+    """Remove a callback; an unknown one is ignored."""
     if callback in _callbacks:
         _callbacks.remove(callback)
 

@@ -15,7 +15,7 @@ from trackmllib.voice import Voice
 
 # fit() says that it waits when it has waited so long.
 QUIET_SECONDS = 2.0
-# A Ctrl-C is noticed so soon.
+# The longest time between a Ctrl-C and the end of the wait.
 SLICE_SECONDS = 0.25
 
 
@@ -37,9 +37,7 @@ class Waiting:
         self._voice = voice
 
     def wait_for(self, search: RunningSearch) -> None:
-        """Wait for all of a search; what is left by then is a problem of its record, unless a
-        Ctrl-C has ended the wait.
-        """
+        """Wait for all of a search; add a problem if some of it is left, except after a Ctrl-C."""
         search.interrupt.ends_wait = True
         search_id = search.result.search_id
         timeout = search.settings.flush_timeout
@@ -48,9 +46,8 @@ class Waiting:
         goes_on = self._may_be_delivered(search_id) and not search.interrupt.pressed
         if waiting and timeout > QUIET_SECONDS and goes_on:
             self._voice.warn(
-                f"Waiting for {server}: {_operations(waiting)} of the search still to be sent. "
-                f"fit() returns in {timeout - QUIET_SECONDS:g} s at the latest, with what is left "
-                "sent later",
+                f"Waiting for {server}: {_operations(waiting)} not delivered yet. fit() returns in "
+                f"{timeout - QUIET_SECONDS:g} s at the latest; trackmllib sends the rest later",
                 search.settings,
             )
             waiting = self._deliver(search, timeout - QUIET_SECONDS)
@@ -62,7 +59,7 @@ class Waiting:
             )
 
     def after_interrupt(self, search: RunningSearch) -> str:
-        """What to say where a Ctrl-C has ended the wait."""
+        """The warning after a Ctrl-C has ended the wait."""
         search_id = search.result.search_id
         server = redacted(search.destination.tracking_uri)
         outcome = "returns its model" if search.result.failure is None else "raises its error"
@@ -90,7 +87,7 @@ class Waiting:
         return left
 
     def _deliver_one(self, search_id: str, timeout: float, interrupt: HeldInterrupt) -> int:
-        """Wait for one search, in slices; how many operations are left."""
+        """Wait for one search, in slices; the number of operations that are left."""
         while True:
             slice_seconds = 0.0 if interrupt.pressed else min(timeout, SLICE_SECONDS)
             left = self._delivery.flush(search_id, slice_seconds)
@@ -104,8 +101,8 @@ class Waiting:
     def _where_they_are(self, search_id: str) -> str:
         if isinstance(self._outbox, ProcessOutbox) and self._outbox.is_on_disk(search_id):
             return (
-                "all of it is safe on disk, and is sent in the background while this process runs, "
-                "and by the next search or the command `trackmllib sync`"
+                "all of it is safe on disk: trackmllib sends it in the background while this "
+                "process runs, else the next program or `trackmllib sync` does"
             )
         return "it is sent in the background for as long as this process runs, and no longer"
 

@@ -87,7 +87,7 @@ def test_commands_without_an_outbox_need_no_folder(arguments):
 
 
 def test_relative_folder_needs_a_current_one(tmp_path):
-    """What is gone cannot be found again by the next process."""
+    """The next process could not find an outbox in a folder that is gone."""
     (tmp_path / "gone").mkdir()
     done = finished(
         ["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", *TRACKMLLIB, "status"],
@@ -96,7 +96,10 @@ def test_relative_folder_needs_a_current_one(tmp_path):
     )
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("trackmllib: TRACKMLLIB_HOME is 'relative', but there is no current ")
+    assert line.startswith(
+        "trackmllib: TRACKMLLIB_HOME is 'relative', but the current folder, to which it is relative, "
+        "does not exist"
+    )
 
 
 def test_name_with_a_nul_is_refused():

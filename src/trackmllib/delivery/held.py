@@ -1,4 +1,4 @@
-"""Rows of one search that have failed, and the rows that have to wait for them."""
+"""Rows of a search that have failed, and the rows that depend on them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from trackmllib.errors import StoreUnauthorized, Unauthorized, Unavailable
 from trackmllib.operations import OpenMainRun, Operation, Sending, TakeOver, depends_on
 
-# So often a row fails, while other operations of its search succeed, before it is deferred.
+# A row is deferred after this many failures between which other operations of its search succeed.
 FAILURES = 5
-# A failure without an answer is the network's more often than the row's: so many count as one.
+# The network causes most failures without an answer, not the row: this many count as one.
 UNANSWERED = 10
 
 _OF_NETWORK = (ConnectionError, TimeoutError, http.client.HTTPException, socket.gaierror)
@@ -20,10 +20,10 @@ _OF_NETWORK = (ConnectionError, TimeoutError, http.client.HTTPException, socket.
 
 @dataclass
 class HeldRow:
-    """An operation that has failed, with the rows that it stands for and those that depend on it.
+    """A failed operation with its rows, ``numbers``, and the rows that depend on it.
 
-    ``failures`` counts those between which another operation of the search has succeeded: any
-    other failure may be the server's.
+    ``failures`` counts only failures between which another operation of the search succeeded: the
+    server may be the cause of any other. One without an answer adds ``1 / UNANSWERED``.
     """
 
     numbers: list[int]
@@ -39,8 +39,9 @@ class HeldRow:
 
 
 class HeldRows:
-    """Which rows of a search let others go first. For the thread that delivers; properties may be
-    read from any thread.
+    """The failed rows of one search, which let the other rows go first.
+
+    Only the thread that delivers changes them; any thread may read them.
     """
 
     def __init__(self) -> None:
@@ -49,27 +50,27 @@ class HeldRows:
 
     @property
     def error(self) -> Unavailable | None:
-        """Why the first one failed."""
+        """The error of the first held row; None if there is none."""
         return self._rows[0].error if self._rows else None
 
     @property
     def count(self) -> int:
-        """How many rows are held, those that depend on others included."""
+        """The number of rows that are held, dependents included."""
         return sum(len(row.numbers) + len(row.dependents) for row in self._rows)
 
     @property
     def without_credentials(self) -> int:
-        """How many rows are held until there are other credentials."""
+        """The number of rows that are held until the process has other credentials."""
         rows = [row for row in self._rows if row.wants_credentials]
         return sum(len(row.numbers) + len(row.dependents) for row in rows)
 
     @property
     def apart(self) -> list[int]:
-        """The rows that are sent one by one, so that one bad row is found among its company."""
+        """The rows to send one by one, so that one bad row of a batch is found."""
         return [number for row in self._rows if row.failures > 1 for number in row.numbers]
 
     def passing(self) -> list[int]:
-        """The rows that may be tried again at any time."""
+        """The rows that may be retried without other credentials."""
         rows = [row for row in self._rows if not row.wants_credentials]
         return [number for row in rows for number in row.numbers]
 
@@ -78,7 +79,7 @@ class HeldRows:
         return [number for row in rows for number in row.numbers]
 
     def failed(self, sending: Sending, error: Unavailable) -> HeldRow | None:
-        """Count a failure. The row if it is to be deferred now; it is not held any longer then."""
+        """Count a failure; return the row, no longer held, if it must be deferred now."""
         before = [row for row in self._rows if not set(row.numbers).isdisjoint(sending.numbers)]
         row = HeldRow(list(sending.numbers), sending.operation, error)
         for one in before:
@@ -99,9 +100,7 @@ class HeldRows:
         return None
 
     def succeeded(self, numbers: Collection[int]) -> list[int]:
-        """Another operation has been answered, or these rows themselves; the rows that need not be
-        held any longer.
-        """
+        """Forget rows that the server has answered; return the rows to hold no longer."""
         free: list[int] = []
         kept = []
         for row in self._rows:
@@ -115,16 +114,16 @@ class HeldRows:
         return free + self.passing()
 
     def may_be_bad(self, numbers: Collection[int]) -> bool:
-        """Whether these rows have failed again after others had succeeded."""
+        """Whether these rows failed again after others had succeeded."""
         return any(row.failures > 1 and row.numbers[0] in numbers for row in self._rows)
 
     def others_answered(self) -> None:
-        """The server has answered something else."""
+        """Note that the server has answered another operation of the search."""
         for row in self._rows:
             row.others_succeeded = True
 
     def holds(self, number: int, operation: Operation) -> bool:
-        """Whether a row depends on one that is held; it is held with that one from now on."""
+        """Hold a row with the held row that it depends on; whether there is one."""
         if any(number in row.numbers for row in self._rows):
             return False
         for row in self._rows:
@@ -134,19 +133,17 @@ class HeldRows:
         return False
 
     def defers(self, operation: Operation) -> str | None:
-        """Why a row must be deferred, because it depends on one that is; None if it need not."""
+        """Why an operation that a row depends on was deferred; None if there is none."""
         return next(
             (why for earlier, why in self._deferred if depends_on(operation, earlier)), None
         )
 
     def defer(self, operation: Operation, reason: str) -> None:
-        """Defer what depends on this operation from now on."""
+        """Have ``defers`` defer the operations that depend on this one."""
         self._deferred.append((operation, reason))
 
     def same_credentials_failed(self) -> bool:
-        """Whether the tracking server has turned two operations away, and none was answered in
-        between.
-        """
+        """Whether the tracking server refused the credentials of two operations in a row."""
         rows = [
             row
             for row in self._rows
@@ -158,15 +155,15 @@ class HeldRows:
 
 
 def lets_others_go_first(operation: Operation) -> bool:
-    """Whether anything of a search can be applied before this operation."""
+    """Whether other operations of the search can be applied before this one."""
     return not isinstance(operation, (OpenMainRun, TakeOver))
 
 
 def is_unanswered(error: BaseException) -> bool:
-    """Whether an operation failed because no answer came, or only a part of one."""
+    """Whether an operation failed because it got no answer, or only a part of one."""
     each: BaseException | None = error
     while each is not None:
-        # urllib3 keeps the system's error as an argument, not as a cause.
+        # urllib3 keeps the error of the operating system as an argument, not as the cause.
         if isinstance(each, _OF_NETWORK) or type(each).__module__.startswith("urllib3."):
             return True
         each = each.__cause__ or each.__context__

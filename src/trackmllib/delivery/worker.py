@@ -39,14 +39,14 @@ class Target(Protocol):
         """Carry out one operation. With ``again`` it may have been carried out before, and is to
         stand once nevertheless.
 
-        Raises Rejected where no later try will succeed. Every other error means that one may:
-        Unauthorized with other credentials, Busy at a lower rate, after nothing of this one was
-        done.
+        Raises Rejected if no retry can succeed. After any other error a retry may succeed: after
+        Unauthorized with other credentials, after Busy at a lower rate. Busy also means that the
+        server did nothing of the operation.
         """
         ...
 
     def answers(self, search_id: str) -> bool:
-        """Whether the tracking server of a search answers now. Raises nothing."""
+        """Whether the tracking server of a search answers now. Never raises."""
         ...
 
     def forget(self, search_id: str) -> None:
@@ -74,12 +74,13 @@ class Delivery:
     """Takes operations out of an outbox and applies them to a target, for as long as it takes.
 
     The thread runs from ``start`` until nothing has come for a while. It is a daemon: a process is
-    never kept alive by it. A search whose server is away or busy is tried again later, and does not
-    keep others waiting. Within a search, a row that fails lets the others go first, so that one bad
-    row is not taken for a server that is away; where it has failed FAILURES times while others
-    succeeded, it is deferred: left to the next process, with the rows that depend on it.
+    never kept alive by it. If the server of a search is away or busy, delivery of that search is
+    retried later, and other searches do not wait. Within a search, a row that fails lets the others
+    go first, which tells a bad row from a server that is away. After FAILURES failures while others
+    succeeded, the row is deferred to the next process, with the rows that depend on it.
 
-    ``missing`` is called with each operation that is rejected or deferred, and why. Nothing is sent
+    ``missing`` is called with each operation that is rejected, or deferred for a failure of its
+    own, and with the reason; not with the held rows that are deferred with it. Nothing is sent
     of the searches in ``leave_alone``. ``will_wait`` says whether a search that runs will wait for
     its delivery.
     """
@@ -122,14 +123,14 @@ class Delivery:
         return self._trouble_of_held(search_id)
 
     def _trouble_of_held(self, search_id: str) -> Unavailable | None:
-        """Why the rows of a search failed, where nothing else is left to send."""
+        """The error of the held rows of a search, if no other rows wait."""
         held = self._held.get(search_id)
         if held is None or self._outbox.waiting(search_id) > held.count:
             return None
         return held.error
 
     def undelivered(self, search_id: str | None = None) -> Undelivered:
-        """How many operations no server has acknowledged, of one search or of all."""
+        """The number of operations that no server has acknowledged, of one search or of all."""
         return self._outbox.undelivered(search_id)
 
     def start(self) -> None:
@@ -140,7 +141,7 @@ class Delivery:
                 try:
                     thread.start()
                 except RuntimeError:
-                    # Python starts no thread any more at its end: whoever flushes then, delivers.
+                    # Python starts no threads while it shuts down: flush() delivers then.
                     self._thread_refused = True
                 else:
                     self._thread = thread
@@ -148,8 +149,8 @@ class Delivery:
     def flush(self, search_id: str | None, timeout: float | None) -> int:
         """Wait for one search or all, ``timeout`` seconds at most; how many operations still wait.
 
-        Does not wait for what no time can mend: operations whose server wants other credentials,
-        and those that are deferred or rejected, which do not wait.
+        Does not wait for operations that need other credentials, nor for those that are deferred
+        or rejected: waiting does not deliver them.
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         with self._hurry():
@@ -184,7 +185,7 @@ class Delivery:
         return True
 
     def stuck(self, search_id: str | None = None) -> int:
-        """How many operations, of one search or of all, wait for other credentials."""
+        """The number of operations that need other credentials, of one search or of all."""
         paused = self._without_permission(search_id)
         held = {
             search: rows.without_credentials
@@ -194,7 +195,7 @@ class Delivery:
         return sum(map(self._outbox.waiting, paused)) + sum(held.values())
 
     def try_again(self) -> None:
-        """Try again now what waits for other credentials: a new search may have brought them."""
+        """Retry now what needs other credentials: a new search may have brought them."""
         for search_id in self._without_permission(None):
             self._paused.pop(search_id, None)
         for held in dict(self._held).values():
@@ -245,7 +246,7 @@ class Delivery:
                         self._stop.wait(LOOK_AGAIN_SECONDS)
                     continue
             except Exception:
-                # Whatever is wrong here, what waits is delivered by this thread or by none.
+                # No other thread delivers, so this one continues after any error.
                 logger.debug("Delivery failed, and goes on", exc_info=True)
                 self._stop.wait(LOOK_AGAIN_SECONDS)
                 continue
@@ -284,7 +285,7 @@ class Delivery:
         return False
 
     def _deliver(self) -> bool:
-        """Send what is ready; False if all that waits is paused, held, or lingers."""
+        """Send what is ready; False if all rows are paused, held or lingering."""
         now = time.monotonic()
         paused = {search_id for search_id, pause in self._pauses().items() if pause.until > now}
         rows = self._rows_to_send(self._leave_alone | paused)
@@ -295,7 +296,7 @@ class Delivery:
         return bool(rows)
 
     def _rows_to_send(self, without: Collection[str]) -> list[Row]:
-        """What is ready; where that is nothing, the rows that had let it go first."""
+        """The rows that are ready, or else the held rows, which let those go first."""
         rows = self._peek(without)
         if not rows:
             for search_id, held in self._held.items():
@@ -305,7 +306,7 @@ class Delivery:
         return rows
 
     def _peek(self, without: Collection[str]) -> list[Row]:
-        """What is ready and depends on no row that has failed."""
+        """The rows that are ready and depend on no failed row."""
         while True:
             linger, runs = self._flushes == 0, self._runs_at_once()
             rows = self._outbox.peek(MOST_ROWS, without=without, linger=linger, runs=runs)
@@ -314,7 +315,7 @@ class Delivery:
                 return rows
 
     def _is_free(self, row: Row) -> bool:
-        """Whether a row may be sent now, or else is held or deferred with one that has failed."""
+        """Whether a row may be sent now; if not, hold or defer it with the row it depends on."""
         held = self._held.get(row.operation.search_id)
         if held is None:
             return True
@@ -350,7 +351,7 @@ class Delivery:
         return self._go_on(operation.search_id, numbers)
 
     def _failed(self, sending: Sending, error: Unavailable) -> None:
-        """Try an operation again later, and others of its search first."""
+        """Hold a failed operation, so that others go first; defer it or pause the search."""
         logger.debug("Delivery waits: %s", error, exc_info=True)
         operation = sending.operation
         search_id = operation.search_id
@@ -370,7 +371,7 @@ class Delivery:
             is_last = self._outbox.waiting(search_id) <= held.count
             may_be_bad = held.may_be_bad(sending.numbers) and not is_unanswered(error)
             if is_last and may_be_bad and self._target.answers(search_id):
-                # There is no other operation that could tell a bad row from a server that is away.
+                # No other operation waits that could tell a bad row from a server that is away.
                 held.others_answered()
         if not isinstance(error, Unauthorized) or held.same_credentials_failed():
             self._pause(search_id, error)
@@ -382,13 +383,13 @@ class Delivery:
         self._missing(
             operation,
             Unavailable(
-                f"{reason}. This failed while other operations succeeded, so it is left on disk "
-                "for the next process or `trackmllib sync`"
+                f"{reason}. Other operations succeeded, so this one is deferred: the next process "
+                "or `trackmllib sync` sends it again"
             ),
         )
 
     def _go_on(self, search_id: str, numbers: Collection[int]) -> bool:
-        """The server has answered for these rows; whether more may be sent at once."""
+        """Note that the server answered for rows; whether more may be sent at once."""
         held = self._held.get(search_id)
         free = [] if held is None else held.succeeded(numbers)
         self._outbox.unhold(free)
@@ -446,7 +447,7 @@ class Delivery:
 
 
 def _as_unavailable(error: Exception) -> Unavailable:
-    """What an error of the target means that is not Rejected."""
+    """An error of the target, other than Rejected, as Unavailable."""
     if isinstance(error, Unavailable):
         return error
     text = str(error).strip().partition("\n")[0]

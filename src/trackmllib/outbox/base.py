@@ -20,8 +20,9 @@ LINGER_SECONDS_A_RUN = 0.02
 
 
 class Undelivered(NamedTuple):
-    """How many rows no server has acknowledged: those that wait, those that are deferred until the
-    next process, and those that a server has rejected.
+    """Numbers of rows that no server has acknowledged.
+
+    ``waiting`` for this process, ``deferred`` to the next one, or ``rejected`` by a server.
     """
 
     waiting: int = 0
@@ -33,7 +34,7 @@ class Undelivered(NamedTuple):
 
 
 def counted(rows_of_search: Counter[str], search_id: str | None) -> int:
-    """How many of these rows are of one search, or of all."""
+    """The number of rows of one search, or of all."""
     if search_id is None:
         return sum(rows_of_search.values())
     return rows_of_search[search_id]
@@ -117,13 +118,14 @@ class Outbox(ABC):
 
     @abstractmethod
     def defer(self, numbers: Iterable[int], reason: str) -> None:
-        """Leave rows that fail again and again to the next process: they are read no more by this
-        one, and do not wait any longer.
+        """Leave rows that fail repeatedly to the next process.
+
+        They no longer wait, and this process does not read them again.
         """
 
     @abstractmethod
     def reject(self, numbers: Iterable[int], reason: str) -> None:
-        """Take rows that a server will never accept out of the order. An outbox that outlives the
+        """Take rows that a server has rejected out of the order. An outbox that outlives the
         process keeps them with the reason.
         """
 
@@ -140,12 +142,13 @@ class Outbox(ABC):
 
     @abstractmethod
     def waiting(self, search_id: str | None = None) -> int:
-        """How many rows wait, of one search or of all; not those deferred or rejected."""
+        """The number of waiting rows, of one search or of all; not those deferred or rejected."""
 
     @abstractmethod
     def undelivered(self, search_id: str | None = None) -> Undelivered:
-        """How many rows no server has acknowledged, of one search or of all, since the outbox was
-        opened.
+        """The rows that no server has acknowledged, of one search or of all.
+
+        Rejected rows count from the time when the outbox was opened.
         """
 
     def wait_for_rows(self, timeout: float | None) -> bool:

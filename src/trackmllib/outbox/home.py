@@ -50,8 +50,9 @@ class HeldOutbox(Generic[B]):
 
 
 class Entry(NamedTuple):
-    """An outbox in the folder as anybody sees it. ``lives``: its process does, or may do so, where
-    ``doubt`` says why nobody can tell.
+    """An outbox in the folder, seen from outside.
+
+    ``lives``: its process is alive, or may be; ``doubt`` then says why that is unknown.
     """
 
     path: Path
@@ -61,20 +62,20 @@ class Entry(NamedTuple):
 
     @classmethod
     def of(cls, lock: Path) -> Entry:
-        """The outbox that a lock file is of."""
+        """The outbox of a lock file."""
         path, owner = lock.with_suffix(""), read_owner(lock)
         try:
             return cls(path, owner, Lock.is_held(lock))
         except NoLocks as error:
             doubt = (
-                f"left as it is: the file system has no locks ({error.strerror}), so nobody can "
-                "tell whether its process lives. Once that process has ended, copy the folder to a "
-                f"local disk, and set {VARIABLE} to the copy"
+                f"left as it is: the file system has no locks ({error.strerror}), so trackmllib "
+                "cannot tell whether its process is alive. When that process has ended, copy the "
+                f"folder to a local disk, and set {VARIABLE} to the copy"
             )
             return cls(path, owner, True, doubt)
 
     def check(self) -> None:
-        """OutboxError where the file is not safe, or nobody can tell whether its process lives."""
+        """Raise OutboxError if the file is unsafe, or its process is in ``doubt``."""
         if self.doubt:
             raise OutboxError(self.doubt)
         check(self.path)
@@ -87,9 +88,9 @@ class Entry(NamedTuple):
 
 
 class Home:
-    """The outboxes of a user. OutboxError where the folder is not safe or cannot be used.
+    """The outboxes of a user. OutboxError if the folder is not safe or cannot be used.
 
-    ``unusable`` says why there is no such folder, where the environment names none that can exist.
+    ``unusable`` says why the environment names no folder that can exist; else it is empty.
     """
 
     def __init__(self, folder: Path, unusable: str = "") -> None:
@@ -98,7 +99,7 @@ class Home:
 
     @classmethod
     def of_user(cls, environ: Mapping[str, str] = os.environ) -> Home:
-        """The folder that the environment names, or the platform's own. Raises nothing."""
+        """The folder that the environment names, or the platform's own. Never raises."""
         named = environ.get(VARIABLE)
         if not named:
             return cls._of_platform()
@@ -112,7 +113,7 @@ class Home:
                 home = home.absolute()
                 reason = "no path can contain a NUL" if "\0" in named else ""
             except OSError:
-                reason = "there is no current folder that it is relative to"
+                reason = "the current folder, to which it is relative, does not exist"
         return cls(home / "outbox", reason and f"{VARIABLE} is {named!r}, but {reason}")
 
     @classmethod
@@ -121,7 +122,7 @@ class Home:
             home = platformdirs.user_state_path("trackmllib")
         except RuntimeError:
             home = Path("~")
-        # Older platformdirs hand back a path that begins with a tilde.
+        # Older versions of platformdirs return a path that begins with a tilde.
         is_there = home.is_absolute()
         reason = f"There is no home folder of this user, and {VARIABLE} is not set"
         return cls(home / "outbox", "" if is_there else reason)
@@ -232,7 +233,7 @@ class Home:
             raise
 
     def check_usable(self) -> None:
-        """OutboxError where there is no folder that could be used."""
+        """Raise OutboxError if there is no folder that can be used."""
         if self.unusable:
             raise OutboxError(f"{self.unusable}. Set {VARIABLE} to a folder of your own")
 
@@ -242,7 +243,7 @@ def _lock_of(path: Path) -> Path:
 
 
 def _files_of(path: Path) -> list[Path]:
-    """The files of an outbox: SQLite's own two beside it come and go."""
+    """The files of an outbox: its database, and the two that SQLite makes and removes."""
     return [Path(f"{path}{suffix}") for suffix in ("", "-wal", "-shm")]
 
 

@@ -18,10 +18,10 @@ from trackmllib.outbox.home import Entry, Home
 class SearchOnDisk:
     """A search of which something is on disk. Times are milliseconds since the epoch.
 
-    ``lives``: its process does, and delivers it by itself. ``workspace`` is MLflow's, None where
-    none was set. ``oldest_ms`` is when the row that has waited longest was put. ``error`` is why
-    rows could not be sent the last time; ``deferred`` rows wait for another process, because of
-    ``deferred_reason``; a server has rejected the ``rejected`` ones, because of ``reason``.
+    ``lives``: its process is alive, and delivers it by itself. ``workspace`` is MLflow's, None if
+    none was set. ``oldest_ms`` is the time of the row that has waited longest. ``error`` is why
+    rows could not be sent the last time. ``deferred`` rows wait for another process, because of
+    ``deferred_reason``; a server has rejected ``rejected`` rows, because of ``reason``.
     """
 
     search_id: str
@@ -74,7 +74,7 @@ def _searches(entry: Entry) -> Iterator[SearchOnDisk]:
             if schema.version_of(connection) > schema.VERSION:
                 yield _unknown(entry, "written by a newer trackmllib", host)
                 return
-            # A file of version 1, which nobody has opened since, has nothing deferred.
+            # A file that is still of version 1 has no deferred rows.
             query = _QUERY if schema.version_of(connection) > 1 else _QUERY_OF_VERSION_1
             found = connection.execute(query).fetchall()
         finally:

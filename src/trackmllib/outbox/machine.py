@@ -1,4 +1,4 @@
-"""What tells this machine from others, and its current start from earlier ones."""
+"""Identity of this machine and of its current start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 _MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
-# File systems that one machine uses at a time. All others may be shared.
+# File systems that only one machine uses at a time. Any other may be shared.
 _LOCAL = frozenset(
     ("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs")
 )
@@ -28,7 +28,7 @@ def boot_id() -> str:
 
 @lru_cache(maxsize=1)
 def started_ms() -> float:
-    """When this machine was started; infinity where that cannot be told."""
+    """The time of the last start of this machine; infinity if it is unknown."""
     try:
         lines = Path("/proc/stat").read_text().splitlines()
         return next(int(line.split()[1]) * 1000.0 for line in lines if line.startswith("btime "))
@@ -38,9 +38,9 @@ def started_ms() -> float:
 
 @lru_cache(maxsize=1)
 def machine_id() -> str:
-    """The id of this installation; empty where there is none, as in many containers.
+    """The id of this installation; empty if there is none, as in many containers.
 
-    Machines and containers that were made of one image may have the same one.
+    Machines and containers of one image may have the same id.
     """
     for path in _MACHINE_IDS:
         try:
@@ -53,18 +53,18 @@ def machine_id() -> str:
 
 
 def signature(text: str) -> str:
-    """A proof that a text was written under this machine id; empty where there is none.
+    """A proof that a machine with this machine id wrote a text; empty without a machine id.
 
-    The id itself is to be kept from others who can read the folder: machine-id(5).
+    machine-id(5) asks to keep the id itself confidential, and others may read the folder.
     """
     key = machine_id()
     return key and hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 def is_on_local_disk(folder: Path, mounts: str | None = None) -> bool:
-    """Whether no other machine can use a folder at the same time, as far as that can be told.
+    """Whether a folder is on a file system that no other machine uses; False if unknown.
 
-    ``mounts`` is a text like ``/proc/self/mountinfo``.
+    ``mounts`` has the format of ``/proc/self/mountinfo``.
     """
     try:
         if mounts is None:

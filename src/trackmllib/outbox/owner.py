@@ -22,8 +22,8 @@ from trackmllib.outbox.machine import boot_id, signature, started_ms
 class Owner:
     """A process on a machine since its last start. ``since_ms`` is when it took the outbox.
 
-    ``signature`` proves that all this was written under the machine id of its machine; it is empty
-    where that has none.
+    ``signature`` proves that a machine with this machine id wrote the other fields; it is empty if
+    the machine has no id.
     """
 
     host: str
@@ -44,16 +44,16 @@ class Owner:
         return self.is_of_this_machine() and self.boot_id == boot_id()
 
     def is_of_this_installation(self) -> bool:
-        """By the machine id, and by the host name or the boot id: of these two, one may be new.
+        """Whether the machine id matches, and the host name or the boot id, whatever the clock was.
 
-        The clock may have said anything. Machines and containers that were made of one image may
-        pass for each other, so this tells enough only of a folder that no other machine uses.
+        Machines and containers of one image may have the same machine id, so this is enough only
+        for a folder that no other machine uses.
         """
         is_known = self.host == socket.gethostname() or self.boot_id == boot_id() != ""
         return is_known and self.is_signed_here()
 
     def is_signed_here(self) -> bool:
-        """Whether a machine with this machine id has written it."""
+        """Whether a machine with this machine id wrote this owner."""
         return self.signature != "" and self.signature == signed(self).signature
 
 
@@ -91,8 +91,9 @@ class NoLocks(OSError):
 
 
 class Lock:
-    """The lock of one outbox, held until ``release`` or the end of the process. NoLocks is raised
-    where it can be neither taken nor asked for.
+    """The lock of one outbox, held until ``release`` or the end of the process.
+
+    Every method that takes or tests it raises NoLocks if the file system has no locks.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -102,9 +103,9 @@ class Lock:
 
     @classmethod
     def take(cls, path: Path, *, create: bool = False) -> Lock | None:
-        """The lock, or None while another process lives that holds it, or if it is gone.
+        """The lock; None while another living process holds it, or if its file is gone.
 
-        With ``create`` the file is a new one, which is there only if its lock is taken.
+        With ``create`` the file is new, and is removed if the lock cannot be taken.
         """
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
         try:
@@ -155,7 +156,7 @@ class Lock:
 
 
 def _flock(descriptor: int, how: int) -> None:
-    """Lock a file; BlockingIOError while another process does."""
+    """Lock a file. BlockingIOError while another process holds the lock."""
     try:
         fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,8 +1,7 @@
 """First connection to a tracking store that is a database.
 
-MLflow tries ten times to connect, for a minute and a half, and a host that swallows packets makes
-each try last for minutes. In a thread of ours it tries once, and gives up after as many seconds as
-any other request of ours.
+MLflow tries ten times to connect, for a minute and a half, and each try lasts for minutes if a host
+drops packets. Our own calls try once, with the time-out of our other requests.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from trackmllib.patching import Patch, SharedPatches
 from trackmllib.tracking.http import connect_timeout
 
 _DATABASES = ("postgresql", "mysql", "mariadb", "mssql", "sqlite")
-# Drivers that know the option connect_timeout, in seconds.
+# Drivers with the option connect_timeout, in seconds.
 _WITH_TIMEOUT = ("psycopg2", "psycopg", "pymysql", "mysqldb")
 
 
 @contextmanager
 def connected_once(uri: str) -> Iterator[None]:
-    """Around the making of a client for a tracking URI."""
+    """Have MLflow connect once while it makes a client for a tracking URI."""
     scheme = uri.partition("://")[0].partition("+")[0]
     with _patches() if scheme in _DATABASES else nullcontext():
         yield
@@ -30,7 +29,7 @@ def connected_once(uri: str) -> Iterator[None]:
 
 @functools.lru_cache(maxsize=1)
 def _patches() -> SharedPatches:
-    # Not everybody who has MLflow has SQLAlchemy.
+    # SQLAlchemy may be missing: mlflow-skinny does not need it.
     from mlflow.store.db import utils
 
     return SharedPatches([Patch(utils, "create_sqlalchemy_engine_with_retry", _connect)])

@@ -4,14 +4,13 @@ There are three outcomes:
 
 * ``Rejected``: MLflow itself says, by an error code of ``NEVER``, that it will never accept the
   operation. Only ``trackmllib sync`` sends it again.
-* ``Unauthorized``: every 401 and 403, and what artifact stores and databases say instead of these.
-  The operation is kept until there are other credentials.
-* ``Unavailable``, the default: everything else, errors of ours and unknown ones included. The
-  operation is sent again. ``Busy``, for a 429, is the same at a lower rate.
+* ``Unauthorized``: every 401 and 403, and the equivalent errors of artifact stores and databases.
+  The operation is kept until the process has other credentials.
+* ``Unavailable``, the default: everything else, unknown errors and our own included. The operation
+  is retried. ``Busy``, for a 429, is the same at a lower rate.
 
-Errors are classified by their type, their code or their HTTP status, and those that wrap another
-one also by what they wrap. Texts decide nothing, except that a database driver has nothing else to
-tell a wrong password by.
+Errors are classified by type, code or HTTP status, and by those of the errors that they wrap. Texts
+decide nothing, with one exception: only its text tells that a database refuses a password.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from trackmllib.errors import (
 from trackmllib.redaction import redacted
 from trackmllib.tracking.credentials import VARIABLES
 
-# MLflow's error codes (mlflow/protos/databricks.proto) that no later try can change.
+# MLflow's error codes (mlflow/protos/databricks.proto) that no retry can change.
 NEVER = frozenset(
     {
         "ALREADY_EXISTS",
@@ -48,7 +47,7 @@ NEVER = frozenset(
 CREDENTIALS = frozenset({"CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED", "UNAUTHENTICATED"})
 TOO_MANY = frozenset({"REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"})
 
-# Codes with which S3 answers something else than 401 or 403 to credentials that have expired.
+# Error codes of S3 for expired credentials, which come with another status than 401 or 403.
 _OF_S3 = frozenset(
     {
         "ExpiredToken",
@@ -58,7 +57,7 @@ _OF_S3 = frozenset(
         "UnrecognizedClientException",
     }
 )
-# Raised by SDKs that find no credentials, or that cannot renew them, and so send no request.
+# Raised by SDKs that send no request, because they find no credentials or cannot renew them.
 _OF_SDKS = frozenset(
     {
         # botocore
@@ -87,12 +86,12 @@ _OF_SDKS = frozenset(
     }
 )
 _SDKS = ("azure.", "boto3.", "botocore.", "google.")
-# PostgreSQL and MySQL; psycopg2 has no SQLSTATE for a connection that was never made.
+# PostgreSQL and MySQL; psycopg2 has no SQLSTATE for a connection that fails.
 _NOT_ALLOWED = re.compile(
     r"password authentication failed|no password supplied|permission denied for"
     r"|Access denied for user|command denied to user"
 )
-# What an operating system says of a connection, in the exceptions that urllib3 nests.
+# An operating system's messages about a connection, in the exceptions that urllib3 nests.
 _CORE = re.compile(
     r"Connection refused|Connection reset by peer|Remote end closed connection|timed out"
     r"|Name or service not known|Network is unreachable"
@@ -103,8 +102,9 @@ LONGEST_REASON = 300
 def translate(
     error: Exception, server: str, *, kind: type[DeliveryError] | None = None
 ) -> DeliveryError:
-    """The error as one of ours. Its message is a reason without credentials: what ``server``, a
-    tracking URI or the URI of an artifact store, said.
+    """An error as a DeliveryError, whose message names ``server`` and the reason, redacted.
+
+    ``server`` is a tracking URI or the URI of an artifact store.
     """
     if isinstance(error, DeliveryError):
         return error
@@ -118,22 +118,20 @@ def translate(
 
 
 def meaning(error: BaseException) -> type[DeliveryError]:
-    """Rejected, Unavailable, Unauthorized or Busy: what the first decides that knows, of the error
-    and those that it wraps.
-    """
+    """Rejected, Unauthorized, Busy or Unavailable: by the error, else by those that it wraps."""
     found = (_meaning_of_one(each) for each in _chain(error))
     return next((each for each in found if each is not None), Unavailable)
 
 
 def meaning_of_status(status: int) -> type[Unavailable] | None:
-    """What an HTTP status says by itself; None where the answer's own error code decides."""
+    """The meaning of an HTTP status; None if the error code in the answer decides."""
     if status in (401, 403):
         return Unauthorized
     return Busy if status == 429 else None
 
 
 def in_short(error: BaseException) -> str:
-    """What an error says, in one line: of one that wraps another, what that one says."""
+    """One line about an error: our own or the operating system's text, if it wraps one."""
     for each in _chain(error):
         if isinstance(each, DeliveryError):
             return str(each)
@@ -142,14 +140,14 @@ def in_short(error: BaseException) -> str:
             return core.group(0).lower()
     name, text = type(error).__name__, str(error).strip()
     if type(error).__module__ == "builtins" and not isinstance(error, OSError):
-        # "'x'" alone is no reason.
+        # The text of KeyError('x') is "'x'" alone.
         text = f"{name}: {text}"
     return (text or name).splitlines()[0][:LONGEST_REASON]
 
 
 @contextmanager
 def partly_done() -> Iterator[None]:
-    """Around requests of an operation of which a part may be done already: Busy would be untrue."""
+    """Raise Unavailable instead of Busy: a part of the operation may be done already."""
     try:
         yield
     except Exception as error:
@@ -159,7 +157,7 @@ def partly_done() -> Iterator[None]:
 
 
 def _meaning_of_one(error: BaseException) -> type[DeliveryError] | None:
-    """What an error says by itself; None where it says nothing about its cause."""
+    """The meaning of an error without those that it wraps; None if it has none."""
     if isinstance(error, DeliveryError):
         return type(error)
     if isinstance(error, MlflowException):
@@ -186,8 +184,9 @@ def _meaning_of_code(code: str) -> type[DeliveryError] | None:
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status that an SDK's error carries: requests and Azure name it ``status_code``,
-    Google ``code``, botocore has it in its answer.
+    """The HTTP status of an SDK's error.
+
+    requests and Azure name it ``status_code``, Google ``code``; botocore has it in the response.
     """
     answer = getattr(error, "response", None)
     if isinstance(answer, Mapping):
@@ -213,7 +212,7 @@ def _is_of_network(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, what it was raised from or while handling, and so on."""
+    """An error and the errors that it wraps, by cause or context."""
     seen: set[int] = set()
     each: BaseException | None = error
     while each is not None and id(each) not in seen:

@@ -1,9 +1,9 @@
-"""HTTP requests of ours: tried once, and their answers checked.
+"""HTTP requests of our own calls: tried once, with their answers checked.
 
-MLflow tries a request seven times, for minutes, inside of the call, and believes every answer of
-200. Delivery has its own way of waiting, which holds up no other search, and takes a request for
-done only where MLflow's server has said so: a proxy in between answers too. Calls of everybody else
-are made as MLflow makes them.
+MLflow tries a request up to eight times, for minutes, inside of the call, and accepts every answer
+with status 200. Delivery retries by itself, which holds up no other search, and acknowledges only
+what MLflow's server has answered, because a proxy in between may answer too. Calls of the user keep
+MLflow's behaviour.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from trackmllib.tracking.credentials import VARIABLES
 from trackmllib.tracking.failures import LONGEST_REASON, meaning, meaning_of_status
 
 TIMEOUT_SECONDS = 30
-# Databricks' SDK takes 0 for its default, five minutes.
+# Databricks' SDK reads 0 as its default, five minutes.
 SDK_RETRY_SECONDS = 1
 
-# What an answer of MLflow's REST API must hold, by the end of the path: an empty object is an
-# answer to what only writes, and to a search that finds nothing.
+# The key that an answer of MLflow's REST API must have, by the end of the path. For other paths an
+# empty object is valid: the answer to a write, and to a search that finds nothing.
 _HOLDS = {
     "/experiments/create": "experiment_id",
     "/experiments/get": "experiment",
@@ -51,7 +51,7 @@ _HOLDS = {
     "/runs/update": "run_info",
 }
 _ARTIFACTS = "/mlflow-artifacts/"
-# With these a client asks the new address by GET, without what it has sent.
+# After these a client requests the new address by GET, without the body.
 _LOSES_THE_BODY = (301, 302, 303)
 
 _here = threading.local()
@@ -60,9 +60,11 @@ _elsewhere = False
 
 @contextmanager
 def tried_once(timeout_seconds: int = TIMEOUT_SECONDS) -> Iterator[None]:
-    """In this thread, MLflow tries each HTTP request once, and waits so long for the answer, or as
-    long as the user has set by ``MLFLOW_HTTP_REQUEST_TIMEOUT``. An answer that is not MLflow's
-    raises Unavailable; MLflow may wrap it in an exception of its own.
+    """Have MLflow try each HTTP request of this thread once, and check its answer.
+
+    ``timeout_seconds`` bounds the wait for an answer, unless the user has set
+    ``MLFLOW_HTTP_REQUEST_TIMEOUT``. An answer that is not MLflow's raises Unavailable, which MLflow
+    may wrap in an exception of its own.
     """
     before = getattr(_here, "timeout", None)
     with _patches:
@@ -74,7 +76,7 @@ def tried_once(timeout_seconds: int = TIMEOUT_SECONDS) -> Iterator[None]:
 
 
 def connect_timeout() -> int:
-    """How many seconds a connection of ours may take in this thread; 0 where it isn't ours."""
+    """The seconds that a connection of ours may take in this thread; 0 if it is not ours."""
     return getattr(_here, "timeout", None) or 0
 
 
@@ -104,10 +106,10 @@ def _in_context(original: Any, provider: Any) -> Any:
 
 
 def _request(original: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-    """A request of MLflow's client, whose answer is checked where the request is ours."""
+    """A request of MLflow's client; the answer is checked if the request is ours."""
     if getattr(_here, "timeout", None) is None:
         return original(method, url, *args, **kwargs)
-    # urllib3 would raise an error that has no status and no body any more.
+    # urllib3 would raise an error without the status and the body.
     position = 4
     if len(args) > position:
         args = (*args[:position], False, *args[position + 1 :])
@@ -121,12 +123,12 @@ def _request(original: Any, method: str, url: str, *args: Any, **kwargs: Any) ->
 def check(method: str, url: str, response: Any, *, streamed: bool = False) -> None:
     """Raise unless MLflow's server has answered a request for ``url``.
 
-    ``streamed``: the answer is a file, whose content nothing is known of.
+    ``streamed``: the answer is a file, whose content is unknown.
 
-    :raises Unavailable: Somebody else has answered, or MLflow says that it may work later;
-        Unauthorized and Busy likewise.
-    :raises RestException: MLflow rejects what was to be written as an artifact. Of its REST API,
-        MLflow's client raises that itself.
+    :raises Unavailable: The answer is not MLflow's, or a retry may succeed; Unauthorized and Busy
+        are kinds of it.
+    :raises RestException: MLflow rejects the upload of an artifact. For its REST API, MLflow's
+        client raises this error itself.
     """
     where = next((hop for hop in response.history if hop.status_code in _LOSES_THE_BODY), None)
     if where is None and 300 <= response.status_code < 400:
@@ -163,7 +165,7 @@ def _check_error(url: str, status: int, found: dict[str, Any] | None) -> None:
 
 
 def _is_silent(response: Any) -> bool:
-    """Whether an answer is empty, as that of newer MLflow servers to an upload is."""
+    """Whether an answer is empty, like that of newer MLflow servers to an upload."""
     kind = str(response.headers.get("Content-Type", ""))
     return not response.content and not kind.startswith("text/")
 
@@ -190,7 +192,7 @@ def _end_of(url: str) -> str:
 
 @functools.lru_cache(maxsize=5)
 def _workspace_client(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """A client of Databricks' SDK with our time-outs; MLflow keeps those of everybody else."""
+    """A client of Databricks' SDK with our time-outs; MLflow caches those of the user's calls."""
     return getattr(original, "__wrapped__", original)(*args, **kwargs)
 
 
@@ -202,15 +204,15 @@ def _get_workspace_client(original: Any, *args: Any, **kwargs: Any) -> Any:
 
 @functools.lru_cache(maxsize=1)
 def prepare_databricks() -> None:
-    """Have Databricks' SDK retry for a second only, for requests of ours. Call it before the first.
+    """Limit the retries of Databricks' SDK to a second, for our requests. Call it before the first.
 
-    MLflow makes clients of it at each request, and lets these retry for five minutes. The patch
-    stays: who else uses the SDK is passed through.
+    MLflow makes a client of the SDK for each request, which retries for five minutes. The patch
+    stays installed, and does not change other uses of the SDK.
     """
     try:
         from databricks.sdk import _base_client
     except ImportError:
-        # Not installed, or a release that leaves it at what MLflow says.
+        # Not installed, or a release that keeps to what MLflow sets.
         return
     Patch(_base_client._BaseClient, "__init__", _base_client_init).install()
 
@@ -222,7 +224,7 @@ def _base_client_init(original: Any, *args: Any, **kwargs: Any) -> Any:
     return original(*args, **kwargs)
 
 
-# MLflow asks for all of it at each request, and offers no way to say it for one client.
+# MLflow reads all of this at each request, and offers no way to set it for one client.
 _patches = SharedPatches(
     Patch(owner, name, around)
     for owner, name, around in (

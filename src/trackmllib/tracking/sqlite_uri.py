@@ -1,4 +1,4 @@
-"""SQLite URIs, read as SQLAlchemy reads them."""
+"""Files of SQLite URIs, parsed as SQLAlchemy parses them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of a SQLite URI; None where the URI names none, but a database in memory.
+    """The file of a SQLite URI; None for a database in memory and for any other URI.
 
     Versions of SQLAlchemy differ: 2.1 unquotes the path, 2.0 does not.
     """
@@ -16,7 +16,7 @@ def sqlite_file(uri: str) -> Path | None:
         from sqlalchemy.engine import make_url
         from sqlalchemy.exc import ArgumentError
     except ImportError:
-        # Without it MLflow has no SQLite store.
+        # MLflow has no SQLite store without SQLAlchemy.
         return None
     try:
         path = make_url(uri).database

@@ -1,7 +1,7 @@
-"""The workspace of MLflow that calls go to: the one that holds now, or that of a search.
+"""MLflow workspace of a call: the current one, or that of a search.
 
-Newer versions of MLflow 3 have workspaces, and a server that was started with them. Older ones have
-none, and nothing here does anything.
+Newer versions of MLflow 3 have workspaces, if the server was started with them. In older versions
+these functions do nothing.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _here = threading.local()
 
 
 def current() -> str | None:
-    """The workspace that holds in this thread; None if none is set."""
+    """The current workspace of this thread; None if none is set."""
     return None if _mlflow is None else _mlflow.get_request_workspace()
 
 
 def are_one(one: str | None, other: str | None) -> bool:
-    """Whether two workspaces are the same on a server: where none is set, MLflow's default is."""
+    """Whether two workspaces are the same; None is MLflow's default workspace."""
     return (one or DEFAULT) == (other or DEFAULT)
 
 
 @contextmanager
 def in_workspace(name: str | None) -> Iterator[None]:
-    """Calls of this thread go to this workspace, and with None to none.
+    """Direct the calls of this thread to a workspace, or with None to no workspace.
 
-    MLflow's own context changes the environment, and with it the calls of all threads.
+    MLflow's own context manager changes the environment, and so the calls of all threads.
     """
     if _mlflow is None:
         yield
@@ -51,5 +51,5 @@ def in_workspace(name: str | None) -> Iterator[None]:
 
 
 def is_settled() -> bool:
-    """Whether the environment says nothing to the calls of this thread."""
+    """Whether ``in_workspace`` holds in this thread, and not the environment."""
     return bool(getattr(_here, "settled", False))

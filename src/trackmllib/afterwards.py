@@ -61,7 +61,7 @@ class Afterwards:
             self._remembered[key] = (weakref.ref(thing, dead), search)
 
     def search_of(self, thing: Any) -> RunningSearch | None:
-        """The search of a tuner or a model; None if unknown."""
+        """The search of a tuner or a model; None if it is unknown."""
         reference, search = self._remembered.get(id(thing), (None, None))
         return search if reference is not None and reference() is thing else None
 

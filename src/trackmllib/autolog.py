@@ -148,7 +148,7 @@ def autolog(
             home = Home.of_user()
             if home.unusable:
                 sentences.append(
-                    f"{home.unusable}. The training is not affected. What is recorded is kept in "
+                    f"{home.unusable}. The training is not affected. The record is kept in "
                     "memory, and is lost if this process dies before it is delivered. Set "
                     f"{VARIABLE} to a folder of your own, and start the program again."
                 )

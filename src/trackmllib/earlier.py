@@ -23,7 +23,7 @@ from trackmllib.tracking.workspace import in_workspace
 MOST_RUNS = 20_000
 # Of scores that are not wanted, so many are kept, to say why they are not.
 MOST_OTHERS = 5_000
-# A long of Java's.
+# A Java long.
 _SEED = json_kinds.whole(-(2**63), 2**63 - 1)
 
 
@@ -145,8 +145,9 @@ def _experiments(reader: Reader, destination: Destination) -> list[str]:
 
 
 def _in_time(read: Callable[[], None], destination: Destination, timeout: float) -> str:
-    """Read in a thread of its own, as this one is Spark's, in the workspace of a destination; why
-    that came to no end, or nothing.
+    """Read in another thread, because this one is Spark's, in the workspace of a destination.
+
+    Returns why the read did not finish, or an empty text.
     """
     outcome: list[str] = []
 

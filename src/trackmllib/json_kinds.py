@@ -1,7 +1,7 @@
-"""JSON that anybody may have damaged or forged, read as what it has to be.
+"""Validation of JSON that may be damaged or forged.
 
-A kind takes a value as ``json`` has parsed it and returns it as what it has to be. Damaged where it
-is not that: its text says where in the file, and what would have to be there.
+A kind takes a value that ``json`` has parsed, and returns it with the required type. It raises
+Damaged for any other value: the message says where in the file, and which values are valid.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 Kind = Callable[[Any], T]
 
-# The end of the year 9999, the last one that datetime knows.
+# The end of the year 9999, the last one of datetime.
 LATEST_MS = 253_402_300_799_999
-# As deep as the value of a param may be nested: far more than any is, and far less than Python's
-# own limit, which those who show it need for themselves.
+# The deepest nesting of the value of a param: deeper than any real one, and far below Python's
+# recursion limit, which the code that shows the value needs.
 DEEPEST = 100
-# Of the key of a member, in a sentence.
+# The longest part of a key in a message.
 LONGEST_KEY = 60
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 class Damaged(ValueError):
-    """A value is not what it has to be. Those around it put their part of its place in front."""
+    """An invalid value. The kinds around it prepend their part of its place."""
 
     def __init__(self, complaint: str) -> None:
         super().__init__(complaint)
@@ -57,7 +57,7 @@ def parsed(text: str) -> Any:
 
 
 def member(data: Any, key: str, kind: Kind[T]) -> T:
-    """A member of an object, which must be there."""
+    """A required member of an object."""
     if not isinstance(data, dict):
         raise Damaged.of(data, "an object")
     if key not in data:
@@ -69,7 +69,7 @@ def member(data: Any, key: str, kind: Kind[T]) -> T:
 
 
 def member_or(data: Any, key: str, kind: Kind[T], default: T) -> T:
-    """A member of an object, or the default where there is none."""
+    """An optional member of an object; the default if it is missing."""
     return member(data, key, kind) if not isinstance(data, dict) or key in data else default
 
 
@@ -133,7 +133,7 @@ def flag(value: Any) -> bool:
 
 
 def number(value: Any) -> float:
-    """A double, also one that is not finite: ``"nan"``, ``"inf"``, ``"-inf"``."""
+    """A double; ``"nan"``, ``"inf"`` and ``"-inf"`` are the ones that are not finite."""
     if type(value) is float:
         return value
     if isinstance(value, str) and value in _NOT_FINITE:
@@ -169,7 +169,7 @@ def iso_time_ms(value: Any) -> int:
 
 
 def anything(value: Any) -> Any:
-    """Whatever it is, nested as deep as it may be."""
+    """Any value that is nested at most DEEPEST levels deep."""
     level, depth = [value], 0
     while level:
         depth += 1

@@ -1,4 +1,4 @@
-"""What MLflow takes: the characters of names and values, and their lengths.
+"""Characters and lengths that MLflow accepts in names and values.
 
 The limits are those of ``mlflow.utils.validation``, the smaller one where versions differ.
 """
@@ -18,8 +18,8 @@ MAX_KEY = 250 - 10 - 37
 
 # MLflow allows colons too, but not on Windows; names are to be the same everywhere.
 _REFUSED = re.compile(r"[^/\w.\- ]")
-# PostgreSQL stores no NUL, in no encoding; half of a surrogate pair has no UTF-8, in which
-# everything is sent. Every other control character comes back from every store as it was sent.
+# PostgreSQL stores no NUL, and a lone surrogate has no UTF-8, in which everything is sent. All
+# stores return every other control character unchanged.
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -39,9 +39,7 @@ def key(name: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """The text with each character that a server cannot store as Python writes it: ``\\x00``,
-    ``\\ud800``.
-    """
+    """The text, with Python's escapes (``\\x00``, ``\\ud800``) for what servers cannot store."""
     if text.isascii() and "\0" not in text:
         return text
     return _NOT_STORABLE.sub(_escape, text)
@@ -52,7 +50,7 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """The text, escaped, its end replaced by ``…`` where it is longer than ``limit`` characters."""
+    """The escaped text; ``…`` replaces its end if it is longer than ``limit`` characters."""
     text = escaped(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

@@ -56,7 +56,7 @@ class MadeRuns:
         return Found(found or self._tracking.main_run_id(search_id), settled)
 
     def is_at(self, search_id: str, place: ServerPlace) -> bool:
-        """Whether MLflow's calls that go to this place reach the runs of a search."""
+        """Whether MLflow's calls to this place reach the runs of a search."""
         destination = self._searches.destination_of(search_id)
         return destination is None or is_at(destination, place)
 

@@ -16,10 +16,10 @@ from trackmllib.tracking import models
 # Params that name a column which the training needs, and the model does not.
 _OF_TRAINING = ("labelCol", "weightCol", "foldCol", "censorCol", "validationIndicatorCol")
 
-# MLflow logs a model where its calls go now, and nowhere else.
+# MLflow logs models only to the server and the workspace that its calls go to now.
 _SWITCHED = (
     "mlflow.set_tracking_uri() or mlflow.set_workspace() was called during the search, and MLflow "
-    "logs models only where it is now"
+    "logs models only to the server and workspace that are set now"
 )
 
 
@@ -27,8 +27,8 @@ class Models:
     """Logs models of one search, on Spark's threads: only there a model can be saved.
 
     ``run_id`` waits for the run of a candidate, or of the search; ``is_away`` says whether the
-    server is away now, ``is_here`` whether MLflow's calls go to it; ``problem`` is told what went
-    wrong, ``say`` how much room the models take.
+    server is away now, ``is_here`` whether MLflow's calls now go to the place of the search.
+    ``problem`` is called with what went wrong, ``say`` with how much room the models take.
     """
 
     def __init__(

@@ -3,8 +3,8 @@
 A run is named by its search and its candidate (``None`` is the main run), because the server's run
 id is not known yet when an operation is written down. Times are milliseconds since the epoch.
 
-An operation escapes its texts when it is made (``limits.escaped``), also when it is read back from
-disk: no operation holds a character that a server refuses.
+An operation escapes its texts (``limits.escaped``) when it is made, and when it is read back from
+disk, so that no operation has a character that a server rejects.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Destination:
     ``experiment_id``, or in the experiment of that name, which is made if need be.
     ``tracking_uri`` is absolute and holds no credentials. A search inside of another one has its
     main run under that one's: under the child run of ``parent_candidate``, or where that is None
-    under its main run. ``workspace`` is the workspace of MLflow that was set; None if none was, or
-    where MLflow has none.
+    under its main run. ``workspace`` is the MLflow workspace that was set; None if none was, or if
+    MLflow has no workspaces.
     """
 
     tracking_uri: str
@@ -45,7 +45,7 @@ class Destination:
     workspace: str | None = None
 
     def __post_init__(self) -> None:
-        # The URI stays: an escaped one would name another server, or another file.
+        # The URI is not escaped: it would name another server, or another file.
         if self.experiment_name is not None:
             object.__setattr__(self, "experiment_name", limits.escaped(self.experiment_name))
 
@@ -65,7 +65,7 @@ _FIELD_NAMES: dict[type, tuple[str, ...]] = {}
 
 
 def _escaped(value: Any) -> Any:
-    """The value, itself where there is nothing to escape in it."""
+    """The value with escaped texts; the same object if there is nothing to escape."""
     if type(value) is str:
         return limits.escaped(value)
     if isinstance(value, tuple):
@@ -150,7 +150,7 @@ class LogArtifact(Operation):
     def __post_init__(self) -> None:
         if self.file_name != PurePath(self.file_name).name or self.file_name in ("", ".."):
             raise ValueError(f"{self.file_name!r} is not the name of a file, but a path")
-        # Not super(): with slots=True the class is not the one that this method was written in.
+        # Not super(): slots=True replaces the class that this method was defined in.
         Operation.__post_init__(self)
 
     def pieces(self) -> Iterator[bytes]:
@@ -164,8 +164,8 @@ class LogArtifact(Operation):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Describe(Operation):
     """Put this Markdown into the description of the run, in the place of what this search has put
-    there before. What a user has written there stays. ``is_last``: the search is over, and nothing
-    newer can be there.
+    there before. What a user has written there stays. ``is_last``: the search is over, so that no
+    newer description can be there.
     """
 
     text: str
@@ -253,8 +253,9 @@ def waits_for_all(operation: Operation) -> bool:
 
 
 def depends_on(operation: Operation, earlier: Operation) -> bool:
-    """Whether ``operation`` can't be applied, or would be overwritten, where ``earlier`` of the
-    same search has not been applied yet.
+    """Whether ``operation`` must wait for ``earlier``, of the same search.
+
+    Without ``earlier`` it could not be applied, or ``earlier`` would overwrite it.
     """
     if isinstance(earlier, (OpenMainRun, TakeOver)):
         return True
@@ -266,7 +267,7 @@ def depends_on(operation: Operation, earlier: Operation) -> bool:
         case LogArtifact():
             return isinstance(operation, LogArtifact) and operation.file_name == earlier.file_name
         case LogBatch():
-            # A tag keeps its last value; params never change, and points of metrics are added.
+            # A tag keeps its last value, while params never change and metric points are added.
             tags = {key for key, _ in earlier.tags}
             return isinstance(operation, (LogBatch, EndRun)) and any(
                 key in tags for key, _ in operation.tags
@@ -277,8 +278,7 @@ def depends_on(operation: Operation, earlier: Operation) -> bool:
 
 
 def coalesce(rows: Iterable[Row], apart: Container[int] = ()) -> list[Sending]:
-    """Merge batches of one run that follow each other, so that they cost one request; not the rows
-    with a number in ``apart``.
+    """Merge consecutive batches of one run, except rows in ``apart``, to save requests.
 
     What may have been sent before goes apart from what has not: then mostly all of it stands, or
     nothing. The end of a child run comes behind all that is there for it, which may say later what

@@ -51,7 +51,7 @@ def unpacked(text: str) -> Iterator[bytes]:
 
 
 def utf8(text: str) -> bytes:
-    """The bytes of a text, escaped; half of a surrogate pair reads ``\\udc80``, as in JSON."""
+    """The bytes of an escaped text; a lone surrogate becomes ``\\udc80``, as in JSON."""
     return limits.escaped(text).encode()
 
 

@@ -60,7 +60,7 @@ class Patch:
 
 
 class SharedPatches:
-    """Patches that are installed while at least one thread is inside of the ``with``."""
+    """Patches that are installed while at least one thread is inside of the context."""
 
     def __init__(self, patches: Iterable[Patch]) -> None:
         self._patches = tuple(patches)

@@ -154,10 +154,10 @@ def make(result: SearchResult, runs: Runs) -> tuple[FileText, bytes | None]:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """A folder that is deleted afterwards.
+    """A folder that is deleted at the end of the context.
 
-    Not a ``TemporaryDirectory``: Python deletes that at the end of the program, in which the report
-    may still be drawn while the session waits for it.
+    Not a ``TemporaryDirectory``: Python deletes it at the end of the program, while the session may
+    still wait for the report that is drawn in it.
     """
     folder = Path(tempfile.mkdtemp(prefix="trackmllib-"))
     try:

@@ -121,7 +121,7 @@ class RunningSearches:
         return search.settings.record
 
     def destination_of(self, search_id: str) -> Destination | None:
-        """Where a search goes, or one that failed went; None if it is not known."""
+        """The destination of a search, also of one that failed; None if it is unknown."""
         search = self.get(search_id)
         return self._failed_destinations.get(search_id) if search is None else search.destination
 

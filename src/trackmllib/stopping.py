@@ -26,7 +26,7 @@ class Stopping:
         self._searches = searches
         self._tracking = tracking
         self._clock = clock
-        # When each search began, by the clock that nobody sets.
+        # The start of each search, by the monotonic clock.
         self._began: dict[str, float] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None

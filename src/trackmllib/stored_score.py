@@ -65,9 +65,7 @@ def is_tag(name: str) -> bool:
 
 
 def read(text: str, search_id: str, run_id: str | None) -> StoredScore:
-    """What a tag says, on the run of a search. ValueError where that was cut or changed, or is
-    forged and makes no sense.
-    """
+    """The score in a tag on a run of a search. ValueError if it is cut, changed or invalid."""
     values = json_kinds.parsed(text)
     if not isinstance(values, list) or len(values) != 9 or _check(values[:-1]) != values[-1]:
         raise ValueError("not as it was written")

@@ -114,7 +114,7 @@ class InMemoryStore:
         return sorted(found, key=lambda run: run.candidate or 0)
 
     def apply(self, operation: Operation, again: bool = False) -> None:
-        """Carry out one operation; Rejected for a run that was never made."""
+        """Carry out one operation. Raises Rejected for a run that does not exist."""
         key = (operation.search_id, operation.candidate)
         with self._lock:
             if operation.search_id in self._ended:
@@ -152,7 +152,7 @@ class InMemoryStore:
                     self._ended.add(operation.search_id)
 
     def answers(self, search_id: str) -> bool:
-        """Always: the store lies in memory."""
+        """True: the store is in memory."""
         return True
 
     def forget(self, search_id: str) -> None:

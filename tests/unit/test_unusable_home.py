@@ -97,8 +97,8 @@ def test_relative_folder_needs_a_current_one(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith(
-        "trackmllib: TRACKMLLIB_HOME is 'relative', but the current folder, to which it is relative, "
-        "does not exist"
+        "trackmllib: TRACKMLLIB_HOME is 'relative', but the current folder, to which it is "
+        "relative, does not exist"
     )
 
 

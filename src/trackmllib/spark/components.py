@@ -1,6 +1,6 @@
-"""The uid and the params of a component, as far as it has them.
+"""Uid and params of a component, if it has them.
 
-Spark also fits components whose ``__init__`` does not call that of Params: they have neither.
+Spark also fits components whose ``__init__`` does not call that of Params; these have neither.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ def uid_of(component: Any) -> str | None:
 
 
 def owns(component: Any, param: Any) -> bool:
-    """Whether a param is one of this component."""
+    """Whether a param belongs to this component."""
     uid = uid_of(component)
     return uid is not None and getattr(param, "parent", None) == uid
 
 
 def set_values(component: Params) -> Mapping[Param[Any], Any]:
-    """The params that are set."""
+    """The params that are set, with their values."""
     return getattr(component, "_paramMap", None) or {}
 
 
 def defaults(component: Params) -> Mapping[Param[Any], Any]:
-    """The params that have a default."""
+    """The params that have a default, with it."""
     return getattr(component, "_defaultParamMap", None) or {}
 
 
 def values(component: Params) -> dict[Param[Any], Any]:
-    """The params that have a value, set or default.
+    """The params with a value, set or default.
 
-    Not ``extractParamMap``, which asks whether each param belongs to the component, and raises for
-    params of other libraries that are not named like their attribute.
+    Not ``extractParamMap``, which checks that each param belongs to the component, and raises for
+    params of other libraries whose name is not that of their attribute.
     """
     return {**defaults(component), **set_values(component)}

@@ -46,7 +46,7 @@ class Host(Protocol):
         ...
 
     def returns(self, search_id: str, model: Any) -> None:
-        """``fit()`` is about to return this model, and all that its search had to say is said."""
+        """Report the model that ``fit()`` is about to return, after the end of its search."""
         ...
 
     def earlier(self, search_id: str, family: str, keys: Collection[str]) -> EarlierScores:
@@ -76,8 +76,9 @@ class Host(Protocol):
         ...
 
     def hold_interrupt(self, search_id: str) -> AbstractContextManager[object]:
-        """A context from Spark's return to the return of ``fit()``, in which the first Ctrl-C ends
-        a wait of ours instead of being raised.
+        """Context from Spark's return to the end of ``fit()``, for the first Ctrl-C.
+
+        In it, the first Ctrl-C ends our wait instead of being raised.
         """
         ...
 

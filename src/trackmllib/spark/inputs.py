@@ -1,8 +1,8 @@
-"""The columns that a fitted model reads, found by Spark's analysis, without a Spark job.
+"""Columns that a fitted model reads, found by Spark's analysis, without a Spark job.
 
-A model transforms a DataFrame that has the schema of the data and no partition. Spark's optimizer
-then removes every column that the prediction does not depend on. A column that it removes, but
-without which the model does not transform, is an input too.
+The model transforms a DataFrame with the schema of the data and without partitions. Spark's
+optimizer then removes every column on which the prediction does not depend. A removed column is an
+input too if the model does not transform without it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from trackmllib.guard import attempt
 
 # What MLflow's Python functions of Spark models return.
 PREDICTION = "prediction"
-# So often a model transforms; what is not decided by then stays an input.
+# The most often that a model transforms; the columns that are undecided then stay inputs.
 MOST_TRANSFORMS = 40
-# Leaves of a plan that bring other data, and hide no column of ours.
+# Leaves of a plan that read other data, and hide none of the columns.
 _OTHER_DATA = frozenset(
     (
         "DataSourceV2Relation",
@@ -38,10 +38,11 @@ _ID = re.compile(r"#(\d+)")
 def inputs_and_outputs(
     model: Any, dataset: Any, not_inputs: Collection[str] = ()
 ) -> tuple[Any, Any]:
-    """The columns of ``dataset`` that a model reads, and what it makes of them, as DataFrames.
+    """The columns of ``dataset`` that a model reads, and its output, as DataFrames.
 
-    Where Spark's analysis does not tell (a stage of the user's wants a row, say), all columns but
-    ``not_inputs``, which the training alone needs, if the model transforms without those.
+    If Spark's analysis fails (a stage of the user's reads a row, for example), these are all
+    columns without ``not_inputs``, which only the training needs, if the model transforms without
+    them.
     """
     for sized in (False, True):
         found = attempt(lambda: _analyzed(model, dataset, sized=sized), None)  # noqa: B023 - called at once
@@ -50,17 +51,17 @@ def inputs_and_outputs(
     inputs = dataset.drop(*not_inputs)
     try:
         return inputs, model.transform(inputs)
-    except Exception:  # noqa: BLE001 - code of the user's; a stage may need the label
+    except Exception:  # noqa: BLE001 - the user's code; a stage may need the label
         return dataset, model.transform(dataset)
 
 
 def quoted(name: str) -> str:
-    """The name of a column, as ``select`` takes it whatever its characters."""
+    """The name of a column, quoted for ``select``."""
     return "`" + name.replace("`", "``") + "`"
 
 
 def _analyzed(model: Any, dataset: Any, *, sized: bool) -> tuple[Any, Any]:
-    """Inputs and outputs by Spark's analysis. Raises where it cannot tell."""
+    """Inputs and outputs by Spark's analysis. Raises if the analysis fails."""
     names = list(dataset.columns)
     session = dataset.sparkSession
     schema = _with_sizes(dataset.schema) if sized else dataset.schema
@@ -84,7 +85,7 @@ def _analyzed(model: Any, dataset: Any, *, sized: bool) -> tuple[Any, Any]:
 
 
 def _with_sizes(schema: StructType) -> StructType:
-    """The schema with a size for each vector: a VectorAssembler would look for it in the rows."""
+    """The schema with a size for each vector, which VectorAssembler would read from a row."""
     return StructType(
         [
             StructField(
@@ -101,7 +102,7 @@ def _with_sizes(schema: StructType) -> StructType:
 
 
 def _wanted(model: Any, known: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """The columns that people want of a model: its prediction, or else all that it makes."""
+    """The output columns of a model that matter: its prediction, or else all of them."""
     made = [name for name in columns if name not in known]
     last = model
     while getattr(last, "stages", None):
@@ -116,7 +117,7 @@ def _wanted(model: Any, known: Sequence[str], columns: Sequence[str]) -> list[st
 def _needed(
     names: Sequence[str], read: frozenset[str], works: Callable[[frozenset[str]], bool]
 ) -> frozenset[str]:
-    """What is ``read``, and the columns without which the model does not transform."""
+    """The columns in ``read``, and those without which the model does not transform."""
     kept = frozenset(names)
     left = MOST_TRANSFORMS
     groups = [[name for name in names if name not in read]]
@@ -134,9 +135,9 @@ def _needed(
 
 
 def _read(frame: Any, names: Sequence[str]) -> frozenset[str]:
-    """The columns, of those with these names, that the rows of a DataFrame depend on.
+    """The columns, of those in ``names``, on which the rows of a DataFrame depend.
 
-    All of them where the plan does not tell.
+    All of them if the plan does not tell.
     """
     execution = frame._jdf.queryExecution()
     plan = execution.optimizedPlan()
@@ -150,7 +151,7 @@ def _read(frame: Any, names: Sequence[str]) -> frozenset[str]:
             attributes = list(_items(node.output()))
             tells = tells and [each.name() for each in attributes] == list(names)
             of_leaves.update((str(each.exprId().id()), each.name()) for each in attributes)
-        # Its columns are those of its children by position.
+        # A union has the columns of its children by position.
         tells = tells and name != "Union"
     if not tells or not of_leaves:
         return frozenset(names)
@@ -158,12 +159,12 @@ def _read(frame: Any, names: Sequence[str]) -> frozenset[str]:
 
 
 def _ids(attributes: Any) -> set[str]:
-    """The ids of a set of attributes, which reads ``{features#12, fold#13L}``."""
+    """The ids of a set of attributes, whose text is like ``{features#12, fold#13L}``."""
     return set(_ID.findall(attributes.toString()))
 
 
 def _nodes(plan: Any) -> Iterator[tuple[Any, list[Any]]]:
-    """All nodes of a plan, each with its children."""
+    """The nodes of a plan, each with its children."""
     children = list(_items(plan.children()))
     yield plan, children
     for child in children:
@@ -171,6 +172,6 @@ def _nodes(plan: Any) -> Iterator[tuple[Any, list[Any]]]:
 
 
 def _items(sequence: Any) -> Iterator[Any]:
-    """The items of a sequence of Scala's."""
+    """The items of a Scala sequence."""
     for at in range(sequence.size()):
         yield sequence.apply(at)

@@ -21,8 +21,10 @@ _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+(?=>)")
 def plain(
     value: Any, describe: Callable[[Params], Component], hides: Hides = looks_secret
 ) -> Value:
-    """The plain form of a param's value; ``describe`` does stages and other components, ``hides``
-    says which names inside of the value name a secret.
+    """The plain form of a param's value.
+
+    ``describe`` is called for stages and other components, ``hides`` tells which names in the value
+    name a secret.
 
     Never raises for a value that cannot be shown: that one reads as its class name.
     """

@@ -95,7 +95,7 @@ class SearchWatch:
         self._description: SearchDescription | None = None
         self._ended = False
         self._model: Any = None
-        # Begins when Spark has returned, and ends with fit().
+        # Entered when Spark has returned, and left at the end of fit().
         self._at_end = ExitStack()
         self._at_end_begun = False
         self._folds = 0
@@ -151,7 +151,7 @@ class SearchWatch:
             self._host.keep_model(self.search_id, None, None, model.bestModel, data)
 
     def _hold_interrupt(self) -> None:
-        """From now on a Ctrl-C ends what we wait for, and not the user's call."""
+        """From now on, have Ctrl-C end our wait and not the user's call."""
         if not self._at_end_begun:
             self._at_end_begun = True
             self._at_end.enter_context(self._host.hold_interrupt(self.search_id))

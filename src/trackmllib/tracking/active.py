@@ -56,7 +56,7 @@ def current_destination(strip: Callable[[str], str]) -> Destination:
 
 
 def is_at(destination: Destination, place: ServerPlace) -> bool:
-    """Whether calls that go to this place reach the runs of this destination."""
+    """Whether calls that go to this place reach the runs of a destination."""
     uri = stripped(absolute(place.tracking_uri))
     return uri.rstrip("/") == destination.tracking_uri.rstrip("/") and workspace.are_one(
         destination.workspace, place.workspace
@@ -86,12 +86,12 @@ def absolute(uri: str) -> str:
         whole = f"{prefix}{slashes}{Path.cwd().as_posix()}/{rest}"
         if sqlite_file(whole) == file.absolute():
             return whole
-        # The working directory itself holds what means something in a URI.
+        # The path of the working directory has characters with a meaning in a URI.
         quoted = make_url(uri).set(database=file.absolute().as_posix())
         return str(quoted.render_as_string(hide_password=False))
     parts = urlsplit(uri)
     if parts.scheme == "":
-        # MLflow takes all of it for a path, which may hold "#" or "?".
+        # MLflow reads all of it as a path, which may contain "#" or "?".
         return Path(url2pathname(uri) or "mlruns").absolute().as_uri()
     if parts.scheme == "file" and not parts.path.startswith("/"):
         return Path(url2pathname(parts.path) or "mlruns").absolute().as_uri()

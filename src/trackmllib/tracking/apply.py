@@ -113,7 +113,7 @@ class MlflowTracking:
             raise failure from error
 
     def answers(self, search_id: str) -> bool:
-        """Whether the tracking server of a search answers now."""
+        """Whether the tracking server of a search answers now. Never raises."""
         known = self._known_of(search_id)
         run_id = known.get(RUN)
         if run_id is None:
@@ -413,7 +413,7 @@ class MlflowTracking:
     def _context(self) -> dict[str, str]:
         """The tags that MLflow gives to each run: user, source, commit. Asked for once."""
         if self._context_tags is None:
-            # The path of a program may be no UTF-8, which Python reads as lone surrogates.
+            # Python reads bytes in the path of a program that are not UTF-8 as lone surrogates.
             self._context_tags = {
                 limits.escaped(key): limits.escaped(str(value))
                 for key, value in resolve_tags().items()
@@ -428,7 +428,7 @@ class MlflowTracking:
 
 
 def _workspace(known: Known, operation: Operation | None = None) -> str | None:
-    """The workspace of a search on its server; None for none."""
+    """The workspace of a search on its server; None if it has none."""
     if isinstance(operation, OpenMainRun):
         return operation.destination.workspace
     return known.stands(WORKSPACE) or None

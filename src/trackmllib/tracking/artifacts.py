@@ -56,8 +56,9 @@ def names(client: MlflowClient, artifact_uri: str, folder: str) -> list[str]:
 
 @contextmanager
 def _reaching(artifact_uri: str) -> Iterator[None]:
-    """Around a call of a store that may be reached directly: then it has credentials of its own,
-    and its errors are not the tracking server's.
+    """Tell the errors of an artifact store that is reached directly from the tracking server's.
+
+    Such a store has credentials of its own.
     """
     try:
         yield

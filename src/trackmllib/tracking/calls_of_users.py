@@ -52,8 +52,9 @@ def active(
     guard: Callable[[], Guard],
     ended: Callable[[], None],
 ) -> Iterator[None]:
-    """The run that ``find`` finds is the active one of this thread, where MLflow's calls go to the
-    place of its search, which ``is_at`` says of a place.
+    """Make the run that ``find`` returns the active one of this thread.
+
+    It is active while MLflow's calls go to the place of its search; ``is_at`` tells.
 
     A run of the user's that is active keeps its place where no ``fold`` is given: it is the main
     run then. ``ended`` is called where the user's code wanted to end it, which it leaves to us.
@@ -128,7 +129,7 @@ def _start_run(original: Any, *args: Any, **kwargs: Any) -> Any:
             kwargs["nested"] = True
         started = original(*args, **kwargs)
     else:
-        # There is nothing that it could be nested under.
+        # That server has no run that this one could be nested under.
         below, runs[:] = runs[:], []
         try:
             started = start_elsewhere(original, *args, **kwargs)

@@ -60,7 +60,7 @@ def find_run(
     found = client.search_runs([experiment_id], " AND ".join(clauses), order_by=oldest_first)
     runs = [run for run in found if run.data.tags.get(CANDIDATE) == wanted]
     if not runs and wanted is None:
-        # A later search in a run of the user's, which has the tag under another name.
+        # For a later search in a run of the user's, the tag has another name.
         key = conflicts.renamed(SEARCH_ID, search_id)
         runs = list(client.search_runs([experiment_id], f"tags.`{key}` = '{search_id}'"))
     return next(iter(runs), None)
@@ -102,9 +102,8 @@ def delete_doubles(
 ) -> None:
     """Delete runs of a search that were made twice, because the answer to the first try was late.
 
-    ``keep`` names the run to keep of a candidate, or of None for the parent run; no run is deleted
-    where it names none. Of the others only those are deleted that are empty, and that the same
-    request has made.
+    ``keep`` returns the id of the run to keep for a candidate, or for None as the parent run; if it
+    returns None, no run is deleted. Only empty runs of the same request are deleted.
     """
     runs: dict[int | None, list[Any]] = {}
     page = None
@@ -127,8 +126,9 @@ def delete_doubles(
 
 
 def _is_double(client: MlflowClient, run: Any, kept: Any) -> bool:
-    """Whether a run was made by the same request as ``kept``, and holds nothing: what a user has
-    made as a copy has another start, or something in it.
+    """Whether the same request made a run and ``kept``, and the run is empty.
+
+    A copy that the user has made has another start time, or is not empty.
     """
     same = (run.info.start_time, run.info.run_name) == (kept.info.start_time, kept.info.run_name)
     if not same or run.info.status != "RUNNING" or run.data.params or run.data.metrics:

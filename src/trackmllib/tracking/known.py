@@ -75,10 +75,9 @@ class Known:
         return {None: self._facts[RUN], **found} if RUN in self._facts else {}
 
 
-# Names of facts: the main run and where its files are, its experiment, server and workspace;
-# whether it was MADE by us, and so holds nothing of anybody else's; why it could not be opened;
-# whether a run was looked for before it was made, and so may be there twice; whether an heir found
-# the end there.
+# Names of facts: the parent run and where its files are, its experiment, server and workspace;
+# whether trackmllib MADE it, so that nothing else is in it; why MLflow rejected it; whether a run
+# was looked for before it was made, and so may exist twice; whether a recovery found its end.
 RUN = "run"
 FILES = "files"
 EXPERIMENT = "experiment"
@@ -97,5 +96,5 @@ def run(candidate: int | None) -> str:
 
 
 def rejection(candidate: int | None) -> str:
-    """The name of the fact that says why that run could not be made."""
+    """The name of the fact that says why a run was rejected."""
     return REJECTED if candidate is None else f"{REJECTED}/{candidate}"

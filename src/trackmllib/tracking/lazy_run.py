@@ -23,7 +23,7 @@ from trackmllib.tracking import workspace
 from trackmllib.tracking.client import experiment_id, set_status
 from trackmllib.tracking.http import tried_once
 
-# What MLflow says where an experiment is not on a server.
+# MLflow's error codes for an experiment that is not on the server.
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
@@ -35,24 +35,24 @@ class Found(NamedTuple):
 
 
 class ServerPlace(NamedTuple):
-    """Where MLflow's calls go: to a server, and to a workspace there."""
+    """The server and the workspace that MLflow's calls go to."""
 
     tracking_uri: str
     workspace: str | None
 
 
 def current_place() -> ServerPlace:
-    """Where they go now, in this thread."""
+    """The place that MLflow's calls in this thread go to now."""
     return ServerPlace(mlflow.get_tracking_uri(), workspace.current())
 
 
 class LazyRun(mlflow.ActiveRun):  # type: ignore[misc]
-    """The run that ``find`` finds, once somebody in its thread asks for it.
+    """The run that ``find`` returns, looked up when code in its thread needs it.
 
-    If it will never be, one is started in its place, as MLflow would have done without us; and so
-    while MLflow's calls go to another place than that of the search, which ``is_at`` says of a
-    place. ``fold`` is the step of metrics that are logged without one. ``ended``: the user's code
-    wanted it to end.
+    If that run will never be made, MLflow starts another in its place, as it would without us. It
+    does so too while MLflow's calls go to another place than that of the search; ``is_at`` tells.
+    ``fold`` is the step of metrics that are logged without one. ``ended``: the user's code has
+    called ``end_run()`` for it.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class LazyRun(mlflow.ActiveRun):  # type: ignore[misc]
         self._thread = threading.get_ident()
         self._run: Any = None
         self._settled = False
-        # The runs that were started in its place, and where runs of the user's were started.
+        # The runs that were started in its place, and the places of the user's own runs.
         self._instead: dict[ServerPlace, Any] = {}
         self._started: dict[str, ServerPlace] = {}
 
@@ -92,26 +92,26 @@ class LazyRun(mlflow.ActiveRun):  # type: ignore[misc]
         return getattr(self.found(), "outputs", None)
 
     def is_here(self) -> bool:
-        """Whether MLflow's calls go now to where the search is recorded."""
+        """Whether MLflow's calls now go to the place of the search."""
         return self._is_at(current_place())
 
     def started(self, run: Any) -> None:
-        """The user's code has started this run, which may have to be ended later."""
+        """Note the place of a run that the user's code has started, for ``end``."""
         self._started[run.info.run_id] = current_place()
 
     def end(self, run: Any) -> None:
-        """End a run that the user's code has left open, where it was started."""
+        """End a run that the user's code has left open, in the place where it was started."""
         end_now(run, self._started.get(run.info.run_id))
 
     def end_instead(self, status: str = "FINISHED") -> None:
-        """End what was started in its place, where calls go now: the next call starts another."""
+        """End the run that stands in for it at the current place; the next call starts another."""
         place = current_place()
         run = self._instead.pop(place, None)
         if run is not None:
             end_now(run, place, status)
 
     def close(self) -> None:
-        """Nobody needs it any more: what was started in its place is ended."""
+        """End all runs that were started in its place."""
         with ExitStack() as all_of_them:
             for place, run in self._instead.items():
                 all_of_them.callback(end_now, run, place)
@@ -128,7 +128,7 @@ class LazyRun(mlflow.ActiveRun):  # type: ignore[misc]
             return self._instead[place]
         run_id, settled = self._find()
         if place != current_place() and is_mine:
-            # It was waited for, and meanwhile somebody has switched.
+            # The user's code has switched to another place during the wait.
             return self.found()
         if run_id is None:
             if not is_mine:
@@ -179,8 +179,9 @@ def _client(place: ServerPlace) -> MlflowClient:
 
 
 def start_elsewhere(start: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Start a run on another server than that of the search: in the experiment that is set, or in
-    the one called Default where that is an experiment of the search's server only.
+    """Start a run on another server than that of the search.
+
+    In the active experiment, or in ``Default`` if that server lacks the active one.
     """
     try:
         return start(*args, **kwargs)

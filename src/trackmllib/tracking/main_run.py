@@ -80,8 +80,9 @@ class MainRun:
         log_batch(self.client, self.run_id, batch)
 
     def has_results(self) -> bool:
-        """Whether this search has written its ``results.csv``, which comes with its end; no where
-        the store does not let this process list what is there.
+        """Whether this search has written its ``results.csv``, which it does at its end.
+
+        False if the store does not let this process list its files.
         """
         folder = self._settled_folder()
         try:
@@ -102,7 +103,7 @@ class MainRun:
     def describe(self, text: str, may_be_old: bool = False) -> None:
         """Say in the run's description how the search stands, beside what others have written.
 
-        Where the results are, a text that ``may_be_old`` is.
+        If the search has written its results, a text that ``may_be_old`` is not written.
         """
         if may_be_old and self.has_results():
             return
@@ -156,7 +157,7 @@ class MainRun:
             try:
                 taken = bool(artifacts.names(self.client, self._files(), FOLDER))
             except StoreUnauthorized:
-                # Keys that may write but not list: a name of its own overwrites nothing.
+                # These credentials cannot list files: a name of its own overwrites nothing.
                 taken = True
             folder = conflicts.renamed(FOLDER, self._search_id) if taken else FOLDER
             self._known.keep({"folder": folder}, on_disk=True)

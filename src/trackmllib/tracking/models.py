@@ -20,8 +20,8 @@ EXAMPLE_ROWS = 5
 def log_model(model: Any, inputs: Any, outputs: Any, *, name: str, with_example: bool) -> None:
     """Log a model under this name among the files of the active run.
 
-    Its signature is read off the schemas of what it reads and of what it makes of that, without a
-    Spark job; an example is the first rows of ``inputs``, which takes one.
+    Its signature comes from the schemas of ``inputs`` and ``outputs``, without a Spark job; an
+    example is the first rows of ``inputs``, which takes one.
     """
     # MLflow's hint on how the user should call it is not for the user here.
     warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column")

@@ -1,4 +1,4 @@
-"""Registers the models of searches for MLflow's own post-training metrics.
+"""Registration of the models of searches for MLflow's post-training metrics.
 
 With ``mlflow.pyspark.ml.autolog()`` on, MLflow logs what
 ``evaluator.evaluate(model.transform(data))`` returns on the run of ``model``. ``mute.py`` keeps
@@ -18,12 +18,12 @@ from trackmllib.guard import attempt
 from trackmllib.patching import Patch
 from trackmllib.tracking.mute import INTEGRATION
 
-# What MLflow gets in place of a run id, until the server has made the run.
+# The prefix of what MLflow gets in place of a run id, until the server has made the run.
 _NOT_MADE = "trackmllib:"
 
 
 class PostTrainingMetrics:
-    """Registers a model with MLflow; keeps it here until the server has made its parent run.
+    """Registers models with MLflow, as soon as the server has made their parent run.
 
     ``run_id`` returns the parent run of a search, None while the server has not made it; ``wait``
     waits for that run, with a bound, and is called only in ``evaluate()``.
@@ -49,7 +49,7 @@ class PostTrainingMetrics:
             return
         self._early[model] = search_id
         if not self._patches:
-            # Only here: importing MLflow's module for Spark takes a while, and it is there by now.
+            # Only here: MLflow's module for Spark is slow to import, and already imported by now.
             manager = type(_manager())
             self._patches = [
                 Patch(manager, "get_run_id_for_model", self._of_model),

@@ -66,7 +66,7 @@ class StoredRun:
         return int(number) if number.isdecimal() and len(number) < 10 else None
 
     def count_of(self, key: str, search_id: str) -> int:
-        """A count of ours among the metrics of a main run; 0 where it is not there or none."""
+        """One of our counts among the metrics of a parent run; 0 if it is missing or invalid."""
         value = self.metrics.get(f"{key}_{search_id}", self.metrics.get(key, 0.0))
         return int(value) if math.isfinite(value) and value > 0 else 0
 
@@ -193,7 +193,7 @@ class Reader:
         try:
             return artifacts.read_text(self._client, main.artifact_uri, path)
         except UnicodeDecodeError as error:
-            # Of a file that is damaged; whoever reads it says where.
+            # The file is damaged; the code that parses it says where.
             return error.object.decode(errors="replace")
 
     def _history(self, wanted: tuple[str, str]) -> list[tuple[int, float, int]]:

@@ -2,8 +2,8 @@
 
 An estimator or an evaluator with all its params, those of a candidate on top; uids taken out, also
 out of column names that are made from one. Where two differ in anything that could make another
-score, their canonical forms differ; what has no such form is ``Unsound``. So is what holds a
-secret: digests of forms are published, and whoever reads one could test guesses of the secret.
+score, their canonical forms differ; what has no such form is ``Unsound``. So is a value with a
+secret, because digests of forms are published, and readers of one could test guesses of the secret.
 """
 
 from __future__ import annotations

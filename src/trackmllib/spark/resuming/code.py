@@ -201,7 +201,7 @@ class Code:
 
 
 def _defaults(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """The arguments of a function that have defaults."""
+    """The arguments of a function that have defaults, with these."""
     defaults = function.__defaults__ or ()
     positional = function.__code__.co_varnames[: function.__code__.co_argcount]
     yield from zip(positional[len(positional) - len(defaults) :], defaults, strict=True)

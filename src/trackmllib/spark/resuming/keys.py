@@ -39,8 +39,9 @@ def keys_for(
     versions: Any,
     hides: Hides = looks_secret,
 ) -> SearchKeys:
-    """The keys of a search, without its data. Unsound where something cannot be compared, or is a
-    param that ``hides`` says yes to.
+    """The keys of a search, without its data.
+
+    Unsound if something cannot be compared, or if ``hides`` is true for the name of a param.
     """
     canonical = Canonical(hides=hides)
     evaluated = canonical.component(evaluator)

@@ -17,5 +17,5 @@ class Unsound(Exception):
 
 
 def hidden(what: str) -> Unsound:
-    """What holds a secret has no form: a digest of it would let its readers test guesses."""
+    """Unsound for a value with a secret, because a digest would let readers test guesses."""
     return Unsound(what, "its value is hidden, and a published digest could reveal it")

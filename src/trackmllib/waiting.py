@@ -52,7 +52,7 @@ class Waiting:
             )
             waiting = self._deliver(search, timeout - QUIET_SECONDS)
         if waiting and not search.interrupt.pressed:
-            trouble = self._delivery.trouble(search_id)
+            trouble = self._delivery.last_error(search_id)
             search.add_problem(
                 f"{_operations(waiting)} not delivered after {timeout:g} s "
                 f"({server if trouble is None else trouble}); {self._where_they_are(search_id)}"

@@ -12,10 +12,10 @@ from trackmllib.operations import OpenMainRun, Operation, Sending, TakeOver, dep
 
 # A row is deferred after this many failures between which other operations of its search succeed.
 FAILURES = 5
-# The network causes most failures without an answer, not the row: this many count as one.
+# The network causes most broken connections, not the row: this many count as one failure.
 UNANSWERED = 10
 
-_OF_NETWORK = (ConnectionError, TimeoutError, http.client.HTTPException, socket.gaierror)
+_OF_NETWORK = (ConnectionError, http.client.HTTPException, socket.gaierror)
 
 
 @dataclass
@@ -67,7 +67,8 @@ class HeldRows:
     @property
     def apart(self) -> list[int]:
         """The rows to send one by one, so that one bad row of a batch is found."""
-        return [number for row in self._rows if row.failures > 1 for number in row.numbers]
+        alone = [row for row in self._rows if len(row.numbers) == 1 and row.failures > 1]
+        return [number for row in alone for number in row.numbers]
 
     def passing(self) -> list[int]:
         """The rows that may be retried without other credentials."""
@@ -87,17 +88,18 @@ class HeldRows:
             row.failures = max(row.failures, one.failures + counts)
             row.dependents += one.dependents
         others = tuple(one for one in self._rows if one not in before)
-        if row.failures >= FAILURES and not row.wants_credentials:
-            self._rows = others
-            self._deferred.append((row.operation, str(error)))
-            return row
-        if row.failures > 1 and len(row.numbers) > 1:
-            first, *rest = row.numbers
-            singly = [HeldRow([n], row.operation, error, row.failures) for n in rest]
-            row.numbers = [first]
-            others = (*others, *singly)
-        self._rows = (*others, row)
-        return None
+        if row.failures < FAILURES or row.wants_credentials:
+            self._rows = (*others, row)
+            return None
+        if len(row.numbers) > 1:
+            # One of them may be bad, and it is found only if each is sent by itself once more.
+            singly = [HeldRow([n], row.operation, error, FAILURES - 1) for n in row.numbers]
+            singly[0].dependents = row.dependents
+            self._rows = (*others, *singly)
+            return None
+        self._rows = others
+        self._deferred.append((row.operation, str(error)))
+        return row
 
     def succeeded(self, numbers: Collection[int]) -> list[int]:
         """Forget rows that the server has answered; return the rows to hold no longer."""
@@ -160,11 +162,15 @@ def lets_others_go_first(operation: Operation) -> bool:
 
 
 def is_unanswered(error: BaseException) -> bool:
-    """Whether an operation failed because it got no answer, or only a part of one."""
+    """Whether an operation failed because its connection broke. An answer that takes too long may
+    well be the fault of the row.
+    """
     each: BaseException | None = error
+    is_broken = False
     while each is not None:
+        if isinstance(each, TimeoutError) or "Timeout" in type(each).__name__:
+            return False
         # urllib3 keeps the error of the operating system as an argument, not as the cause.
-        if isinstance(each, _OF_NETWORK) or type(each).__module__.startswith("urllib3."):
-            return True
+        is_broken |= isinstance(each, _OF_NETWORK) or type(each).__module__.startswith("urllib3.")
         each = each.__cause__ or each.__context__
-    return False
+    return is_broken

@@ -122,6 +122,13 @@ class Delivery:
             return pause.error
         return self._trouble_of_held(search_id)
 
+    def last_error(self, search_id: str) -> Unavailable | None:
+        """Why an operation of a search failed that still waits, for people to read; others may be
+        sent meanwhile.
+        """
+        held = self._held.get(search_id)
+        return self.trouble(search_id) or (None if held is None else held.error)
+
     def _trouble_of_held(self, search_id: str) -> Unavailable | None:
         """The error of the held rows of a search, if no other rows wait."""
         held = self._held.get(search_id)

@@ -21,8 +21,9 @@ LATEST_MS = 253_402_300_799_999
 # The deepest nesting of the value of a param: deeper than any real one, and far below Python's
 # recursion limit, which the code that shows the value needs.
 DEEPEST = 100
-# The longest part of a key in a message.
+# The longest part of a key and of a value in a message.
 LONGEST_KEY = 60
+LONGEST_VALUE = 120
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -36,7 +37,10 @@ class Damaged(ValueError):
 
     @classmethod
     def of(cls, value: Any, wanted: str) -> Damaged:
-        return cls(f"is {reprlib.repr(value)}, but must be {wanted}")
+        shown = reprlib.repr(value)
+        if len(shown) > LONGEST_VALUE:
+            shown = f"{shown[: LONGEST_VALUE - 1]}…"
+        return cls(f"is {shown}, but must be {wanted}")
 
     def inside(self, part: str) -> Damaged:
         self._place = part + self._place

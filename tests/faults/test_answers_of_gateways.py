@@ -89,9 +89,7 @@ def assert_complete_after_sync(player: Player, proxy: Proxy, store: Store, capsy
 
 
 @pytest.mark.parametrize("name", sorted(ANSWERS))
-def test_an_artifact_that_a_gateway_answers_for_is_delivered_later(
-    proxy, player, store, name, caplog, capsys
-):
+def test_artifact_is_delivered_after_answer_of_gateway(proxy, player, store, name, caplog, capsys):
     status = ANSWERS[name]
     proxy.disturb = lambda method, path: answer(proxy, status) if ARTIFACTS in path else None
     warning = play(player, caplog)
@@ -105,7 +103,7 @@ def test_an_artifact_that_a_gateway_answers_for_is_delivered_later(
 
 @pytest.mark.parametrize("name", ["200 with a page", "302 to a login page", "403", "501"])
 @pytest.mark.parametrize("end", ["/runs/create", "/runs/log-batch", "/runs/update"])
-def test_a_write_that_a_gateway_answers_for_is_delivered_later(
+def test_write_is_delivered_after_answer_of_gateway(
     proxy, player, store, name, end, caplog, capsys
 ):
     status = ANSWERS[name]

@@ -51,7 +51,7 @@ def test_8_the_home_cannot_be_written(tmp_path, server_uri, figures):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no seccomp")
-def test_8_the_file_system_has_no_locks(tmp_path, server_uri):
+def test_8_file_system_without_locks(tmp_path, server_uri):
     scene = Scene(tmp_path, server_uri)
     driver = scene.driver_without_locks(errno.ENOLCK, autolog={"flush_timeout": 60}).finish()
     (warning,) = driver.warnings()
@@ -63,7 +63,7 @@ def test_8_the_file_system_has_no_locks(tmp_path, server_uri):
     assert scene.files() == []
 
 
-def test_8_the_home_names_no_folder(tmp_path, server_uri):
+def test_8_home_without_folder(tmp_path, server_uri):
     scene = Scene(tmp_path, server_uri, more_environ={"TRACKMLLIB_HOME": "~nosuchuser/x"})
     driver = scene.driver(autolog={"flush_timeout": 60}).finish()
     (warning,) = driver.warnings()

@@ -190,7 +190,7 @@ class Plan:
 
 
 @pytest.mark.parametrize("round_", range(ROUNDS), ids=lambda number: f"round {number + 1}")
-def test_a_record_is_complete_after_a_hostile_proxy(tmp_path, server_uri, round_, figures):
+def test_record_is_complete_after_hostile_proxy(tmp_path, server_uri, round_, figures):
     seed = SEED + round_
     rng = random.Random(seed)
     proxy = Proxy(server_uri)
@@ -227,7 +227,7 @@ def test_a_record_is_complete_after_a_hostile_proxy(tmp_path, server_uri, round_
 
 
 @pytest.mark.parametrize("round_", range(5 * ROUNDS), ids=lambda number: f"round {number + 1}")
-def test_a_played_record_is_complete_after_a_hostile_proxy(
+def test_played_record_is_complete_after_hostile_proxy(
     tmp_path, server_uri, monkeypatch, lenient, capsys, round_
 ):
     """The same without Spark, in this process: many rounds in little time."""

@@ -30,7 +30,7 @@ def scene(tmp_path, proxy, server_uri):
 
 
 @pytest.mark.parametrize("kind", [{}, {"inner": 0}, {"tuner": "subclass"}, {"report": True}])
-def test_ctrl_c_in_the_wait_returns_the_model(scene, proxy, kind):
+def test_ctrl_c_in_wait_returns_model(scene, proxy, kind):
     options = {"flush_timeout": 60, "report": kind.get("report", False)}
     driver = scene.driver(candidates=3, autolog=options, **kind)
     driver.wait_until(lambda line: str(line.get("warning", "")).startswith("Waiting for "))
@@ -55,7 +55,7 @@ def test_ctrl_c_in_the_wait_returns_the_model(scene, proxy, kind):
     assert scene.files() == []
 
 
-def test_ctrl_c_in_the_wait_for_the_run_of_the_best_model(scene):
+def test_ctrl_c_in_wait_for_run_of_best_model(scene):
     options = {"flush_timeout": 60, "log_models": "best"}
     driver = scene.driver(candidates=2, autolog=options)
     # The wait begins with the end of the refit.
@@ -67,7 +67,7 @@ def test_ctrl_c_in_the_wait_for_the_run_of_the_best_model(scene):
     driver.kill()
 
 
-def test_ctrl_c_at_any_moment_of_the_end_breaks_nothing(tmp_path, server_uri):
+def test_ctrl_c_at_any_moment_breaks_nothing(tmp_path, server_uri):
     """The model is returned or KeyboardInterrupt raised, and what is recorded says the same."""
     scene = Scene(tmp_path, server_uri)
     driver = scene.program(sys.executable, str(_DRIVER), "40").finish()

@@ -110,7 +110,7 @@ def installing() -> str:
     return line.strip()
 
 
-def test_readme_first_program_runs_on_a_server_without_mlflows_own_server(empty, env, server_uri):
+def test_readme_program_runs_without_full_mlflow(empty, env, server_uri):
     (program,) = blocks("README.md", "python", "Switch it on")
     (empty / "job.py").write_text(program)
     server = Store(server_uri, "newcomer")
@@ -123,7 +123,7 @@ def test_readme_first_program_runs_on_a_server_without_mlflows_own_server(empty,
     assert "report.html" in server.files(parent)
 
 
-def test_readme_first_program_runs_on_mlflows_default_store(clone, empty, env):
+def test_readme_program_runs_on_default_store(clone, empty, env):
     (program,) = blocks("README.md", "python", "Switch it on")
     (empty / "job.py").write_text(program)
     shell(installing(), clone, env, INSTALLING)
@@ -142,7 +142,7 @@ def test_readme_first_program_runs_on_mlflows_default_store(clone, empty, env):
     assert "trackmllib/report.html" in parent["files"]
 
 
-def test_the_tutorial_runs_from_an_empty_folder(clone, env):
+def test_tutorial_runs_in_empty_folder(clone, env):
     """Its blocks for a shell as they stand, one after the other; the environment is README's."""
     folder = clone.parent / "tutorial"
     script = "\n".join(blocks("docs/tutorial.md", "console"))

@@ -44,7 +44,7 @@ def scene(tmp_path, s3_place, monkeypatch) -> Scene:
     return made
 
 
-def test_artifacts_and_the_report_reach_s3_when_the_process_ends(scene, s3):
+def test_artifacts_and_report_reach_s3_at_process_end(scene, s3):
     program = PROGRAM.format(paths=[path for path in sys.path if path.endswith("tests")])
     driver = scene.program(sys.executable, "-c", program)
     assert driver.process.wait(120) == 0
@@ -103,7 +103,7 @@ def _check_permissions(endpoint: str, after: int) -> None:
     urllib.request.urlopen(request, timeout=10).read()
 
 
-def test_keys_that_may_not_list_write_the_record_of_a_run_of_the_user(
+def test_users_run_is_recorded_without_list_permission(
     s3_place, s3, keys_that_may_only_write, request
 ):
     store = Store(s3_place.uri, request.node.name)

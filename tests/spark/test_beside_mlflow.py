@@ -134,7 +134,7 @@ def test_exclusive_autologging_keeps_off_the_run_of_the_user(points, store, mlfl
     assert run_id_of(model) == store.main_runs()[-1].info.run_id
 
 
-def test_metric_waits_for_a_parent_run_that_is_not_made_yet(points, tmp_path, mlflow_autolog):
+def test_metric_waits_for_parent_run(points, tmp_path, mlflow_autolog):
     port = free_port()
     mlflow.set_tracking_uri(f"http://127.0.0.1:{port}")
     trackmllib.autolog(wait=False)
@@ -157,7 +157,7 @@ def test_metric_waits_for_a_parent_run_that_is_not_made_yet(points, tmp_path, ml
         stop_server(server)
 
 
-def test_server_that_is_away_costs_the_metric_and_no_error(points, lenient, mlflow_autolog, caplog):
+def test_metric_is_lost_without_error_during_outage(points, lenient, mlflow_autolog, caplog):
     mlflow.set_tracking_uri("http://127.0.0.1:9")
     trackmllib.autolog(wait=False, flush_timeout=1)
     mlflow_autolog()
@@ -188,12 +188,12 @@ def test_last_active_run_is_parent_run_of_a_failed_search(points, store):
     assert mlflow.last_active_run().info.status == "FAILED"
 
 
-def test_last_active_run_is_that_of_the_outer_search(points, recorded):
+def test_last_active_run_is_outer_search(points, recorded):
     stub_search(est=SearchingEstimator(stub_search(numFolds=2)), numFolds=2).fit(points)
     assert mlflow.last_active_run().info.run_id == recorded.only_main_run().info.run_id
 
 
-def test_search_that_is_not_recorded_leaves_the_last_active_run(points, store):
+def test_unrecorded_search_keeps_last_active_run(points, store):
     with mlflow.start_run() as run:
         pass
     trackmllib.autolog(record=False)

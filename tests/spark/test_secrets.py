@@ -31,7 +31,7 @@ def everything(store):
     return "\n".join(texts)
 
 
-def test_secrets_inside_of_values_are_recorded_nowhere(points, recorded):
+def test_secrets_inside_values_are_not_recorded(points, recorded):
     evaluator = StubEvaluator()
     evaluator._evaluate = lambda prediction: 1.0
     stub_split(xs=VALUES, eva=evaluator).fit(points)
@@ -52,7 +52,7 @@ def connect(host, password):
     raise ValueError(f"no connection to {host}")
 
 
-def test_literal_password_of_the_source_is_not_in_the_traceback(points, recorded):
+def test_traceback_hides_literal_password(points, recorded):
     def call(prediction):
         connect("host", password="s3cr3t")
 
@@ -82,9 +82,7 @@ def secret_search(**values):
         ({"options": URI}, "the param options of WithSecret"),
     ],
 )
-def test_scores_made_with_a_secret_leave_no_digest_and_are_not_reused(
-    spark, recorded, caplog, values, what
-):
+def test_scores_with_secret_are_not_published_or_reused(spark, recorded, caplog, values, what):
     trackmllib.autolog(resume=True, progress=False)
     data = table(spark)
     for _ in range(2):
@@ -101,7 +99,7 @@ def test_scores_made_with_a_secret_leave_no_digest_and_are_not_reused(
     assert "trackmllib.resumable" not in everything(recorded)
 
 
-def test_scores_made_without_a_secret_are_still_reused(spark, recorded):
+def test_scores_without_secret_are_reused(spark, recorded):
     trackmllib.autolog(resume=True, progress=False)
     data = table(spark)
     secret_search(options={"a": 1}).fit(data)
@@ -110,7 +108,7 @@ def test_scores_made_without_a_secret_are_still_reused(spark, recorded):
     assert [each.taken_up for each in found.values()] == [3, 3, 3]
 
 
-def test_seeds_that_the_user_hides_are_not_published(spark, recorded):
+def test_hidden_seeds_are_not_published(spark, recorded):
     trackmllib.autolog(resume=True, progress=False, redact=["^seed$"])
     search = rows_search()
     search._paramMap.pop(search.seed)

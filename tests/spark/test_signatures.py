@@ -50,7 +50,7 @@ def test_model_predicts_on_the_column_it_reads(commented, store):
     assert len(mlflow.pyfunc.load_model(uri).predict(pd.DataFrame({"features": FEATURES}))) == 2
 
 
-def test_column_for_the_training_alone_is_no_input(commented, store):
+def test_training_column_is_not_an_input(commented, store):
     """A StringIndexerModel skips a column that is not there."""
     search = search_of(StringIndexer(inputCol="label", outputCol="index"), labelCol="index")
     uri, inputs = logged(store, search, commented)
@@ -58,7 +58,7 @@ def test_column_for_the_training_alone_is_no_input(commented, store):
     assert len(mlflow.pyfunc.load_model(uri).predict(pd.DataFrame({"features": FEATURES}))) == 2
 
 
-def test_column_for_the_training_alone_is_no_input_with_another_prediction_column(commented, store):
+def test_training_column_is_not_an_input_with_other_prediction_column(commented, store):
     search = search_of(
         StringIndexer(inputCol="label", outputCol="index"), labelCol="index", predictionCol="p"
     )
@@ -75,7 +75,7 @@ def test_vectors_without_a_known_size_are_assembled(commented, store):
     assert len(mlflow.pyfunc.load_model(uri).predict(rows)) == 2
 
 
-def test_column_without_which_spark_refuses_to_transform_is_an_input(commented, store):
+def test_column_required_by_transform_is_input(commented, store):
     search = search_of(Tokenizer(inputCol="comment", outputCol="words"))
     uri, inputs = logged(store, search, commented)
     assert inputs == ["features", "comment"]
@@ -83,7 +83,7 @@ def test_column_without_which_spark_refuses_to_transform_is_an_input(commented, 
     assert len(mlflow.pyfunc.load_model(uri).predict(rows)) == 2
 
 
-def test_column_that_a_statement_reads_is_an_input(commented, store):
+def test_column_read_by_sql_statement_is_input(commented, store):
     statement = "SELECT * FROM __THIS__ WHERE comment IS NOT NULL"
     assert logged(store, search_of(SQLTransformer(statement=statement)), commented)[1] == [
         "features",
@@ -109,13 +109,13 @@ class Looks(Transformer, DefaultParamsReadable, DefaultParamsWritable):
         return dataset.withColumn("seen", F.lit(dataset.first()["comment"]))
 
 
-def test_column_that_a_stage_of_the_user_reads_if_it_is_there_is_an_input(commented, store):
+def test_optional_column_of_user_stage_is_input(commented, store):
     data = commented.withColumn("scaled", F.col("features"))
     search = search_of(Scales(), featuresCol="scaled")
     assert logged(store, search, data)[1] == ["features", "fold"]
 
 
-def test_all_columns_are_inputs_where_a_stage_wants_rows(commented, store):
+def test_all_columns_are_inputs_of_row_reading_stage(commented, store):
     inputs = logged(store, search_of(Looks()), commented)[1]
     assert inputs == ["features", "fold", "comment", "a.b `c`"]
 

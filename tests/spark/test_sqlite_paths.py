@@ -20,9 +20,7 @@ from searches import stub_split
         ("50%;c d&e=f#me@work", "?timeout=20", True),
     ],
 )
-def test_search_is_recorded_in_the_file_that_mlflow_uses(
-    points, tmp_path, folder, query, is_relative
-):
+def test_search_is_recorded_in_mlflows_file(points, tmp_path, folder, query, is_relative):
     # What "%20" is depends on the version of SQLAlchemy.
     for each in (folder, folder.replace("%20", " ")):
         (tmp_path / each).mkdir(exist_ok=True)

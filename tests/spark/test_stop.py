@@ -82,7 +82,7 @@ class ClockThatIsSet(SystemClock):
         return super().now_ms() + self.ahead_ms
 
 
-def test_search_is_stopped_after_the_clock_was_set_back(points, store):
+def test_search_stops_after_clock_set_back(points, store):
     clock = ClockThatIsSet()
     exchange(Session(Settings(report=False), clock=clock))
 

@@ -111,7 +111,7 @@ def test_calls_after_a_switch_go_to_the_other_server(
     assert mlflow.active_run() is None
 
 
-def test_a_run_that_is_started_elsewhere_is_not_nested_and_ends_there(points, recorded, other):
+def test_run_on_other_server_is_not_nested_and_ends_there(points, recorded, other):
     here = mlflow.get_tracking_uri()
 
     def call(prediction):
@@ -148,7 +148,7 @@ def test_the_other_server_is_away(points, recorded, monkeypatch):
     assert {run.info.status for run in recorded.runs()} == {"FINISHED"}
 
 
-def test_cells_that_run_on_after_a_switch_between_two_fits(points, recorded, other):
+def test_cells_after_switch_between_two_fits(points, recorded, other):
     """The first search has failed, its cells run on, and MLflow is on another server by then."""
     over, done = threading.Event(), threading.Semaphore(0)
     errors = []

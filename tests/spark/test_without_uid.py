@@ -99,7 +99,7 @@ def test_stage_without_uid_is_recorded(points, recorded):
     ]
 
 
-def test_scores_without_uids_are_reused_where_they_would_be_the_same(points, recorded, warned):
+def test_equal_scores_without_uids_are_reused(points, recorded, warned):
     trackmllib.autolog(resume=True, progress=False)
 
     def reused(search):

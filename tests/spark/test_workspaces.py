@@ -58,7 +58,7 @@ def statuses(uri: str, workspace: str | None, experiment: str) -> Counter:
 
 
 @pytest.mark.parametrize(("began", "later"), [("team-a", "team-b"), (None, "team-b")])
-def test_a_search_stays_in_the_workspace_in_which_it_began(points, workspaces, began, later):
+def test_search_stays_in_its_workspace(points, workspaces, began, later):
     mlflow.set_workspace(began)
     name = f"stays-{began}"
     mlflow.set_experiment(name)
@@ -80,7 +80,7 @@ def test_a_search_stays_in_the_workspace_in_which_it_began(points, workspaces, b
     assert statuses(workspaces, later, "Default")["FINISHED"] >= 1
 
 
-def test_sync_delivers_to_the_workspace_without_the_variable(tmp_path, workspaces):
+def test_sync_delivers_to_workspace_without_variable(tmp_path, workspaces):
     proxy = Proxy(workspaces, lambda _: 503)
     scene = Scene(tmp_path, proxy.uri, real_uri=workspaces)
     scene.more_environ["MLFLOW_WORKSPACE"] = "team-a"
@@ -99,7 +99,7 @@ def test_sync_delivers_to_the_workspace_without_the_variable(tmp_path, workspace
     assert statuses(workspaces, None, scene.experiment) == {}
 
 
-def test_sync_delivers_what_began_in_no_workspace_where_one_is_set(tmp_path, workspaces):
+def test_sync_ignores_variable_for_search_without_workspace(tmp_path, workspaces):
     proxy = Proxy(workspaces, lambda _: 503)
     scene = Scene(tmp_path, proxy.uri, real_uri=workspaces)
     try:
@@ -115,7 +115,7 @@ def test_sync_delivers_what_began_in_no_workspace_where_one_is_set(tmp_path, wor
     assert statuses(workspaces, "team-b", scene.experiment) == {}
 
 
-def test_earlier_scores_are_looked_for_in_the_workspace_of_the_search(rows, workspaces):
+def test_earlier_scores_come_from_workspace_of_search(rows, workspaces):
     mlflow.set_workspace("team-a")
     mlflow.set_experiment("resumed")
     trackmllib.autolog(resume=True)

@@ -21,7 +21,7 @@ def said(search):
     return found.sentence
 
 
-def test_the_best_and_how_many_cannot_be_told_apart_from_it():
+def test_best_with_count_of_indistinct_candidates():
     search = searched(
         grid(maxDepth=[4, 8], maxBins=[8]),
         [[0.836, 0.838, 0.840], [0.834, 0.842, 0.850]],

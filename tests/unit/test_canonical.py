@@ -287,12 +287,12 @@ class WithSecret(Params):
         lambda: functools.partial(print, password="s3cr3t"),
     ],
 )
-def test_what_holds_a_secret_has_no_form(make):
+def test_value_with_secret_has_no_form(make):
     with pytest.raises(Unsound, match="its value is hidden"):
         Canonical().value(make())
 
 
-def test_params_that_hold_a_secret_have_no_form():
+def test_params_with_secret_have_no_form():
     class Kept(Made):
         def __init__(self, **given):
             super().__init__(**given)

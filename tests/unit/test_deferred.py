@@ -102,7 +102,7 @@ def deliver(outbox, server, operations, seconds=10.0):
     return missing, left, delivery
 
 
-def test_a_row_that_keeps_failing_is_deferred_and_the_rest_goes_on(outbox):
+def test_failing_row_is_deferred_and_rest_delivered(outbox):
     bad = file("search.json")
     server = Server(lambda o: Unavailable("HTTP 504") if o == bad else None)
     missing, left, delivery = deliver(outbox, server, search())
@@ -116,7 +116,7 @@ def test_a_row_that_keeps_failing_is_deferred_and_the_rest_goes_on(outbox):
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), MemoryError(), OSError(28, "full")])
-def test_any_error_that_is_not_known_to_be_final_defers(outbox, error):
+def test_every_passing_error_defers(outbox, error):
     bad = child(3)[1]
     server = Server(lambda o: error if o == bad else None)
     _, left, delivery = deliver(outbox, server, search())
@@ -125,7 +125,7 @@ def test_any_error_that_is_not_known_to_be_final_defers(outbox, error):
     assert delivery.undelivered().deferred == 1
 
 
-def test_what_depends_on_a_deferred_row_is_deferred_with_it(outbox):
+def test_dependent_row_is_deferred(outbox):
     bad = child(2)[0]
     server = Server(lambda o: Unavailable("no") if o == bad else None)
     _, left, delivery = deliver(outbox, server, search())
@@ -135,7 +135,7 @@ def test_what_depends_on_a_deferred_row_is_deferred_with_it(outbox):
     assert delivery.undelivered() == Undelivered(deferred=3)
 
 
-def test_what_comes_later_is_deferred_with_what_it_depends_on(outbox):
+def test_later_dependent_row_is_deferred(outbox):
     bad = child(2)[0]
     server = Server(lambda o: Unavailable("no") if o == bad else None)
     delivery = Delivery(outbox, server, lambda *_: None, NoWait)
@@ -150,7 +150,7 @@ def test_what_comes_later_is_deferred_with_what_it_depends_on(outbox):
     assert server.applied[-1] == file("late")
 
 
-def test_the_next_process_tries_a_deferred_row_again(tmp_path):
+def test_next_process_retries_deferred_row(tmp_path):
     path = tmp_path / "outbox.db"
     bad = file("search.json")
     outbox = SqliteOutbox(path)
@@ -165,7 +165,7 @@ def test_the_next_process_tries_a_deferred_row_again(tmp_path):
     following.close()
 
 
-def test_a_server_that_is_away_defers_nothing(outbox):
+def test_outage_defers_nothing(outbox):
     tries = []
 
     def away(operation):
@@ -179,7 +179,7 @@ def test_a_server_that_is_away_defers_nothing(outbox):
     assert set(server.applied) == set(search())
 
 
-def test_two_bad_rows_do_not_keep_each_other_waiting(outbox):
+def test_two_bad_rows_do_not_block_each_other(outbox):
     bad = {file("search.json"), file("results.csv"), child(1)[1], child(4)[1]}
     server = Server(lambda o: Unavailable("no") if o in bad else None)
     missing, left, _ = deliver(outbox, server, search())
@@ -188,7 +188,7 @@ def test_two_bad_rows_do_not_keep_each_other_waiting(outbox):
     assert set(server.applied) == set(search()) - bad
 
 
-def test_the_last_row_is_deferred_only_while_the_server_answers(outbox):
+def test_last_row_is_deferred_only_if_server_answers(outbox):
     bad = file("results.csv")
     server = Server(lambda o: Unavailable("no") if o == bad else None)
     server.answers = lambda search_id: False
@@ -203,7 +203,7 @@ def test_the_last_row_is_deferred_only_while_the_server_answers(outbox):
     assert delivery.undelivered() == Undelivered(deferred=1)
 
 
-def test_one_bad_batch_is_found_among_those_that_it_was_merged_with(outbox):
+def test_bad_batch_is_found_in_merged_batches(outbox):
     batches = [LogBatch(search_id="s", metrics=(Metric(f"m{n}", 1.0, n, 0),)) for n in range(6)]
 
     def fails(operation):
@@ -220,7 +220,7 @@ def test_one_bad_batch_is_found_among_those_that_it_was_merged_with(outbox):
     assert delivery.undelivered().deferred == 1
 
 
-def test_a_store_that_wants_other_credentials_holds_up_artifacts_only(outbox):
+def test_store_credentials_hold_up_only_artifacts(outbox):
     def fails(operation):
         return StoreUnauthorized("s3: denied") if isinstance(operation, LogArtifact) else None
 
@@ -232,7 +232,7 @@ def test_a_store_that_wants_other_credentials_holds_up_artifacts_only(outbox):
     assert "denied" in str(delivery.trouble("s"))
 
 
-def test_a_server_that_wants_other_credentials_is_asked_twice_and_again_when_told(outbox):
+def test_server_without_credentials_gets_two_requests_per_retry(outbox):
     server = Server(lambda o: None if o == OPEN else Unauthorized("HTTP 401"))
     delivery = Delivery(outbox, server, lambda *_: None, NoWait)
     outbox.put(search())
@@ -247,7 +247,7 @@ def test_a_server_that_wants_other_credentials_is_asked_twice_and_again_when_tol
     assert set(server.applied) == set(search())
 
 
-def test_a_rejected_row_is_undelivered(outbox):
+def test_rejected_row_is_undelivered(outbox):
     server = Server(lambda o: Rejected("never") if o == file("search.json") else None)
     _, left, delivery = deliver(outbox, server, search())
     assert left == 0
@@ -276,5 +276,5 @@ def test_a_rejected_row_is_undelivered(outbox):
         ),
     ],
 )
-def test_what_depends_on_what(later, earlier, depends):
+def test_dependencies_between_operations(later, earlier, depends):
     assert depends_on(later, earlier) is depends

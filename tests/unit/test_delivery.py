@@ -80,13 +80,13 @@ def test_the_numbers_that_users_draw_at_random_stay_the_same():
     assert random.getstate() == before
 
 
-def test_what_is_rejected_leaves_the_order_and_the_rest_goes_on():
+def test_rejected_row_leaves_order_and_rest_is_delivered():
     target = Target(None, Rejected("never"))
     assert delivered(target, 1, 2, 3) == [("2", "never")]
     assert target.applied == ["1", "3"]
 
 
-def test_a_mistake_of_ours_is_tried_again():
+def test_own_error_is_retried():
     target = Target(ZeroDivisionError("a bug"))
     assert delivered(target, 1, 2) == []
     assert sorted(target.applied) == ["1", "2"]

@@ -108,12 +108,12 @@ def test_status_prints_no_control_characters_of_a_host_name(home, said):
     assert "left by the machine ␛[31mred" in printed
 
 
-def test_a_line_break_in_a_name_makes_no_line(home, said):
+def test_line_break_in_name_makes_no_line(home, said):
     leave(home, 1, text="name\nNothing is left on disk: every search is on its server.")
     assert "\nNothing" not in said("status")
 
 
-def test_json_of_status_has_texts_as_they_are(home, said):
+def test_status_json_has_original_texts(home, said):
     leave(home, 1, text=FORGED)
     (search,) = json.loads(said("status", "--json"))["searches"]
     assert search["name"] == FORGED

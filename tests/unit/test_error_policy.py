@@ -119,7 +119,7 @@ def is_installed(module_name: str) -> bool:
 
 
 @pytest.mark.parametrize("module_name", [*filter(is_installed, sorted(table.EXCEPTIONS))])
-def test_each_exception_means_what_the_table_says(module_name):
+def test_meaning_of_each_exception(module_name):
     expected = table.EXCEPTIONS[module_name]
     assert list(expected) == sorted(expected)
     installed = exceptions_of(module_name)
@@ -137,7 +137,7 @@ def test_only_mlflow_rejects():
     assert [module for module, found in words.items() if REJECTED in found] == []
 
 
-def test_each_error_code_of_mlflow_means_what_the_table_says():
+def test_meaning_of_each_mlflow_error_code():
     expected = table.MLFLOW_CODES
     assert list(expected) == sorted(expected)
     installed = set(ErrorCode.keys())
@@ -148,12 +148,12 @@ def test_each_error_code_of_mlflow_means_what_the_table_says():
     assert (of_a_store, of_a_server) == ({}, {})
 
 
-def test_an_unknown_error_code_is_tried_again():
+def test_unknown_error_code_is_retried():
     for code in ("NO_SUCH_CODE", "418", 418, None):
         assert named(RestException({"error_code": code, "message": "x"})) == UNAVAILABLE
 
 
-def test_each_error_of_the_system_means_what_the_table_says():
+def test_meaning_of_each_system_error():
     expected = table.ERRNOS.split()
     assert expected == sorted(expected)
     assert set(errno.errorcode.values()) - set(expected) == set(), "missing from error_table.py"
@@ -161,7 +161,7 @@ def test_each_error_of_the_system_means_what_the_table_says():
     assert wrong(there, lambda name: OSError(getattr(errno, name), "x")) == {}
 
 
-def test_each_error_code_of_aws_means_what_the_table_says():
+def test_meaning_of_each_aws_error_code():
     """As boto3 raises it, and as its uploads do, which keep it only as the context."""
     exceptions = pytest.importorskip("boto3.exceptions")
     from botocore.exceptions import ClientError
@@ -185,7 +185,7 @@ def test_each_error_code_of_aws_means_what_the_table_says():
     assert (wrong(expected, refused), wrong(expected, upload)) == ({}, {})
 
 
-def test_what_databases_say_means_what_the_table_says():
+def test_meaning_of_database_messages():
     """As SQLAlchemy raises it, and as MLflow's own store hands it on."""
     engine = sqlalchemy.create_engine("sqlite://")
     session = _get_managed_session_maker(sessionmaker(engine), SQLITE)
@@ -213,7 +213,7 @@ def test_what_databases_say_means_what_the_table_says():
     assert {name: each for name, each in found.items() if each} == {}
 
 
-def test_a_mistake_of_ours_is_tried_again_with_its_type_in_the_reason():
+def test_reason_of_own_error_names_its_type():
     failure = translate(TypeError("can't add"), SERVER)
     assert isinstance(failure, errors.Unavailable)
     assert "TypeError" in str(failure)
@@ -308,7 +308,7 @@ def answering(server: Answers, status: int, body: bytes, kind: str | None) -> It
 
 
 @pytest.mark.parametrize("call", sorted(CALLS))
-def test_each_status_without_json_of_mlflow_means_what_the_table_says(server, call):
+def test_meaning_of_each_status_without_mlflow_json(server, call):
     bodies = {
         "a page": (PAGE, "text/html"),
         "nothing": (b"", "text/html"),
@@ -326,7 +326,7 @@ def test_each_status_without_json_of_mlflow_means_what_the_table_says(server, ca
 
 
 @pytest.mark.parametrize("call", ["read", "write"])
-def test_each_status_with_json_of_mlflow_means_what_its_code_says(server, call):
+def test_mlflow_error_code_decides_for_each_status(server, call):
     found = {}
     for code, word in table.MLFLOW_CODES.items():
         status = ERROR_CODE_TO_HTTP_STATUS.get(code, 500)
@@ -339,7 +339,7 @@ def test_each_status_with_json_of_mlflow_means_what_its_code_says(server, call):
 
 
 @pytest.mark.parametrize("call", ["read", "write"])
-def test_no_status_turns_a_passing_error_of_mlflow_into_a_rejection(server, call):
+def test_no_status_rejects_passing_mlflow_error(server, call):
     found = {}
     for status in range(400, 600):
         body = json.dumps({"error_code": "INTERNAL_ERROR", "message": "x"}).encode()
@@ -363,19 +363,19 @@ NO_ANSWERS = {
 
 @pytest.mark.parametrize("body", sorted(NO_ANSWERS))
 @pytest.mark.parametrize("call", ["read", "write", "upload"])
-def test_a_200_that_is_no_answer_of_mlflow_is_tried_again(server, call, body):
+def test_200_without_mlflow_answer_is_retried(server, call, body):
     with answering(server, 200, NO_ANSWERS[body], "text/html"):
         assert requested(server, CALLS[call]) == UNAVAILABLE
 
 
 @pytest.mark.parametrize(("body", "kind"), [(b"{}", "application/json"), (b"", None)])
-def test_an_upload_is_taken_where_a_server_of_any_version_says_so(server, body, kind):
+def test_upload_succeeds_on_every_server_version(server, body, kind):
     """MLflow's FastAPI server answers an upload with nothing, its Flask server with JSON."""
     with answering(server, 200, body, kind):
         assert requested(server, upload) == "taken"
 
 
-def test_a_response_of_requests_says_by_its_status_what_it_means():
+def test_meaning_of_each_requests_response():
     """Uploads raise the answer itself."""
 
     def made(status: str) -> Exception:

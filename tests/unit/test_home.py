@@ -325,7 +325,7 @@ linux_root = pytest.mark.skipif(
 
 
 @linux_root
-def test_machine_with_a_new_host_name_recovers_its_outbox(home):
+def test_machine_with_new_host_name_recovers_its_outbox(home):
     """One without a machine id cannot be told from a container beside it."""
     process = subprocess.Popen(
         [sys.executable, "-c", RENAMED_DRIVER, str(home.folder)], stdout=subprocess.PIPE, text=True
@@ -356,7 +356,7 @@ def is_known(home) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts are known on Linux")
-def test_machine_with_another_name_and_another_start_is_another_one(home):
+def test_new_host_name_and_new_boot_are_another_machine(home):
     """Even of the same image, as the nodes of a cluster are."""
     path = left_behind(home)
     owner = signed(replace(this_process(), host="elsewhere", boot_id="another"))
@@ -373,7 +373,7 @@ def written_before_the_last_start(path: Path, since_ms: int) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts are known on Linux")
 @pytest.mark.parametrize("ahead_ms", [0, 3_600_000])
-def test_outbox_of_this_machine_is_recovered_whatever_its_clock_said(home, ahead_ms):
+def test_own_outbox_is_recovered_with_any_clock(home, ahead_ms):
     """The clock was ahead before the machine was started again, or is behind now."""
     path = left_behind(home)
     written_before_the_last_start(path, this_process().since_ms + ahead_ms)
@@ -401,11 +401,11 @@ MOUNTS = """\
         ("/mnt/any", False),
     ],
 )
-def test_local_disk_is_told_from_a_shared_one(folder, is_local):
+def test_local_and_shared_disks(folder, is_local):
     assert is_on_local_disk(Path(folder), MOUNTS) is is_local
 
 
-def test_owner_that_another_machine_has_signed_is_not_of_this_one():
+def test_owner_signed_by_other_machine_is_foreign():
     owner = this_process()
     assert owner.is_signed_here() is bool(machine_id())
     for change in ({"host": "a"}, {"boot_id": "b"}, {"pid": 1}, {"since_ms": 1}):

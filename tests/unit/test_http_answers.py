@@ -103,7 +103,7 @@ def failure(call, uri: str) -> Exception:
     ],
     ids=["html", "empty", "cut", "list", "string", "null"],
 )
-def test_an_answer_that_is_not_mlflows_is_unavailable(call, content):
+def test_foreign_answer_is_unavailable(call, content):
     with answering(200, content) as (uri, _):
         error = failure(call, uri)
     assert type(error) is Unavailable
@@ -111,14 +111,14 @@ def test_an_answer_that_is_not_mlflows_is_unavailable(call, content):
 
 
 @pytest.mark.parametrize("call", [create_run, get_run])
-def test_an_answer_without_what_was_asked_for_is_unavailable(call):
+def test_answer_without_required_key_is_unavailable(call):
     with answering(200, as_json({})) as (uri, _):
         assert type(failure(call, uri)) is Unavailable
 
 
 @pytest.mark.parametrize("call", [log_batch, log_file])
 @pytest.mark.parametrize("status", [301, 302, 303])
-def test_a_write_that_is_redirected_to_a_page_is_unavailable(call, status):
+def test_write_redirected_to_page_is_unavailable(call, status):
     with answering(status, location="/login?next=1") as (uri, _):
         error = failure(call, uri)
     assert type(error) is Unavailable
@@ -128,7 +128,7 @@ def test_a_write_that_is_redirected_to_a_page_is_unavailable(call, status):
 
 @pytest.mark.parametrize("call", [log_batch, log_file])
 @pytest.mark.parametrize("status", [307, 308])
-def test_a_write_that_has_moved_is_sent_to_its_new_place(call, status):
+def test_moved_write_follows_redirect(call, status):
     with answering(status, location="/moved") as (uri, seen), tried_once():
         call(uri)
     (method, _, body), (following, path, moved) = seen
@@ -137,7 +137,7 @@ def test_a_write_that_has_moved_is_sent_to_its_new_place(call, status):
     assert body
 
 
-def test_a_read_that_is_redirected_to_a_page_names_it():
+def test_read_redirected_to_page_names_it():
     with answering(302, location="/login") as (uri, _):
         error = failure(get_run, uri)
     assert type(error) is Unavailable
@@ -154,7 +154,7 @@ def test_a_read_that_is_redirected_to_a_page_names_it():
         *((status, Unavailable) for status in (500, 501, 502, 503, 504, 507, 520)),
     ],
 )
-def test_an_error_page_is_never_final(call, status, kind):
+def test_error_page_is_never_final(call, status, kind):
     with answering(status) as (uri, _):
         error = failure(call, uri)
     assert type(error) is kind
@@ -182,7 +182,7 @@ def test_mlflows_own_error_code_decides(call, status, code, kind):
     assert "as it happens" in str(error)
 
 
-def test_requests_of_others_are_made_as_mlflow_makes_them(monkeypatch):
+def test_requests_of_users_are_unchanged(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     raised = []
@@ -201,7 +201,7 @@ def test_requests_of_others_are_made_as_mlflow_makes_them(monkeypatch):
     assert "too many 503 error responses" in str(raised[0])
 
 
-def test_a_databricks_host_that_is_away_is_tried_for_seconds(monkeypatch):
+def test_databricks_host_is_retried_for_seconds(monkeypatch):
     with answering(503, as_json({"error_code": "TEMPORARILY_UNAVAILABLE"})) as (uri, _):
         monkeypatch.setenv("DATABRICKS_HOST", uri)
         monkeypatch.setenv("DATABRICKS_TOKEN", "token")
@@ -215,7 +215,7 @@ def test_a_databricks_host_that_is_away_is_tried_for_seconds(monkeypatch):
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg2"])
-def test_a_database_that_refuses_is_tried_once(scheme):
+def test_refusing_database_is_tried_once(scheme):
     began = time.monotonic()
     with tried_once(), pytest.raises(Exception) as raised:  # noqa: PT011 - asked what it means
         calls.connect(f"{scheme}://user:secret@127.0.0.1:1/mlflow")
@@ -225,7 +225,7 @@ def test_a_database_that_refuses_is_tried_once(scheme):
     assert time.monotonic() - began < 10
 
 
-def test_a_database_that_never_answers_is_given_up(monkeypatch):
+def test_silent_database_times_out(monkeypatch):
     import socket
 
     with socket.socket() as silent:

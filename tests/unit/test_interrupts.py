@@ -39,19 +39,19 @@ def handler():
     signal.signal(signal.SIGINT, before)
 
 
-def test_the_first_ends_a_wait():
+def test_first_ctrl_c_ends_wait():
     assert hold(1, ends_wait=True) == [1]
 
 
-def test_one_that_ends_no_wait_is_raised_at_the_end():
+def test_ctrl_c_without_wait_is_raised_at_end():
     assert hold(1, ends_wait=False) == [1, 0]
 
 
-def test_the_second_is_raised_at_once():
+def test_second_ctrl_c_is_raised_at_once():
     assert hold(2, ends_wait=True) == [1, 0]
 
 
-def test_a_second_one_while_the_handler_of_the_first_runs_is_raised():
+def test_second_ctrl_c_inside_handler_is_raised():
     calls = []
 
     def slow(number, frame):
@@ -66,7 +66,7 @@ def test_a_second_one_while_the_handler_of_the_first_runs_is_raised():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def test_a_handler_that_does_not_interrupt_ends_nothing():
+def test_silent_handler_ends_no_wait():
     calls = []
     signal.signal(signal.SIGINT, lambda *arguments: calls.append(arguments))
     with HeldInterrupt() as interrupt:
@@ -77,7 +77,7 @@ def test_a_handler_that_does_not_interrupt_ends_nothing():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def test_a_handler_that_is_set_meanwhile_stays():
+def test_handler_set_meanwhile_stays():
     def other(number, frame):
         raise AssertionError
 
@@ -88,7 +88,7 @@ def test_a_handler_that_is_set_meanwhile_stays():
 
 
 @pytest.mark.parametrize("handler_before", [signal.SIG_IGN, signal.SIG_DFL])
-def test_what_is_no_handler_of_pythons_stays(handler_before):
+def test_non_python_handler_stays(handler_before):
     signal.signal(signal.SIGINT, handler_before)
     with HeldInterrupt():
         assert signal.getsignal(signal.SIGINT) == handler_before

@@ -131,7 +131,7 @@ def test_at_any_moment_a_running_search_is_as_it_is_live(player, after):
         ("spark.numJobs", NAN, 1),
     ],
 )
-def test_a_running_search_is_shown_whatever_points_its_child_runs_have(player, key, value, step):
+def test_running_search_is_shown_with_forged_points(player, key, value, step):
     search_id = player.play(search(SCORES, AVERAGES, 1, stop=19))
     client = MlflowClient(tracking_uri=player.uri)
     client.log_metric(runs_of(player, search_id)[0].info.run_id, key, value, step=step)

@@ -120,7 +120,7 @@ def texts_of(value):
 
 @given(operations)
 @example(LogBatch(search_id="s", params=(("a\x00", "b\ud800"),)))
-def test_no_operation_holds_what_a_server_refuses(operation):
+def test_operations_have_no_rejected_characters(operation):
     for text in texts_of(operation):
         text.encode("utf-8")
         assert "\x00" not in text
@@ -136,11 +136,11 @@ def test_no_operation_holds_what_a_server_refuses(operation):
         (r"\x00 é 😀", r"\x00 é 😀"),
     ],
 )
-def test_only_what_a_server_refuses_is_escaped(text, escaped):
+def test_only_rejected_characters_are_escaped(text, escaped):
     assert limits.escaped(text) == escaped
     assert LogBatch(search_id="s", tags=(("t", text),)).tags == (("t", escaped),)
 
 
-def test_an_escaped_text_is_no_longer_than_mlflow_takes():
+def test_escaped_text_keeps_mlflows_length_limit():
     assert len(limits.param_value("\x00" * limits.MAX_PARAM_VALUE)) == limits.MAX_PARAM_VALUE
     assert len(limits.tag_value("\ud800" * limits.MAX_TAG_VALUE)) == limits.MAX_TAG_VALUE

@@ -167,7 +167,7 @@ def test_the_description_is_back_with_its_grid():
         ("1" * 5000, "search.json is damaged: it is not JSON"),
     ],
 )
-def test_a_file_that_is_not_ours_is_refused_with_a_sentence(text, sentence):
+def test_foreign_file_is_rejected_with_reason(text, sentence):
     with pytest.raises(ValueError, match=sentence):
         read_back.search_result(text)
 
@@ -201,7 +201,7 @@ DEEP = "[" * 400 + "]" * 400
         (("tuner", "params"), {"x": json.loads(DEEP)}, "tuner.params.x is nested too deeply"),
     ],
 )
-def test_a_damage_of_search_json_is_said_with_its_place(place, value, sentence):
+def test_message_locates_damage_in_search_json(place, value, sentence):
     search, _ = written(finished())
     put(search, place, value)
     with pytest.raises(ValueError, match=f"^its search.json is damaged: .*{sentence}"):
@@ -242,7 +242,7 @@ def test_a_damage_of_search_json_is_said_with_its_place(place, value, sentence):
         ),
     ],
 )
-def test_a_damage_of_outcome_json_is_said_with_its_place(place, value, sentence):
+def test_message_locates_damage_in_outcome_json(place, value, sentence):
     search, outcome = written(finished())
     put(outcome, place, value)
     with pytest.raises(ValueError, match=f"^its outcome.json is damaged: .*{sentence}"):
@@ -298,7 +298,7 @@ anything = st.recursive(
 
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(PLACES), anything | st.just(GONE))
-def test_a_search_of_damaged_files_is_refused_or_can_be_shown(where, value):
+def test_damaged_search_is_rejected_or_shown(where, value):
     number, file, place = where
     pair = copy.deepcopy(WRITTEN[number])
     put(pair[file], place, value)

@@ -392,7 +392,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("case", DAMAGES)
-def test_a_damaged_search_keeps_no_other_from_being_listed(said, damaged, case):
+def test_damaged_search_does_not_hide_others(said, damaged, case):
     name, change, sentence = DAMAGES[case]
     ours, client, experiment = damaged(case)
     uri = ours.uri
@@ -425,7 +425,7 @@ def test_a_damaged_search_keeps_no_other_from_being_listed(said, damaged, case):
     assert "4 of 4 settings" in said("show", whole, *server)
 
 
-def test_the_good_search_of_a_run_is_shown_beside_a_damaged_one(damaged, capsys):
+def test_intact_search_is_shown_beside_damaged_one(damaged, capsys):
     ours, client, experiment = damaged("half")
     ours.active = client.create_run(experiment, run_name="half").info.run_id
     whole = ours.play(search(SCORES, AVERAGES, 1))
@@ -438,7 +438,7 @@ def test_the_good_search_of_a_run_is_shown_beside_a_damaged_one(damaged, capsys)
     assert f"search {broken} on run" in printed.err
 
 
-def test_forged_numbers_on_runs_keep_no_search_from_being_listed(said, damaged):
+def test_forged_numbers_do_not_hide_searches(said, damaged):
     ours, client, experiment = damaged("forged")
     good = ours.play(search(SCORES, AVERAGES, 1))
     for number in range(4):

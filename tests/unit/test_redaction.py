@@ -216,11 +216,11 @@ def test_a_sentence_keeps_its_words_and_loses_its_credentials(text, clean):
         ([1, 2.5, (True, None)], None),
     ],
 )
-def test_secrets_inside_of_values_are_hidden(value, hidden):
+def test_secrets_inside_values_are_hidden(value, hidden):
     assert within(value) == (value if hidden is None else hidden)
 
 
-def test_patterns_of_the_user_hold_inside_of_values():
+def test_user_patterns_apply_inside_values():
     assert within({"internalId": 3, "a": 1}, Redaction(["^internal"]).hides) == {
         "internalId": HIDDEN,
         "a": 1,
@@ -238,7 +238,7 @@ def test_patterns_of_the_user_hold_inside_of_values():
         'connect(\n    password=\n    "s3cr3t",\n)',
     ],
 )
-def test_no_literal_of_a_statement_that_names_a_secret_is_recorded(tmp_path, statement):
+def test_literals_of_secret_statements_are_hidden(tmp_path, statement):
     """The source lines of a traceback, as Python prints them."""
     file = tmp_path / "job.py"
     file.write_text(f"{statement}\n")
@@ -250,7 +250,7 @@ def test_no_literal_of_a_statement_that_names_a_secret_is_recorded(tmp_path, sta
     assert text.endswith(f"{raised.type.__name__}: {raised.value}\n")
 
 
-def test_other_statements_are_recorded_as_they_are():
+def test_other_statements_are_unchanged():
     text = (
         "Traceback (most recent call last):\n"
         '  File "job.py", line 3, in <module>\n'

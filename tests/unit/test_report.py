@@ -340,7 +340,7 @@ NASTY = [
 ]
 
 
-def test_svg_is_well_formed_and_says_what_the_value_is():
+def test_svg_is_well_formed_and_shows_value():
     maps = grid(**{'p id="q': NASTY, "z": [1, 2], "w": [1, 2]})
     rows = [[i / 100, i / 90, i / 95] for i in range(len(maps))]
     text = made(searched(maps, rows, metric='m id="n" ]]>'))

@@ -174,7 +174,7 @@ while not list(Path(tempfile.gettempdir()).glob("trackmllib-*")):
 """
 
 
-def test_a_report_that_is_drawn_while_the_program_ends_is_complete(tmp_path):
+def test_report_drawn_at_program_end_is_complete(tmp_path):
     env = environ(Path(__file__).parents[1], TMPDIR=str(tmp_path))
     done = finished([sys.executable, "-c", AT_THE_END], env)
     assert (done.stdout, done.stderr) == ("True\n", "")

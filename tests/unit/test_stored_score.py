@@ -97,13 +97,13 @@ NO_TIMES = (HUGE, -1, 10**15, 1.5, math.inf, math.nan, True, None, "1", {})
         *((name, value) for name in TIMES for value in NO_TIMES),
     ],
 )
-def test_a_forged_number_is_refused(name, value):
+def test_forged_number_is_rejected(name, value):
     assert stored_score.read(forged(), "s", "r").earlier.end_ms == 2
     with pytest.raises(ValueError, match=r"no number|must be a (number of seconds|time)"):
         stored_score.read(forged(**{name: value}), "s", "r")
 
 
-def test_a_number_beyond_a_double_is_refused():
+def test_number_beyond_double_is_rejected():
     with pytest.raises(ValueError, match="not as it was written"):
         stored_score.read(forged().replace("0.5", "1e400"), "s", "r")
 
@@ -116,7 +116,7 @@ anything = st.recursive(
 
 
 @given(st.lists(anything, min_size=8, max_size=8) | anything)
-def test_any_forged_tag_is_refused(values):
+def test_forged_tag_is_rejected(values):
     names = ("key", "setting", "rows", "score", *SECONDS, *TIMES)
     is_list = isinstance(values, list) and len(values) == 8
     text = forged(**dict(zip(names, values, strict=True))) if is_list else json.dumps(values)
@@ -124,7 +124,7 @@ def test_any_forged_tag_is_refused(values):
         stored_score.read(text, "s", "r")
 
 
-def test_a_tag_of_many_brackets_is_refused():
+def test_deeply_nested_tag_is_rejected():
     for text in ("[" * 100_000, "[" * 4_000 + "]" * 4_000):
         with pytest.raises(ValueError):  # noqa: PT011 - of json, or of ours
             stored_score.read(text, "s", "r")

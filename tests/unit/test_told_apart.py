@@ -157,7 +157,7 @@ def in_the_figure(results: Results) -> set[str]:
 
 
 @pytest.mark.parametrize("case", SEARCHES)
-def test_all_outputs_mark_the_same_candidates_and_say_the_same_sentence(player, said, case):
+def test_all_outputs_agree_on_marks_and_sentence(player, said, case):
     make, expected, sentence = SEARCHES[case]
     search = make()
     (loaded,) = load_all(Reader(player.uri), player.play(search.events))

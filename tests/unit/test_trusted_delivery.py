@@ -58,9 +58,7 @@ def child(search_id: str, candidate: int) -> CreateChildRun:
 
 
 @pytest.mark.parametrize("candidate", [None, 3])
-def test_an_inner_search_finds_the_run_that_an_earlier_process_has_made(
-    uri, client, experiment, candidate
-):
+def test_nested_search_finds_run_of_earlier_process(uri, client, experiment, candidate):
     before = process()
     before.apply(opening(uri, experiment, "outer"))
     before.apply(child("outer", 3))
@@ -71,7 +69,7 @@ def test_an_inner_search_finds_the_run_that_an_earlier_process_has_made(
     assert inner.data.tags[MLFLOW_PARENT_RUN_ID] == before.run_id("outer", candidate)
 
 
-def test_an_inner_search_finds_a_run_that_several_searches_share(uri, client, experiment):
+def test_nested_search_finds_shared_run(uri, client, experiment):
     run = client.create_run(experiment)
     first = process()
     for name in ("first", "outer"):
@@ -84,12 +82,12 @@ def test_an_inner_search_finds_a_run_that_several_searches_share(uri, client, ex
     assert inner.data.tags[MLFLOW_PARENT_RUN_ID] == run.info.run_id
 
 
-def test_an_inner_search_without_its_outer_one_waits_for_another_process(uri, experiment):
+def test_nested_search_without_parent_run_is_blocked(uri, experiment):
     with pytest.raises(Blocked, match="not on the tracking server"):
         process().apply(opening(uri, experiment, "inner", parent_search_id="nowhere"))
 
 
-def test_only_empty_doubles_of_our_own_are_deleted(uri, client, experiment):
+def test_only_empty_duplicates_are_deleted(uri, client, experiment):
     tracking = process()
     tracking.apply(opening(uri, experiment, "s"), again=True)
     tracking.apply(child("s", 0))
@@ -108,7 +106,7 @@ def test_only_empty_doubles_of_our_own_are_deleted(uri, client, experiment):
     assert {ours.info.run_id, of_user, renamed, filled, noted} <= left
 
 
-def test_flush_is_false_where_something_was_rejected(uri, client, experiment, tmp_path):
+def test_flush_is_false_after_rejection(uri, client, experiment, tmp_path):
     player = Player(tmp_path / "home", uri, experiment)
     client.delete_experiment(experiment)
     for event in search(SCORES, AVERAGES, best=1):
@@ -121,16 +119,14 @@ def test_flush_is_false_where_something_was_rejected(uri, client, experiment, tm
     assert undelivered == Undelivered(rejected=undelivered.rejected)
 
 
-def test_flush_is_true_again_where_everything_is_delivered(uri, experiment, tmp_path):
+def test_flush_is_true_after_delivery(uri, experiment, tmp_path):
     player = Player(tmp_path / "home", uri, experiment)
     for event in search(SCORES, AVERAGES, best=1):
         player.session.emit(event)
     assert player.session.flush(60) is True
 
 
-def test_a_full_disk_for_temporary_files_rejects_nothing(
-    uri, client, experiment, tmp_path, monkeypatch
-):
+def test_full_temporary_disk_rejects_nothing(uri, client, experiment, tmp_path, monkeypatch):
     """Artifacts pass through a temporary file: its disk may have room again."""
     import tempfile
 

@@ -57,7 +57,7 @@ def test_autolog_warns_once_and_records_in_memory(tmp_path, prefix, value, sente
         pytest.param(WITHOUT_A_NAME, None, NO_HOME, marks=linux),
     ],
 )
-def test_commands_for_the_outbox_print_a_sentence(tmp_path, prefix, value, sentence, verb):
+def test_outbox_commands_print_one_line(tmp_path, prefix, value, sentence, verb):
     done = finished(
         [*prefix, "env", "-u", "HOME", *TRACKMLLIB, *verb], variables(value), cwd=tmp_path
     )
@@ -69,7 +69,7 @@ def test_commands_for_the_outbox_print_a_sentence(tmp_path, prefix, value, sente
 
 @pytest.mark.parametrize("verb", [["status"], ["sync"]])
 @pytest.mark.parametrize("file", ["home", "home/outbox"])
-def test_file_in_place_of_the_folder_is_a_sentence(tmp_path, verb, file):
+def test_file_in_place_of_folder_is_reported(tmp_path, verb, file):
     path = tmp_path / file
     path.parent.mkdir(exist_ok=True)
     path.write_text("mine")
@@ -102,7 +102,7 @@ def test_relative_folder_needs_a_current_one(tmp_path):
     )
 
 
-def test_name_with_a_nul_is_refused():
+def test_name_with_nul_is_rejected():
     """No environment has one; a mapping may."""
     home = Home.of_user({"TRACKMLLIB_HOME": "a\0b"})
     for use in (home.create, home.entries, home.damaged, home.is_empty):
@@ -110,7 +110,7 @@ def test_name_with_a_nul_is_refused():
             use()
 
 
-def test_folder_that_cannot_be_made_says_what_to_do(tmp_path):
+def test_message_about_uncreatable_folder_says_what_to_do(tmp_path):
     (tmp_path / "home").write_text("mine")
     with pytest.raises(OutboxError, match="cannot be made: File exists; set TRACKMLLIB_HOME to a"):
         Home.of_user({"TRACKMLLIB_HOME": str(tmp_path / "home")}).create()

@@ -58,7 +58,7 @@ def left_behind(tmp_path):
 
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize(("verb", "exit_code"), [("status", 0), ("sync", 1)])
-def test_commands_say_what_they_cannot_tell(left_behind, code, verb, exit_code):
+def test_commands_list_outboxes_in_doubt(left_behind, code, verb, exit_code):
     home = left_behind.parent.parent
     before = sorted(path.name for path in left_behind.parent.iterdir())
     done = finished([*without_locks(code), *TRACKMLLIB, verb], environ(TRACKMLLIB_HOME=str(home)))
@@ -70,7 +70,7 @@ def test_commands_say_what_they_cannot_tell(left_behind, code, verb, exit_code):
     assert sorted(path.name for path in left_behind.parent.iterdir()) == before
 
 
-def test_outbox_of_another_machine_is_not_taken_without_locks(left_behind):
+def test_foreign_outbox_is_not_recovered_without_locks(left_behind):
     """Not even by the name of that machine: it may be alive."""
     lock = left_behind.with_name(f"{left_behind.name}.lock")
     lock.write_text(json.dumps({**json.loads(lock.read_text()), "host": "elsewhere"}))
@@ -83,7 +83,7 @@ def test_outbox_of_another_machine_is_not_taken_without_locks(left_behind):
     assert json.loads(lock.read_text())["host"] == "elsewhere"
 
 
-def test_outbox_whose_lock_cannot_be_asked_for_is_not_taken_for_dead(left_behind):
+def test_outbox_with_unreadable_lock_is_not_recovered(left_behind):
     home = left_behind.parent.parent
     done = finished(
         [*without_locks(errno.ENOLCK), *TRACKMLLIB, "status", "--json"],

@@ -24,8 +24,10 @@ _INTERRUPTED = ("KeyboardInterrupt", "SystemExit", "SearchStopped")
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """One search in a line. ``best`` is the best average so far; None is what is not known.
-    ``state`` is that of a run, or UNREADABLE.
+    """One search in a line.
+
+    ``best`` is the best average so far; None means unknown. ``state`` is that of a run, or
+    UNREADABLE.
     """
 
     name: str
@@ -54,7 +56,7 @@ def summaries(reader: Reader, experiments: Sequence[str] | None = None) -> Itera
         try:
             yield from _summary(reader, main, search_id)
         except UnknownSearch:
-            # The others are listed nevertheless; `trackmllib show` says what is wrong here.
+            # The other searches are listed; `trackmllib show` says what is wrong with this one.
             yield _unreadable(reader, main, search_id)
 
 
@@ -125,7 +127,7 @@ def _alone(reader: Reader, main: StoredRun, search_id: str) -> Summary:
 
 
 def _whole(text: str | None) -> int | None:
-    """The number that a param says; None where it says none, or one that is no search's."""
+    """The number in a param; None if there is none, or one too large for a search."""
     return int(text) if text is not None and text.isdecimal() and len(text) < 10 else None
 
 

@@ -56,11 +56,11 @@ def load_all(
     """The searches of a run, oldest first. ``run`` is what ``lookup.find`` takes; ``search_id``,
     or the beginning of it, says which one is meant. ``costs`` are those
     that are asked for where each of them is a request for each child: of searches that run.
-    ``leave_out`` is called with a sentence for each search that is damaged, as long as another one
-    of the run is not.
+    ``leave_out`` is called with a sentence for each damaged search, if another one of the run is
+    intact.
 
     :raises UnknownSearch: nothing of that kind is there, or its description has not arrived.
-    :raises DamagedSearch: a file of a search is damaged, and it cannot be left out.
+    :raises DamagedSearch: a file of a search is damaged, and the search cannot be left out.
     """
     found = find(reader, run)
     if search_id is None:
@@ -197,7 +197,7 @@ def _fill_cells(
     scored_ms: dict[int, int] = {}
     for key in run.metrics:
         for fold, value, time_ms in points.get((run.run_id, key), ()):
-            # Anybody may log a point under the name of a metric of ours.
+            # The user may log points under the name of one of our metrics.
             if not 0 <= fold < most_folds or not 0 <= time_ms <= json_kinds.LATEST_MS:
                 continue
             values.setdefault(fold, {})[key] = value
@@ -275,7 +275,7 @@ def _failure(summary: str, *, interrupted: bool) -> Failure:
 
 
 def _seconds(value: float | None) -> float | None:
-    """A duration; None for what is none."""
+    """A duration; None if the value is no valid one."""
     try:
         return None if value is None else json_kinds.seconds(value)
     except json_kinds.Damaged:

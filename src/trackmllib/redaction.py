@@ -51,9 +51,9 @@ _HEADER = re.compile(
     r"""(?i)(\bauthorization["']?\s*[:=]\s*["']?)(?:[a-z]+[ ])?[^\s"',]+"""
     r"""|(\bbearer\s+)[\w.~+/\-]{8,}=*"""
 )
-# Names of dicts, texts and code that are too common to mean a secret by themselves.
+# Names in dicts, texts and code that are too common to name a secret by themselves.
 _HARMLESS_WITHIN = {"key", "keys"}
-# Calls that take a password without its name.
+# Functions that take a password as a positional argument.
 _CALLS = {"auth", "authenticate", "connect", "login"}
 _NAME_IN_CODE = re.compile(r"[A-Za-z_]\w*")
 _LITERAL = re.compile(rf"""{_QUOTED}|["'][^"'\n]*$""")
@@ -90,8 +90,9 @@ def looks_secret(name: str) -> bool:
 
 
 def without_credentials(text: str) -> str:
-    """A text without user info and secret query values of its URIs, and without the values that it
-    names as secrets: ``password='…'``, ``Authorization: Bearer …``.
+    """A text without the user info and secret query values of its URIs, and without named secrets.
+
+    A named secret is like ``password='…'`` or ``Authorization: Bearer …``.
     """
     if "=" not in text and ":" not in text and "earer" not in text:
         return text
@@ -108,8 +109,10 @@ def redacted(text: str) -> str:
 
 
 def within(value: Any, hides: Hides = looks_secret) -> Any:
-    """A value with what is secret inside of it hidden: in dicts, in pairs of a name and a value, in
-    JSON and in other texts. Values of other classes stay.
+    """A value with the secrets inside hidden.
+
+    Looks into dicts, pairs of a name and a value, JSON and other texts. Values of other classes are
+    returned unchanged.
     """
     if isinstance(value, str):
         return _within_text(value, hides)
@@ -126,7 +129,7 @@ def within(value: Any, hides: Hides = looks_secret) -> Any:
 
 
 def holds_secret(value: Any, hides: Hides = looks_secret) -> bool:
-    """Whether ``within`` hides something inside of a value."""
+    """Whether ``within`` hides something in a value."""
     if isinstance(value, str):
         return _within_text(value, hides) != value
     if isinstance(value, dict):
@@ -143,16 +146,14 @@ def holds_secret(value: Any, hides: Hides = looks_secret) -> bool:
 
 
 def is_secret(name: str, value: Any) -> bool:
-    """Whether code keeps a secret under this name: a text that the name says is one, or a value
-    with one inside of it.
-    """
+    """Whether a variable is secret: a text whose name says so, or a value with a secret inside."""
     if isinstance(value, (str, bytes)) and value and _hides(name, looks_secret):
         return True
     return holds_secret(value)
 
 
 def of_traceback(text: str) -> str:
-    """A traceback without the literals of each statement that names a secret, or logs in."""
+    """A traceback without the literals of statements that name a secret or log in."""
     lines = text.splitlines(keepends=True)
     kept: list[str] = []
     statement: list[str] = []
@@ -205,7 +206,7 @@ def _hide_user_info(found: re.Match[str]) -> str:
 
 
 def _without_user_info(scheme: str, rest: str) -> str:
-    """What comes behind ``://``, from its host on. User and password may hold anything."""
+    """The part of a URI after ``://``, from its host on. User info may contain any character."""
     authority, slash, path = rest.partition("/")
     has_path = scheme.lower().partition("+")[0] in _WITH_PATHS
     if not has_path and ":" in authority:
@@ -213,7 +214,7 @@ def _without_user_info(scheme: str, rest: str) -> str:
     user, at, _ = authority.rpartition("@")
     has_password = ":" in user if at else _HOST.fullmatch(authority) is None
     if has_password and "@" in path:
-        # A password with a slash in it; no host has such a port.
+        # A password with a slash: a host has no such port.
         return path.rpartition("@")[2]
     return authority.rpartition("@")[2] + slash + path
 

@@ -83,5 +83,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(sentence: str) -> None:
-    """Some sentences list what is near, a line for each."""
+    """Print an error, which may list near matches, one on each line."""
     terminal.echo(*f"trackmllib: {sentence}".split("\n"), err=True)

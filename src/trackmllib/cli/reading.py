@@ -60,9 +60,9 @@ def loaded(
     costs: Collection[str],
     leave_out: Callable[[str], None] | None = None,
 ) -> list[Loaded]:
-    """The searches of the run that is given, oldest first, with these costs of those that run.
+    """The searches of the given run, oldest first, with these costs of those that run.
 
-    ``leave_out`` is as ``load_all`` has it.
+    ``leave_out`` is that of ``load_all``.
     """
     from trackmllib.loading import load_all
 

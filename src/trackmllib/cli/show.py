@@ -49,7 +49,7 @@ def add_to(verbs: Any) -> None:
 
 
 def run(given: argparse.Namespace, home: Home) -> int:
-    """0 when it is shown; 1 when a search of the run is damaged, and only the others are."""
+    """0 if all searches are shown; 1 if one is damaged, and only the others are shown."""
     from trackmllib.loading import COSTS
 
     damages: list[str] = []

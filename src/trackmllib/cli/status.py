@@ -73,7 +73,7 @@ def lines(search: SearchOnDisk) -> list[str]:
     if search.deferred:
         deferred = plural.count(search.deferred, "operation", "operations")
         whom = "another process" if search.lives else "the next process or `trackmllib sync`"
-        made.append(f"  {deferred} kept failing, left to {whom}: {search.deferred_reason}")
+        made.append(f"  {deferred} deferred to {whom}: {search.deferred_reason}")
     if search.rejected:
         rejected = plural.count(search.rejected, "operation was", "operations were")
         made.append(f"  {rejected} rejected by the server: {search.reason}")

@@ -25,7 +25,7 @@ def add_to(verbs: Any) -> None:
         "sync",
         help="deliver what lies on disk; exit code 0 when nothing is left",
         description="Deliver what lies on disk of processes that have ended. Searches that died "
-        "with their process end as KILLED. What servers rejected is tried once more.",
+        "with their process end as KILLED. Rejected operations are sent once more.",
     )
     parser.add_argument(
         "--server",
@@ -45,7 +45,7 @@ def add_to(verbs: Any) -> None:
 
 def run(given: argparse.Namespace, home: Home) -> int:
     """0 when nothing is left on disk, 1 when something is."""
-    # MLflow may not load without a home folder.
+    # MLflow may not import without a home folder.
     home.check_usable()
     # Not before: the other verbs need no mlflow, which takes a second to load.
     from trackmllib.tracking.active import absolute
@@ -82,7 +82,7 @@ def _is_for(search: SearchOnDisk, server: str | None) -> bool:
 def _wait(
     delivery: Delivery, estate: Estate, others: Collection[str], timeout: float | None
 ) -> None:
-    """Until nothing waits any more, or time is up; with a line of progress on a terminal."""
+    """Wait until nothing waits, or time is up; show progress on a terminal."""
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     shows = sys.stderr.isatty()
     not_for_us = sum(map(estate.waiting, others))
@@ -102,7 +102,7 @@ def _wait(
 
 
 def _missing(operation: Operation, error: Exception) -> None:
-    """``status`` and the end of ``sync`` say how many were rejected or deferred, and why."""
+    """Do nothing: ``sync`` ends with the number of rejected and deferred ones, and why."""
 
 
 def _say(sentence: str) -> None:

@@ -1,7 +1,7 @@
-"""Text as a terminal shows it: how wide it is, what may be printed, and where colours are.
+"""Text on a terminal: its width, its printable characters and its colours.
 
-The verbs print by ``echo`` and ``write_data`` only (ruff forbids ``print`` in their files): names,
-errors and URIs are texts that anybody may have written, and a terminal obeys escapes in them.
+The verbs print only by ``echo`` and ``write_data`` (ruff forbids ``print`` in their files): names,
+errors and URIs may come from other people, and a terminal executes escape sequences in them.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ def width() -> int | None:
 
 
 def echo(*lines: str, err: bool = False) -> None:
-    """Print lines, each of them clean, on standard output or standard error."""
+    """Print lines without control characters, on standard output or standard error."""
     stream = sys.stderr if err else sys.stdout
     for line in lines:
         print(line if isinstance(line, Styled) else clean(line), file=stream)
 
 
 def write_data(text: str) -> None:
-    """Write lines for a program as they are; on a terminal, each of them clean."""
+    """Write lines for a program unchanged, or without control characters on a terminal."""
     sys.stdout.write(clean_lines(text) if sys.stdout.isatty() else text)
 
 
 def show_progress(text: str) -> None:
-    """Write over the line of standard error that the last call has written."""
+    """Replace the line that the last call wrote on standard error."""
     print(f"\r{clean(text)}  ", end="", file=sys.stderr, flush=True)
 
 
 def end_progress() -> None:
-    """Wipe out the line of ``show_progress``."""
+    """Clear the line of ``show_progress``."""
     print("\r" + " " * 30 + "\r", end="", file=sys.stderr)
 
 
 class Styled(str):
-    """A clean text with styles, which ``echo`` prints as it is. Only ``styled`` makes one."""
+    """A clean text with styles, which ``echo`` prints unchanged. Only ``styled`` makes one."""
 
     __slots__ = ()
 

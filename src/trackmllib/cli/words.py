@@ -45,8 +45,10 @@ def digits_for(values: Sequence[float | None]) -> int:
 
 
 def as_json(data: Any) -> str:
-    """Lines of JSON as every program reads it, which knows no NaN: that stands as the string
-    ``"NaN"``, and infinities as ``"Infinity"`` and ``"-Infinity"``.
+    """Lines of JSON that every program can read.
+
+    JSON has neither NaN nor infinities: these are the strings ``"NaN"``, ``"Infinity"`` and
+    ``"-Infinity"``.
     """
     return json.dumps(_plain(data), indent=2, allow_nan=False) + "\n"
 

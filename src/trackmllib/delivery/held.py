@@ -23,7 +23,7 @@ class HeldRow:
     """A failed operation with its rows, ``numbers``, and the rows that depend on it.
 
     ``failures`` counts only failures between which another operation of the search succeeded: the
-    server may be the cause of any other. One without an answer adds ``1 / UNANSWERED``.
+    server may be the cause of any other. A broken connection adds ``1 / UNANSWERED``.
     """
 
     numbers: list[int]
@@ -66,7 +66,7 @@ class HeldRows:
 
     @property
     def apart(self) -> list[int]:
-        """The rows to send one by one, so that one bad row of a batch is found."""
+        """The rows of split batches, to send one by one so that the bad one is found."""
         alone = [row for row in self._rows if len(row.numbers) == 1 and row.failures > 1]
         return [number for row in alone for number in row.numbers]
 
@@ -92,7 +92,7 @@ class HeldRows:
             self._rows = (*others, row)
             return None
         if len(row.numbers) > 1:
-            # One of them may be bad, and it is found only if each is sent by itself once more.
+            # One row of the batch may be bad: each is sent by itself once more to find it.
             singly = [HeldRow([n], row.operation, error, FAILURES - 1) for n in row.numbers]
             singly[0].dependents = row.dependents
             self._rows = (*others, *singly)
@@ -162,8 +162,9 @@ def lets_others_go_first(operation: Operation) -> bool:
 
 
 def is_unanswered(error: BaseException) -> bool:
-    """Whether an operation failed because its connection broke. An answer that takes too long may
-    well be the fault of the row.
+    """Whether an operation failed because its connection broke.
+
+    False for a time-out, which the row itself may cause.
     """
     each: BaseException | None = error
     is_broken = False

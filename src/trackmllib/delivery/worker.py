@@ -123,9 +123,7 @@ class Delivery:
         return self._trouble_of_held(search_id)
 
     def last_error(self, search_id: str) -> Unavailable | None:
-        """Why an operation of a search failed that still waits, for people to read; others may be
-        sent meanwhile.
-        """
+        """The error of an operation that still waits, for messages; others may succeed."""
         held = self._held.get(search_id)
         return self.trouble(search_id) or (None if held is None else held.error)
 

@@ -65,7 +65,7 @@ def markdown(result: SearchResult, grid: GridNames, time_ms: int) -> str:
     """The state, the best, and a table of the ten best; 4,000 characters at most."""
     best, comparison = leader(result), compare(result)
     if best is None or best.candidate != comparison.best:
-        # While it runs, one that is not complete may lead.
+        # While the search runs, a candidate without all its scores may lead.
         comparison = Comparison(best=None)
     for length in _LENGTHS:
         text = _markdown(result, grid, time_ms, length, comparison)

@@ -25,8 +25,8 @@ from trackmllib.search_result import CandidateResult, Cell, SearchResult, Status
 
 T = TypeVar("T")
 
-# More than any search has. Who shows a search goes over all its folds and cells, whether there is
-# something of them or not.
+# More than any search has. The code that shows a search iterates over all folds and cells, whether
+# they have data or not.
 MOST_FOLDS = 10_000
 MOST_CELLS = 1_000_000
 
@@ -41,7 +41,8 @@ def search_result(search_json: str, outcome_json: str | None = None) -> SearchRe
     its end, as it stood before its first fit.
 
     The params of its components are back as far as they are not default; tracebacks are not.
-    ValueError where a file is not what we write; its text says in which file, where, and why.
+    ValueError if a file is not one that trackmllib writes; its text names the file, the place and
+    the reason.
     """
     result = SearchResult(_of_file(files.SEARCH, search_json, _started))
     if outcome_json is not None:
@@ -50,7 +51,7 @@ def search_result(search_json: str, outcome_json: str | None = None) -> SearchRe
 
 
 def most_folds(candidates: int) -> int:
-    """How many folds a search of so many candidates may have."""
+    """The most folds that a search with this number of candidates may have."""
     return min(MOST_FOLDS, MOST_CELLS // max(candidates, 1))
 
 
@@ -111,7 +112,7 @@ def _candidates(data: Any) -> tuple[Candidate, ...]:
 
 
 def _param(data: Any) -> tuple[str, dict[str, Any]]:
-    """A param of the grid: its key, and what of a setting is the same for all candidates."""
+    """A param of the grid: its key, and the fields that all its settings share."""
     return member(data, "key", kinds.text), {
         "name": member(data, "name", kinds.text),
         "owner": member(data, "stage", kinds.text),
@@ -215,7 +216,7 @@ def _cost(data: Any) -> Cost:
     return Cost.of_names(kinds.mapping_of(_AMOUNT)(data))
 
 
-# A search of ten thousand candidates reads each of them fifty thousand times.
+# Made once, because a search of ten thousand candidates reads each of them fifty thousand times.
 _NUMBER = kinds.or_null(kinds.number)
 _SECONDS = kinds.or_null(kinds.seconds)
 _TEXT = kinds.or_null(kinds.text)

@@ -35,9 +35,11 @@ _NORMAL = 1.959963985
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What the test says: ``indistinct`` are the candidates that cannot be told apart from
-    ``best``, of the ``compared`` that could be compared with it; ``left_out`` could not.
-    ``silence``: why it says nothing, in a sentence, else None.
+    """Result of the test.
+
+    ``indistinct`` are the candidates that cannot be told apart from ``best``. ``compared`` is the
+    number of candidates that the test compares with it, ``left_out`` that of the others.
+    ``silence`` is a sentence that says why nothing is compared, else None.
     """
 
     best: int | None
@@ -48,7 +50,7 @@ class Comparison:
 
     @property
     def clause(self) -> str | None:
-        """``4 of the 8 others cannot be told apart from the best``; None where none is compared."""
+        """``4 of the 8 others cannot be told apart from the best``; None if none is compared."""
         alike, compared = len(self.indistinct), self.compared
         scored = " with all scores" if self.left_out else ""
         if compared == 0:
@@ -67,7 +69,7 @@ class Comparison:
 
 
 def compare(search: SearchResult) -> Comparison:
-    """Compare every candidate that has an average and the score of each fold with the best one."""
+    """Compare the best candidate with each that has an average and a score for every fold."""
     best = search.best_so_far()
     if best is None:
         return Comparison(best=None, silence="No setting is the best one, so none is compared.")
@@ -95,7 +97,7 @@ def compare(search: SearchResult) -> Comparison:
     if best not in scores:
         return silent("The best setting has no score for each fold, so none is compared with it.")
     if better(search, best) is not None:
-        return silent("What the tuner took has not the best average, so none is compared with it.")
+        return silent("The tuner chose a setting without the best average, so none is compared.")
     others = [index for index in scores if index != best]
     return Comparison(
         best=best,
@@ -106,7 +108,7 @@ def compare(search: SearchResult) -> Comparison:
 
 
 def averages(search: SearchResult) -> dict[int, float]:
-    """The averages that are numbers, by candidate."""
+    """The averages by candidate, without NaN."""
     return {
         index: found.average
         for index, found in sorted(search.candidates.items())
@@ -115,7 +117,7 @@ def averages(search: SearchResult) -> dict[int, float]:
 
 
 def leader(search: SearchResult, among: Mapping[int, float]) -> int | None:
-    """The candidate with the best of these averages, the first of equal ones."""
+    """The candidate with the best of these averages, the first one if several are equal."""
     larger = search.description.larger_is_better
     if larger is None or not among:
         return None
@@ -123,8 +125,9 @@ def leader(search: SearchResult, among: Mapping[int, float]) -> int | None:
 
 
 def better(search: SearchResult, best: int) -> int | None:
-    """The candidate with the best average where ``best`` has another: a subclass chose by a rule
-    of its own.
+    """The candidate with a better average than ``best``; None if there is none.
+
+    There is one if a subclass chooses by a rule of its own.
     """
     among = averages(search)
     leads = leader(search, among)

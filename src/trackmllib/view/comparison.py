@@ -22,7 +22,7 @@ def rows(searches: Sequence[Results]) -> list[dict[str, Any]]:
     """A row for each setting that one of the searches has, all with the same keys: ``params.<key>``
     with the value itself (None where it is not set), ``texts`` with how those that are set read,
     by the same keys, ``average_<n>`` and ``deviation_<n>`` for the n-th search from 1 (None where
-    it has not tried the setting), ``indistinct_<n>``, True where it cannot be told apart from the
+    it has not tried the setting), ``indistinct_<n>``, True if it cannot be told apart from the
     best one of that search, and ``best``, True for the setting with the best average of all.
 
     In the order of the grids. ValueError where the searches are not on one metric, in one

@@ -17,7 +17,7 @@ from trackmllib.view.drawing.look import MISSING, PLACEHOLDERS, style
 
 DPI = 144
 
-# What XML 1.0 has no characters for, escaped or not.
+# Characters that XML 1.0 does not allow, escaped or not.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LONG_NUMBER = re.compile(r"(\.\d\d)\d+")
 _URL = re.compile(r"url\(#([^)]+)\)")
@@ -54,7 +54,7 @@ def svg(figure: Any, name: str, alternative: str) -> str:
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
-    # Whatever text comes by another way than Look.text.
+    # For texts that do not pass through Look.text.
     root = ElementTree.fromstring(_NOT_XML.sub(MISSING, buffer.getvalue()))
     _fit_into_page(root, name)
     shown = {"role": "img", "aria-label": _NOT_XML.sub(MISSING, alternative)}
@@ -63,13 +63,11 @@ def svg(figure: Any, name: str, alternative: str) -> str:
 
 
 def _fit_into_page(root: ElementTree.Element, name: str) -> None:
-    """Leave out what a page has no use for, or has elsewhere; only attributes of matplotlib's are
-    changed, and no text.
-    """
+    """Remove what a page does not need or has elsewhere; change attributes only, and no text."""
     parents = list(root.iter())
     for parent in parents:
         for child in list(parent):
-            # A style of matplotlib's would hold for the whole page.
+            # A style of matplotlib's would apply to the whole page.
             if _local(child.tag) in ("metadata", "style"):
                 parent.remove(child)
     elements = list(root.iter())
@@ -98,8 +96,9 @@ def _fit_into_page(root: ElementTree.Element, name: str) -> None:
 
 
 def _attribute(key: str, value: str, name: str) -> str:
-    """An attribute as the page has it: ids of this figure, coordinates to a hundredth of a point
-    (which halves a page), the font and the colours of the page.
+    """An attribute for the page: ids of this figure, the font and the colours of the page.
+
+    Coordinates have two decimals, which halves the size of a page.
     """
     if key == "id":
         return f"{name}-{value}"
@@ -118,7 +117,7 @@ def _references(key: str, value: str) -> list[str]:
 
 
 def _local(name: str) -> str:
-    """A name without its namespace, which HTML does not know."""
+    """A name without its namespace, because HTML has none."""
     return name.rpartition("}")[2]
 
 

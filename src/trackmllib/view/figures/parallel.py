@@ -43,7 +43,8 @@ class Line:
 class Parallel:
     """Lines in the order to draw them in, the best last. The score goes ``low`` to ``high``.
 
-    ``indistinct`` cannot be told apart from the best one, also where not all of them are marked.
+    ``indistinct`` is the number of all candidates that cannot be told apart from the best one;
+    only some of them may be drawn.
     """
 
     axes: tuple[Axis, ...]

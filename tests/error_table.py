@@ -1,4 +1,4 @@
-"""What each error means that delivery can meet: the expected values of test_error_policy.py.
+"""Expected meaning of each error in delivery, for test_error_policy.py.
 
 ``REJECTED``: no later attempt can succeed. ``UNAVAILABLE``: a later attempt may. ``CREDENTIALS``: a
 later attempt may, once the user has set other credentials. Only MLflow itself can reject an
@@ -14,7 +14,7 @@ REJECTED = "rejected"
 UNAVAILABLE = "unavailable"
 CREDENTIALS = "credentials"
 
-# By module: exceptions that say nothing but their class.
+# By module: exceptions whose class alone has a meaning.
 EXCEPTIONS = {
     "boto3.exceptions": {
         "Boto3Error": UNAVAILABLE,
@@ -545,7 +545,7 @@ AWS_CODES = {
     "XMinioStorageFull": (507, UNAVAILABLE),
 }
 
-# What databases say in words, as SQLAlchemy hands it on.
+# Messages of databases, as SQLAlchemy passes them on.
 DATABASE_MESSAGES = {
     "(1044, \"Access denied for user 'u'@'h' to database 'mlflow'\")": CREDENTIALS,
     "(1045, \"Access denied for user 'u'@'h' (using password: YES)\")": CREDENTIALS,
@@ -569,7 +569,7 @@ DATABASE_MESSAGES = {
     "unable to open database file": UNAVAILABLE,
 }
 
-# HTTP statuses that mean something else than UNAVAILABLE, whatever stands in the body.
+# HTTP statuses with another meaning than UNAVAILABLE, whatever the body is.
 STATUSES = {
     401: CREDENTIALS,
     403: CREDENTIALS,

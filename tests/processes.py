@@ -1,4 +1,4 @@
-"""Processes under conditions that the machine of the tests does not have by itself."""
+"""Processes under conditions that the test machine does not have."""
 
 from __future__ import annotations
 
@@ -25,14 +25,12 @@ _FLOCK = {"x86_64": 73, "aarch64": 32}
 
 
 def without_locks(errno: int) -> list[str]:
-    """Before a command: the kernel answers each ``flock`` of it with an error, as it does on a file
-    system that has none.
-    """
+    """Before a command: its ``flock`` fails with an error, as on a file system without locks."""
     return [sys.executable, __file__, str(errno)]
 
 
 def child_of(pid: int, seconds: float = 10.0) -> int:
-    """The process that another one has started: of ``CONTAINER``, the first one inside."""
+    """The child of a process; for ``CONTAINER``, the first process inside."""
     children = Path(f"/proc/{pid}/task/{pid}/children")
     deadline = time.monotonic() + seconds
     while not children.read_text().split():
@@ -42,7 +40,7 @@ def child_of(pid: int, seconds: float = 10.0) -> int:
 
 
 def without_more_threads() -> str:
-    """Statements after which Python can start no thread: no stack of such a size can be had."""
+    """Statements after which Python cannot start a thread: no stack of that size is available."""
     return (
         "import resource, threading\n"
         "resource.setrlimit(resource.RLIMIT_AS, (1 << 39, 1 << 39))\n"
@@ -51,7 +49,7 @@ def without_more_threads() -> str:
 
 
 def _refuse_flock(errno: int) -> None:
-    """Install a seccomp filter, which what this process becomes keeps."""
+    """Install a seccomp filter, which stays after exec."""
     load, jump_if_equal, answer = 0x20, 0x15, 0x06
     is_error, is_allowed = 0x00050000, 0x7FFF0000
     # Of what the filter is shown, the first word is the number of the system call.

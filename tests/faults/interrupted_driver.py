@@ -29,7 +29,7 @@ def say(**what):
 
 
 class Estimator(StubEstimator):
-    """Its fit in the main thread, which is the refit, is followed by a Ctrl-C."""
+    """Sends a Ctrl-C after its fit in the main thread, which is the refit."""
 
     sender = None
 

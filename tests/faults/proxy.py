@@ -1,4 +1,4 @@
-"""HTTP proxy on loopback that does to requests what networks and gateways do; it counts them."""
+"""HTTP proxy on loopback that counts requests and disturbs them as networks and gateways do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True)
 class Answer:
-    """What the proxy answers itself. ``reaches_server``: the server has carried the request out."""
+    """An answer of the proxy itself. ``reaches_server``: the server gets the request first."""
 
     status: int
     body: bytes = PAGE
@@ -112,7 +112,7 @@ class Proxy:
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
 
             def _ask(self, path: str, body: bytes) -> tuple[int, list, bytes] | None:
-                """The server's answer; None, and the end of the connection, if there is none."""
+                """The server's answer; None, with a closed connection, if there is none."""
                 time.sleep(proxy.delay)
                 connection = http.client.HTTPConnection(
                     upstream.hostname, upstream.port, timeout=60

@@ -66,11 +66,11 @@ class Scene:
         return Driver(self, ["bash", "-c", f'{limit}exec "$0" "$@"', *_command(settings)])
 
     def driver_in_container(self, **settings) -> Driver:
-        """Start a driver that is the first process of a container, PID 1."""
+        """Start a driver as the first process of a container, PID 1."""
         return Driver(self, [*CONTAINER, *_command(settings)], in_container=True)
 
     def driver_without_locks(self, errno: int, **settings) -> Driver:
-        """Start a driver on a file system where taking a lock is this error."""
+        """Start a driver on a file system where every lock fails with this error."""
         return Driver(self, [*without_locks(errno), *_command(settings)])
 
     def program(self, *command: str) -> Driver:

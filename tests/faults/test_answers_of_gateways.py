@@ -1,4 +1,4 @@
-"""An answer that is not MLflow's acknowledges nothing: one case for each answer of a gateway."""
+"""Answers of gateways, none of which acknowledges an operation."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def answer(proxy: Proxy, status: int) -> Answer:
 
 
 def play(player: Player, caplog) -> str:
-    """Play a search and say what its user is told."""
+    """Play a search and return the warnings."""
     with caplog.at_level("WARNING", logger="trackmllib"):
         player.emit(search(SCORES, [0.375, 0.875], 1))
     return "\n".join(record.getMessage() for record in caplog.records)
 
 
 def assert_complete_after_sync(player: Player, proxy: Proxy, store: Store, capsys) -> None:
-    """The gateway is gone and the process ends: a ``sync`` delivers what is missing, once."""
+    """Check that ``sync`` delivers the rest once, without the gateway, in another process."""
     proxy.disturb = lambda _method, _path: None
     player.session._at_exit()
     assert main(["sync"]) == 0, capsys.readouterr()

@@ -1,4 +1,4 @@
-"""A gateway between Spark's driver and MLflow that answers itself, and what of it is recorded.
+"""Records through a gateway between Spark's driver and MLflow that answers by itself.
 
 Each round draws, by its seed, what the gateway does to the REST API and to artifacts, how often and
 for how long. Afterwards one ``trackmllib sync`` completes the record. ``TRACKMLLIB_SEED`` repeats
@@ -25,7 +25,7 @@ from trackmllib.cli import main
 SEED = int(os.environ.get("TRACKMLLIB_SEED") or random.randrange(1_000_000))
 ARTIFACTS = "/mlflow-artifacts/"
 JSON = "application/json"
-# To these, an empty object is no answer of MLflow's.
+# For these requests, MLflow never answers with an empty object.
 HOLD_SOMETHING = (
     "/experiments/create",
     "/experiments/get-by-name",
@@ -98,7 +98,7 @@ class Gateway:
     def do_wrong_json(self, path: str) -> Action:
         bodies = [b"[]", b'"ok"', b"null", b"true", b'{"run": {"info": {"run_id": "']
         if ARTIFACTS not in path:
-            # To an upload, newer MLflow servers say no more themselves.
+            # Newer MLflow servers give the same answer to an upload.
             bodies.append(b"")
         return Answer(200, self._rng.choice(bodies), JSON, reaches_server=self._maybe())
 
@@ -143,7 +143,7 @@ class Gateway:
 
 @dataclass
 class Plan:
-    """What the driver of a round does."""
+    """The program of the driver in a round."""
 
     candidates: int
     folds: int
@@ -180,7 +180,7 @@ class Plan:
         )
 
     def main_runs(self) -> int:
-        """How many searches there are; a refit runs one too."""
+        """The number of searches; a refit runs one too."""
         inner = self.candidates * self.folds + 1 if self.nested else 0
         return self.searches * (1 + inner)
 
@@ -230,7 +230,7 @@ def test_record_is_complete_after_hostile_proxy(tmp_path, server_uri, round_, fi
 def test_played_record_is_complete_after_hostile_proxy(
     tmp_path, server_uri, monkeypatch, lenient, capsys, round_
 ):
-    """The same without Spark, in this process: many rounds in little time."""
+    """The same without Spark, in this process, for many rounds in little time."""
     monkeypatch.setenv("TRACKMLLIB_HOME", str(tmp_path))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     seed = SEED + round_
@@ -275,7 +275,7 @@ def test_played_record_is_complete_after_hostile_proxy(
 
 
 def check(scene: Scene, proxy: Proxy, driver: Driver, plan: Plan) -> None:
-    """The record has all that the driver computed, each once, and nothing is left to send."""
+    """Check that the record has everything the driver computed, once, and nothing waits."""
     store = scene.store
     runs = [run for run in store.runs() if run.info.lifecycle_stage == "active"]
     assert Counter(run.info.status for run in runs) == {"FINISHED": len(runs)}
@@ -322,7 +322,7 @@ def check(scene: Scene, proxy: Proxy, driver: Driver, plan: Plan) -> None:
 
 
 def check_files(scene: Scene, proxy: Proxy, said: Counter) -> None:
-    """Each artifact is what was sent last, and the scores in the tables are those of the driver."""
+    """Check that each artifact is the last one sent, with the scores of the driver."""
     check_uploads(proxy, scene.real_uri)
     tables = [run for run in scene.store.runs() if "trackmllib.candidate" not in run.data.tags]
     rows = [row for run in tables for row in scene.store.results(run)]
@@ -336,7 +336,7 @@ def check_files(scene: Scene, proxy: Proxy, said: Counter) -> None:
 
 
 def check_uploads(proxy: Proxy, uri: str) -> None:
-    """The server has each file as it was sent last."""
+    """Check that the server has the last version of each file."""
     for path, body in proxy.uploaded.items():
         with urllib.request.urlopen(f"{uri}{path}", timeout=30) as answer:
             assert answer.read() == body, path

@@ -1,4 +1,4 @@
-"""Ctrl-C while ``fit()`` waits for delivery: a fitted model is never thrown away."""
+"""Ctrl-C while ``fit()`` waits for delivery, which never loses a fitted model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DRIVER = Path(__file__).resolve().parent / "interrupted_driver.py"
 
 @pytest.fixture
 def proxy(server_uri):
-    """A server that takes each connection and never answers."""
+    """A server that accepts each connection and never answers."""
     made = Proxy(server_uri, lambda _: "vanish")
     yield made
     made.close()
@@ -68,7 +68,7 @@ def test_ctrl_c_in_wait_for_run_of_best_model(scene):
 
 
 def test_ctrl_c_at_any_moment_breaks_nothing(tmp_path, server_uri):
-    """The model is returned or KeyboardInterrupt raised, and what is recorded says the same."""
+    """fit() returns the model or raises KeyboardInterrupt, and the record agrees."""
     scene = Scene(tmp_path, server_uri)
     driver = scene.program(sys.executable, str(_DRIVER), "40").finish()
     ends = Counter(line["end"] for line in driver.said() if "end" in line)

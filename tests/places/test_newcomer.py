@@ -1,4 +1,4 @@
-"""The first steps of README and of the tutorial, in environments that hold nothing else.
+"""First steps of README and of the tutorial, in environments with nothing else installed.
 
 pip resolves the packages anew, as it does for a newcomer, so a release that breaks the first steps
 fails here.
@@ -55,7 +55,7 @@ def blocks(file: str, kind: str, heading: str = "") -> list[str]:
 
 
 def shell(script: str, folder: Path, env: dict[str, str], seconds: float) -> str:
-    """Run a script of a shell to its end; what it printed."""
+    """Run a shell script to its end and return its output."""
     done = finished(["sh", "-ec", script], env, seconds, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -63,7 +63,7 @@ def shell(script: str, folder: Path, env: dict[str, str], seconds: float) -> str
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Path:
-    """What a clone has of the package, in a folder that is called ``trackmllib``."""
+    """The files of a clone that the package needs, in a folder called ``trackmllib``."""
     folder = tmp_path_factory.mktemp("newcomer") / "trackmllib"
     folder.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -74,7 +74,7 @@ def clone(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def env(clone) -> dict[str, str]:
-    """A shell of somebody who has Python and Java, and has set nothing for Spark or MLflow.
+    """The environment of a user with Python and Java, and no variables of Spark or MLflow.
 
     It has an environment where README's line without ``mlflow`` was run.
     """
@@ -143,7 +143,7 @@ def test_readme_program_runs_on_default_store(clone, empty, env):
 
 
 def test_tutorial_runs_in_empty_folder(clone, env):
-    """Its blocks for a shell as they stand, one after the other; the environment is README's."""
+    """Runs the shell blocks of the tutorial in order, in the environment of README."""
     folder = clone.parent / "tutorial"
     script = "\n".join(blocks("docs/tutorial.md", "console"))
     assert script.startswith("python3 -m venv .venv\n")

@@ -1,4 +1,4 @@
-"""Artifacts that the driver writes to S3 itself: at its end, and with keys that may do little."""
+"""Artifacts that the driver itself uploads to S3: at its end, and without list permission."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_artifacts_and_report_reach_s3_at_process_end(scene, s3):
 
 @pytest.fixture
 def keys_that_may_only_write(s3, s3_place, monkeypatch):
-    """Credentials of a user who may read and write objects, and list nothing."""
+    """Credentials of a user with permission to read and write objects, but not to list."""
     endpoint = s3.environ["MLFLOW_S3_ENDPOINT_URL"]
     own = {
         "endpoint_url": endpoint,
@@ -85,7 +85,7 @@ def keys_that_may_only_write(s3, s3_place, monkeypatch):
     }
     for name, value in {**s3_place.environ, **keys}.items():
         monkeypatch.setenv(name, value)
-    # Both keep the credentials that they were first used with.
+    # Both keep the credentials of their first use.
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     _cached_get_s3_client.cache_clear()
     _check_permissions(endpoint, after=0)

@@ -1,4 +1,4 @@
-"""What is secret is on no server and in no file: in params, in errors, and by no digest."""
+"""Secrets in params, errors and digests, which no server and no file gets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VALUES = [
 
 
 def everything(store):
-    """All that a search has put on the server, as text."""
+    """Everything that a search has recorded on the server, as text."""
     texts = []
     for run in store.runs():
         texts.append(json.dumps(run.to_dictionary()))

@@ -1,4 +1,4 @@
-"""The signature of a logged model: the columns that the model reads, and no others."""
+"""Signatures of logged models, with exactly the columns that the model reads."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_column_read_by_sql_statement_is_input(commented, store):
 
 
 class Scales(Transformer, DefaultParamsReadable, DefaultParamsWritable):
-    """A stage of a user's that reads a column where there is one, and says so nowhere."""
+    """A stage of the user's that reads a column if there is one, and has no param for it."""
 
     def _transform(self, dataset):
         if "fold" not in dataset.columns:
@@ -103,7 +103,7 @@ class Scales(Transformer, DefaultParamsReadable, DefaultParamsWritable):
 
 
 class Looks(Transformer, DefaultParamsReadable, DefaultParamsWritable):
-    """A stage of a user's that wants a row."""
+    """A stage of the user's that reads a row."""
 
     def _transform(self, dataset):
         return dataset.withColumn("seen", F.lit(dataset.first()["comment"]))

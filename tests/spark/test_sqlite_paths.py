@@ -1,4 +1,4 @@
-"""SQLite files whose paths hold what means something in a URI."""
+"""SQLite files whose paths have characters with a meaning in a URI."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from searches import stub_split
     ],
 )
 def test_search_is_recorded_in_mlflows_file(points, tmp_path, folder, query, is_relative):
-    # What "%20" is depends on the version of SQLAlchemy.
+    # The meaning of "%20" depends on the version of SQLAlchemy.
     for each in (folder, folder.replace("%20", " ")):
         (tmp_path / each).mkdir(exist_ok=True)
     uri = f"sqlite:///{'' if is_relative else f'{tmp_path}/'}{folder}/mlflow.db{query}"
@@ -43,10 +43,10 @@ def test_search_is_recorded_in_mlflows_file(points, tmp_path, folder, query, is_
 
 
 def test_sync_delivers_into_the_same_file(tmp_path):
-    """A later process knows no more than the stored URI."""
+    """A later process knows only the stored URI."""
     (tmp_path / "run#1").mkdir()
     uri = f"sqlite:///{tmp_path}/run#1/mlflow.db"
-    # A driver that is killed while MLflow makes the tables leaves a file that MLflow refuses.
+    # A driver that is killed while MLflow makes the tables leaves a file that MLflow rejects.
     MlflowClient(tracking_uri=uri).search_experiments()
     scene = Scene(tmp_path, uri, real_uri=uri)
     driver = scene.driver(candidates=4, fit_seconds=0.3).ready().after_cells(2)

@@ -1,4 +1,4 @@
-"""Code in a fit switches MLflow to another server: its calls go where MLflow would send them."""
+"""Code in a fit that switches MLflow to another server, to which its calls then go."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def set_in_a_thread(uri: str) -> None:
 
 
 def all_calls(folder: Path) -> None:
-    """Whatever code in a fit may call, once; the first that raises ends the search."""
+    """Make each call that code in a fit may make, once; an error ends the search."""
     file = folder / f"file-{threading.get_ident()}.txt"
     file.write_text("text")
     mlflow.log_metric("metric", 1.0)
@@ -71,7 +71,7 @@ def test_calls_after_a_switch_go_to_the_other_server(
 ):
     here = mlflow.get_tracking_uri()
     if switch is set_variable:
-        # It counts where nobody has called set_tracking_uri().
+        # The variable counts only without a call of set_tracking_uri().
         mlflow.set_tracking_uri(None)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", here)
     trackmllib.autolog()
@@ -97,12 +97,12 @@ def test_calls_after_a_switch_go_to_the_other_server(
     runs = other.runs()
     assert {run.info.status for run in runs} == {"FINISHED"}
     logged = [run for run in runs if "metric" in run.data.metrics]
-    # One of each cell, as MLflow starts one where none is active; its step is MLflow's own.
+    # One for each fit, as MLflow starts a run if none is active; its step is MLflow's own.
     assert [other.history(run, "metric") for run in logged] == [[(0, 1.0)]] * 2
     assert {run.data.params["param"] for run in logged} == {"p"}
     assert {"dict.json", "text.txt"} <= set(other.files(logged[0], ""))
     assert [run for run in runs if "inside" in run.data.metrics]
-    # Where MLflow's run has ended, the next call starts another.
+    # After MLflow's run has ended, the next call starts another.
     assert [
         other.history(run, "after the end")
         for run in runs
@@ -149,7 +149,7 @@ def test_the_other_server_is_away(points, recorded, monkeypatch):
 
 
 def test_cells_after_switch_between_two_fits(points, recorded, other):
-    """The first search has failed, its cells run on, and MLflow is on another server by then."""
+    """The cells of the failed first search continue, while MLflow is on another server."""
     over, done = threading.Event(), threading.Semaphore(0)
     errors = []
 

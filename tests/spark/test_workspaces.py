@@ -1,4 +1,4 @@
-"""Workspaces of a real MLflow server: a search is recorded where it began."""
+"""Searches in workspaces of a real MLflow server."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def workspaces(server):
 
 
 def statuses(uri: str, workspace: str | None, experiment: str) -> Counter:
-    """How the runs of an experiment in a workspace have ended; nothing where there is none."""
+    """The statuses of the runs of an experiment in a workspace; empty without the experiment."""
     mlflow.set_workspace(workspace)
     found = MlflowClient(uri).get_experiment_by_name(experiment)
     runs = [] if found is None else Store(uri, experiment).runs()
@@ -125,7 +125,7 @@ def test_earlier_scores_come_from_workspace_of_search(rows, workspaces):
     destination = Destination(
         tracking_uri=workspaces, experiment_id=main.info.experiment_id, workspace="team-a"
     )
-    # Nothing of it is on this machine any more.
+    # This machine has nothing of the search any more.
     earlier = EarlierSearches(None, lambda uri: uri)
     mlflow.set_workspace("team-b")
     found = earlier.scores(family, ["no such key"], destination, 30)

@@ -1,4 +1,4 @@
-"""One bad row: it lets the others go first, and is deferred with what depends on it."""
+"""Rows that fail, let the others go first, and are deferred with their dependents."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class NoWait(Backoff):
 
 
 class Server:
-    """Applies operations, but raises for those that ``fails`` has an error for."""
+    """Applies operations; raises the error of ``fails`` for an operation, if there is one."""
 
     def __init__(self, fails):
         self.fails = fails

@@ -1,4 +1,4 @@
-"""The delivery thread: what is retried, rejected or deferred, and that a wait has a bound."""
+"""The delivery thread: retried, rejected and deferred rows, and bounded waits."""
 
 from __future__ import annotations
 

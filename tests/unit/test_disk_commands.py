@@ -1,6 +1,4 @@
-"""``status``, ``sync`` and ``drop``: counts agree with their nouns, and names, errors and URIs hold
-nothing that a terminal obeys.
-"""
+"""Output of ``status``, ``sync`` and ``drop``: counts with nouns, and no control characters."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ def home(tmp_path) -> Home:
 
 @pytest.fixture
 def said(home):
-    """Runs the command on this home, as a process; what it prints on both streams."""
+    """Run the command on this home as a process; return what it prints on both streams."""
 
     def run(*arguments: str, code: int = 0) -> str:
         env = environ(TRACKMLLIB_HOME=str(home.folder.parent))
@@ -40,7 +38,7 @@ def said(home):
 def leave(
     home: Home, waiting: int, rejected: int = 0, *, uri: str = NOBODY, text: str = "text"
 ) -> Path:
-    """A search of a process that is gone, with so many operations that wait and were rejected."""
+    """Leave a search of a dead process, with these numbers of waiting and rejected operations."""
     held = home.create()
     destination = Destination(tracking_uri=uri, experiment_id="0")
     opening = OpenMainRun(search_id="s", destination=destination, name=text, start_ms=1)

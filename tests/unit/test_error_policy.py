@@ -1,4 +1,4 @@
-"""Every error that delivery can meet means what tests/error_table.py says."""
+"""Meaning of every error in delivery, compared with tests/error_table.py."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SERVER = "http://user:s3cr3t@host"
 
 
 def named(error: Exception) -> str:
-    """The word of the table for what an error means."""
+    """The word of the table for the meaning of an error."""
     kind = meaning(error)
     assert type(translate(error, SERVER)) is kind
     assert "s3cr3t" not in str(translate(error, SERVER))
@@ -47,7 +47,7 @@ def named(error: Exception) -> str:
 
 
 def wrong(expected: dict[str, str], made: Callable[[str], Exception]) -> dict[str, str]:
-    """Of these names, the ones whose error means something else, and what it means."""
+    """The names whose error has another meaning than expected, with that meaning."""
     found = {name: named(made(name)) for name in expected}
     return {name: word for name, word in found.items() if word != expected[name]}
 
@@ -69,7 +69,7 @@ _BY_HAND: dict[str, Callable[[type[Exception]], Exception]] = {
 
 
 class _Body:
-    """A body of which urllib3 has read nothing."""
+    """A request body that urllib3 has not read."""
 
     length_remaining = 1
 
@@ -100,7 +100,7 @@ def instance(cls: type[Exception]) -> Exception:
 
 
 def exceptions_of(module_name: str) -> dict[str, type[Exception]]:
-    """The public exceptions that a module defines, without those that it has from others."""
+    """The public exceptions that a module itself defines."""
     module = importlib.import_module(module_name)
     owners = {module_name.partition(".")[0], module.__name__, f"_{module_name}"}
     return {
@@ -162,7 +162,7 @@ def test_meaning_of_each_system_error():
 
 
 def test_meaning_of_each_aws_error_code():
-    """As boto3 raises it, and as its uploads do, which keep it only as the context."""
+    """As boto3 raises it, and as its uploads do, which keep the error only as the context."""
     exceptions = pytest.importorskip("boto3.exceptions")
     from botocore.exceptions import ClientError
 
@@ -276,7 +276,7 @@ def server() -> Iterator[Answers]:
 
 
 def requested(server: Answers, call: Callable[[Any], object]) -> str:
-    """What the failure of a call at the server means; "taken" if it does not fail."""
+    """The meaning of the failure of a call to the server; "taken" if it does not fail."""
     client = calls.connect(server.uri)
     try:
         with tried_once(5):
@@ -370,7 +370,7 @@ def test_200_without_mlflow_answer_is_retried(server, call, body):
 
 @pytest.mark.parametrize(("body", "kind"), [(b"{}", "application/json"), (b"", None)])
 def test_upload_succeeds_on_every_server_version(server, body, kind):
-    """MLflow's FastAPI server answers an upload with nothing, its Flask server with JSON."""
+    """MLflow's FastAPI server answers an upload with an empty body, its Flask server with JSON."""
     with answering(server, 200, body, kind):
         assert requested(server, upload) == "taken"
 

@@ -326,7 +326,7 @@ linux_root = pytest.mark.skipif(
 
 @linux_root
 def test_machine_with_new_host_name_recovers_its_outbox(home):
-    """One without a machine id cannot be told from a container beside it."""
+    """Without a machine id, a machine cannot be told from a container on it."""
     process = subprocess.Popen(
         [sys.executable, "-c", RENAMED_DRIVER, str(home.folder)], stdout=subprocess.PIPE, text=True
     )
@@ -351,7 +351,7 @@ def test_machine_with_new_host_name_recovers_its_outbox(home):
 
 
 def is_known(home) -> bool:
-    """Whether an outbox can be told from that of another machine by the id of this one."""
+    """Whether the id of this machine tells its outbox from that of another one."""
     return bool(machine_id()) and is_on_local_disk(home.folder)
 
 
@@ -374,7 +374,7 @@ def written_before_the_last_start(path: Path, since_ms: int) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts are known on Linux")
 @pytest.mark.parametrize("ahead_ms", [0, 3_600_000])
 def test_own_outbox_is_recovered_with_any_clock(home, ahead_ms):
-    """The clock was ahead before the machine was started again, or is behind now."""
+    """The clock was ahead before the restart of the machine, or is behind now."""
     path = left_behind(home)
     written_before_the_last_start(path, this_process().since_ms + ahead_ms)
     (entry,) = home.entries()

@@ -1,4 +1,4 @@
-"""Which answers to our requests count: MLflow's own, and those of nobody in between."""
+"""Answers to our requests: those of MLflow count, those of a proxy do not."""
 
 from __future__ import annotations
 

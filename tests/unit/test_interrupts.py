@@ -1,4 +1,4 @@
-"""The first Ctrl-C after Spark has returned is held back; real signals."""
+"""Ctrl-C after Spark has returned, with real signals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def press() -> None:
 
 
 def hold(presses: int, ends_wait: bool) -> list[int]:
-    """Press so often in the context; which presses returned, also where the last one raises."""
+    """Press Ctrl-C this often in the context; return the presses that did not raise."""
     returned = []
     try:
         with HeldInterrupt() as interrupt:
@@ -32,7 +32,7 @@ def hold(presses: int, ends_wait: bool) -> list[int]:
 
 @pytest.fixture(autouse=True)
 def handler():
-    """Python's own handler before, and after."""
+    """Python's own handler, restored after the test."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

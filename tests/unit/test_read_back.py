@@ -250,7 +250,7 @@ def test_message_locates_damage_in_outcome_json(place, value, sentence):
 
 
 def test_folds_times_candidates_are_bounded():
-    """Who shows a search goes over all of them, whether there is something of them or not."""
+    """The code that shows a search iterates over all of them, whether they have data or not."""
     search, _ = written(played(**{"candidates": tuple(description(5_000).candidates)}))
     search["folds"] = 9_000
     with pytest.raises(ValueError, match="folds is 9000, but must be a whole number from 0 to 200"):
@@ -321,7 +321,7 @@ def test_damaged_search_is_rejected_or_shown(where, value):
 
 
 def show(result: SearchResult) -> None:
-    """In every form that needs neither a server nor matplotlib."""
+    """Show a result in every form that needs neither a server nor matplotlib."""
     results = Results(result)
     assert results.answer
     assert repr(results)

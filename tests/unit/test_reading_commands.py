@@ -249,7 +249,7 @@ def test_csv_is_that_of_results_csv(said, searches, player):
 
 
 def test_an_error_prints_no_control_characters(said, player):
-    """Names and ids are tags, which anybody can write."""
+    """Names and ids are tags, which other people can write."""
     client = MlflowClient(tracking_uri=player.uri)
     forged = "\x1b[31mred\x7f\x9b2J"
     tags = {"trackmllib.search_id": forged}
@@ -360,7 +360,7 @@ def damaged(tmp_path_factory):
 
 
 def damage(client: MlflowClient, run_id: str, name: str, change) -> None:
-    """Change the text of a file of a run, where the store has it."""
+    """Change the text of a run's file in the store."""
     (path,) = Path(url2pathname(urlsplit(client.get_run(run_id).info.artifact_uri).path)).glob(name)
     path.write_bytes(change(path.read_bytes()))
 
@@ -420,7 +420,7 @@ def test_damaged_search_does_not_hide_others(said, damaged, case):
     with pytest.raises(UnknownSearch, match="is damaged"):
         load_results(ours.active, uri)
 
-    # Of both, show has the one that can be shown, and says what is wrong with the other one.
+    # show prints the intact search, and says what is wrong with the other one.
     assert said("show", case, *server, code=1) == error
     assert "4 of 4 settings" in said("show", whole, *server)
 

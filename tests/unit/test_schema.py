@@ -146,7 +146,7 @@ def assert_finished(run, store, version: int) -> None:
         "0,0.1,FINISHED,0.75,0.30000000000000004,0.525,0.125,2.0\n"
         "1,0.01,FINISHED,0.5,0.625,0.5625,0.125,2.0\n"
     )
-    # What was written before version 2 has no outcome.json.
+    # Outboxes from before version 2 have no outcome.json.
     outcome = {"outcome.json"} if version > 1 else set()
     assert set(run.artifacts) == {"search.json", "results.csv", "best_params.json"} | outcome
     first, second = store.children(FINISHED)

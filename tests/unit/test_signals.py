@@ -84,7 +84,7 @@ UNDER_A_LOCK_AT_THE_THREAD_LIMIT = f"""
     with lock:
         search()
 """
-# What is on disk stays there, whole: nothing may run in the middle of code of ours.
+# The outbox on disk stays whole: nothing may run in the middle of our code.
 IN_OUR_CODE_AT_THE_THREAD_LIMIT = f"""
 {AT_THE_THREAD_LIMIT}
     __name__ = "trackmllib.outbox.anything"
@@ -143,7 +143,7 @@ only_linux = pytest.mark.skipif(sys.platform != "linux", reason="there are no PI
 
 @only_linux
 def test_sigterm_ends_the_first_process_of_a_container():
-    """The kernel drops a signal for it that has its default action."""
+    """The kernel ignores a signal with the default action for it."""
     with container("") as (outside, pid):
         os.kill(pid, signal.SIGTERM)
         said, _ = outside.communicate(timeout=15)

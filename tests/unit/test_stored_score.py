@@ -72,7 +72,7 @@ def test_what_is_no_number_is_not_taken_up(score):
 
 
 def forged(**changes) -> str:
-    """A tag with these values, and the check that somebody has computed for them."""
+    """A tag with these values, and a valid checksum for them."""
     values = {
         **{"key": "0" * 32, "setting": "1" * 32, "rows": "2" * 32, "score": 0.5},
         **{"fit_seconds": 1.0, "evaluate_seconds": 1.0, "start_ms": 1, "end_ms": 2},

@@ -1,4 +1,4 @@
-"""Every output of a search marks the same candidates, and says the same sentence about them."""
+"""Marks and sentence about indistinct candidates, the same in every output."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def player(tmp_path_factory) -> Player:
 
 @pytest.fixture
 def said(player, capsys, monkeypatch):
-    """Runs a verb in this process; what it prints."""
+    """Run a verb in this process; return its output."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", player.uri)
     monkeypatch.setenv("COLUMNS", "300")
 
@@ -136,13 +136,13 @@ def said(player, capsys, monkeypatch):
 
 
 def marked(text: str) -> set[str]:
-    """The values in the rows of a table that have the mark: lines, or rows of HTML."""
+    """The values in the marked rows of a table, in text or HTML."""
     rows = re.findall(r"<tr.*?</tr>", text, re.DOTALL) or text.splitlines()
     return {value for row in rows for value in VALUES if "≈" in row and value in row}
 
 
 def plain(text: str) -> str:
-    """A page or what fits a terminal, as it reads."""
+    """The text of a page, or of the output for a terminal."""
     body = re.sub(r"<(style|script).*?</\1>|<svg.*?</svg>", " ", text, flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]*>", "", body)).split())
 

@@ -1,4 +1,4 @@
-"""Delivery into a real store: no run of the user's is touched, and nothing is given up early."""
+"""Delivery into a real store, which changes no other run and gives nothing up early."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def experiment(client, request, tmp_path) -> str:
 
 
 def process() -> MlflowTracking:
-    """A process that knows nothing of what earlier ones have done."""
+    """A new process, without the memory of earlier ones."""
     return MlflowTracking(pytest.fail, MemoryOutbox())
 
 

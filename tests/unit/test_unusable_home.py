@@ -1,4 +1,4 @@
-"""An outbox folder that cannot exist: searches are recorded in memory, and a sentence says so."""
+"""Outbox folders that cannot exist, for which trackmllib warns and records in memory."""
 
 from __future__ import annotations
 

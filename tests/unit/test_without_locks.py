@@ -1,4 +1,4 @@
-"""File systems without locks: nobody can tell there which outbox is whose."""
+"""Outboxes on file systems without locks, whose owners may be alive or dead."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_outbox_falls_back_to_memory_and_leaves_no_file(tmp_path, code):
 
 @pytest.fixture
 def left_behind(tmp_path):
-    """An outbox that was left by a process that is gone, with an operation that waits."""
+    """An outbox of a dead process, with an operation that waits."""
     held = Home(tmp_path / "home" / "outbox").create()
     held.outbox.put([LogArtifact(search_id="s", candidate=0, file_name="a", text="")])
     held.release()

@@ -177,9 +177,9 @@ def flush(timeout: float | None = None) -> bool:
     """Wait until everything that this process has recorded is on its tracking server.
 
     :param timeout: For how many seconds at most; None waits for as long as it takes.
-    :returns: Whether all is delivered. What is not stays on disk, and is sent in the background or
-        by the command ``trackmllib sync``. What the server refuses, or wants other credentials for,
-        is not waited for.
+    :returns: Whether everything is delivered: False while an operation waits, is deferred or is
+        rejected, or a report is still to be made. The rest stays on disk. ``flush`` does not wait
+        for operations that are deferred or rejected, or that need other credentials.
     """
     session = _session
     if session is None or session.process != os.getpid():

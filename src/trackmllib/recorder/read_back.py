@@ -127,7 +127,9 @@ def _candidate(data: Any, params: Mapping[str, Mapping[str, Any]]) -> Candidate:
     values = member(data, "params", kinds.mapping_of(kinds.anything))
     for key in values:
         if key not in params:
-            raise Damaged("is no param of the grid").inside(f".params.{key[: kinds.LONGEST_KEY]}")
+            raise Damaged("is not a param of the grid").inside(
+                f".params.{key[: kinds.LONGEST_KEY]}"
+            )
     return Candidate(
         index=member(data, "candidate", _INDEX),
         settings=tuple(

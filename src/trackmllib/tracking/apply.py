@@ -266,14 +266,14 @@ class MlflowTracking:
         if parent is None:
             rejected = of_outer.get(rejection(candidate)) or of_outer.get(REJECTED)
             if rejected:
-                raise Rejected(f"the run that it is nested under could not be made: {rejected}")
+                raise Rejected(f"its parent run was rejected: {rejected}")
             # An earlier process may have delivered the outer search, and forgotten it then.
             experiment_id = experiment_id or calls.experiment_id(client, destination)
             found = calls.find_run(client, experiment_id, outer, candidate)
             if found is None and self._memory.waiting(outer):
-                raise Unavailable("the run that it is nested under is not there yet")
+                raise Unavailable("its parent run is not on the tracking server yet")
             if found is None:
-                raise Blocked("the run that it is nested under is not on the tracking server")
+                raise Blocked("its parent run is not on the tracking server")
             parent = found.info.run_id
         return experiment_id or "", {MLFLOW_PARENT_RUN_ID: parent}
 

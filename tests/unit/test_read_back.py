@@ -196,7 +196,11 @@ DEEP = "[" * 400 + "]" * 400
             2,
             r"].candidate is 2, but must be 1",
         ),
-        (("grid", "candidates", 1, "params"), {"x": 1}, r"candidates\[1\].params.x is not a param of"),
+        (
+            ("grid", "candidates", 1, "params"),
+            {"x": 1},
+            r"candidates\[1\].params.x is not a param of the grid",
+        ),
         (("grid", "candidates", 1, "params"), None, "params is None, but must be an object"),
         (("tuner", "params"), {"x": json.loads(DEEP)}, "tuner.params.x is nested too deeply"),
     ],

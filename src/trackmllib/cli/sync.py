@@ -102,7 +102,7 @@ def _wait(
 
 
 def _missing(operation: Operation, error: Exception) -> None:
-    """Do nothing: ``sync`` ends with the number of rejected and deferred ones, and why."""
+    """Do nothing: at its end, ``sync`` prints what was rejected or deferred, and why."""
 
 
 def _say(sentence: str) -> None:

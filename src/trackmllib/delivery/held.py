@@ -66,7 +66,7 @@ class HeldRows:
 
     @property
     def apart(self) -> list[int]:
-        """The rows of split batches, to send one by one so that the bad one is found."""
+        """The rows to send in a request of their own: single ones that failed repeatedly."""
         alone = [row for row in self._rows if len(row.numbers) == 1 and row.failures > 1]
         return [number for row in alone for number in row.numbers]
 

@@ -17,7 +17,7 @@ from trackmllib.outbox.order import Order
 class MemoryOutbox(Outbox):
     """Rows survive an exception and a server that is away, but not the end of the process.
 
-    Keeps neither facts nor what is rejected: nobody could read them.
+    Keeps neither facts nor rejected rows, because no other process could read them.
     """
 
     def __init__(

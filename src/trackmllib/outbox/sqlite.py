@@ -334,7 +334,7 @@ class SqliteOutbox(Outbox):
                 self._connection.execute("DELETE FROM facts WHERE search_id = ?", (search_id,))
 
     def _load(self) -> None:
-        """Read which rows there are. Those that another process has deferred are tried again."""
+        """Read which rows there are. Those that another process has deferred wait again."""
         self._order = Order(self._monotonic)
         self._deferred.clear()
         self._rejected.clear()

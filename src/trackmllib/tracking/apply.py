@@ -267,7 +267,7 @@ class MlflowTracking:
             rejected = of_outer.get(rejection(candidate)) or of_outer.get(REJECTED)
             if rejected:
                 raise Rejected(f"its parent run was rejected: {rejected}")
-            # An earlier process may have delivered the outer search, and forgotten it then.
+            # An earlier process may have delivered the outer search and forgotten it.
             experiment_id = experiment_id or calls.experiment_id(client, destination)
             found = calls.find_run(client, experiment_id, outer, candidate)
             if found is None and self._memory.waiting(outer):

@@ -23,7 +23,7 @@ _NOT_MADE = "trackmllib:"
 
 
 class PostTrainingMetrics:
-    """Registers models with MLflow, as soon as the server has made their parent run.
+    """Registers models with MLflow; keeps a model until the server has made its parent run.
 
     ``run_id`` returns the parent run of a search, None while the server has not made it; ``wait``
     waits for that run, with a bound, and is called only in ``evaluate()``.

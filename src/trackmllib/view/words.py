@@ -76,7 +76,7 @@ def visible(text: str, limit: int) -> str:
 
 
 def _is_invisible(character: str) -> bool:
-    # The last two of each plane are no characters: U+FFFE and U+FFFF, XML has none of.
+    # The last two code points of each plane are no characters; XML forbids U+FFFE and U+FFFF.
     is_none = ord(character) & 0xFFFE == 0xFFFE
     return is_none or unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
 

@@ -63,7 +63,7 @@ def svg(figure: Any, name: str, alternative: str) -> str:
 
 
 def _fit_into_page(root: ElementTree.Element, name: str) -> None:
-    """Remove what a page does not need or has elsewhere; change attributes only, and no text."""
+    """Remove what a page does not need or has elsewhere, without a change of the texts."""
     parents = list(root.iter())
     for parent in parents:
         for child in list(parent):

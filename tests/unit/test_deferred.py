@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 
 import pytest
@@ -20,9 +21,12 @@ from trackmllib.operations import (
     OpenMainRun,
     depends_on,
 )
+from trackmllib.outbox import sqlite
 from trackmllib.outbox.base import Undelivered
+from trackmllib.outbox.home import Home
 from trackmllib.outbox.left_behind import LeftBehind
 from trackmllib.outbox.memory import MemoryOutbox
+from trackmllib.outbox.process import ProcessOutbox
 from trackmllib.outbox.sqlite import SqliteOutbox
 
 
@@ -85,10 +89,15 @@ def search(candidates=8):
     ]
 
 
-@pytest.fixture(params=["memory", "disk"])
+@pytest.fixture(params=["memory", "disk", "process", "process without a disk"])
 def outbox(request, tmp_path):
     if request.param == "memory":
         return MemoryOutbox()
+    if request.param.startswith("process"):
+        home = tmp_path / "home"
+        if "without" in request.param:
+            home.write_text("a file, where a folder should be")
+        return ProcessOutbox(Home(home), lambda _: None)
     return SqliteOutbox(tmp_path / "outbox.db", threading.Condition())
 
 
@@ -252,6 +261,46 @@ def test_rejected_row_is_undelivered(outbox):
     _, left, delivery = deliver(outbox, server, search())
     assert left == 0
     assert delivery.undelivered() == Undelivered(rejected=1)
+
+
+@pytest.mark.parametrize(
+    ("error", "left", "undelivered"),
+    [
+        (StoreUnauthorized("s3: denied"), 1, Undelivered(waiting=1)),
+        (Unavailable("HTTP 504"), 0, Undelivered(deferred=1)),
+    ],
+)
+def test_a_bad_row_on_disk_does_not_hold_up_what_is_in_memory(
+    tmp_path, monkeypatch, error, left, undelivered
+):
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.1)
+    outbox = ProcessOutbox(Home(tmp_path / "home"), lambda _: None)
+    bad = file("search.json")
+    on_disk = [OPEN, bad, child(0)[0]]
+    in_memory = [*child(0)[1:], *search(4)[5:]]
+    outbox.put(on_disk)
+    (path,) = (tmp_path / "home").glob("*.db")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    outbox.put(in_memory)
+    other.execute("ROLLBACK")
+    other.close()
+    assert not outbox.is_on_disk()
+    tried = []
+
+    def fails(operation):
+        # The child run is made at the second try; what needs it must wait for that.
+        tried.append(operation)
+        if operation == on_disk[2] and tried.count(operation) == 1:
+            return Unavailable("HTTP 502")
+        if operation.candidate == 0 and on_disk[2] not in server.applied:
+            return None if operation == on_disk[2] else Rejected("a child run could not be made")
+        return error if operation == bad else None
+
+    server = Server(fails)
+    _, waiting, delivery = deliver(outbox, server, [])
+    assert set(server.applied) == {*on_disk, *in_memory} - {bad}
+    assert (waiting, delivery.undelivered()) == (left, undelivered)
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,11 @@ class Order:
         self._rows_of_search: dict[str, dict[int, Run]] = {}
         self._size = 0
         self._held: set[int] = set()
+        self._held_of: Counter[str] = Counter()
         self._since_of: dict[Run, dict[int, float]] = {}
         # Of how many runs of a search something waits, and of how many at most since nothing did.
         self._runs_of: Counter[str] = Counter()
         self._most_runs_of: Counter[str] = Counter()
-
-    def __contains__(self, number: object) -> bool:
-        return any(number in rows for rows in self._rows_of_search.values())
 
     def __len__(self) -> int:
         return self._size
@@ -50,6 +48,10 @@ class Order:
     def waiting(self, search_id: str) -> int:
         """How many rows of a search wait."""
         return len(self._rows_of_search.get(search_id, ()))
+
+    def has_readable(self, search_id: str) -> bool:
+        """Whether a row of a search waits that is not held."""
+        return self.waiting(search_id) > self._held_of[search_id]
 
     def add(self, number: int, run: Run, *, batch: bool, linger: bool = True) -> None:
         """A row that is put behind all others. A ``batch`` may linger."""
@@ -67,19 +69,26 @@ class Order:
 
     def hold(self, numbers: Iterable[int]) -> None:
         """Read other rows before these; they still wait."""
-        self._held.update(number for number in numbers if number in self)
+        for number in numbers:
+            search_id = self._search_of(number)
+            if search_id is not None and number not in self._held:
+                self._held.add(number)
+                self._held_of[search_id] += 1
 
     def unhold(self, numbers: Iterable[int]) -> None:
         """Read rows in their order again."""
-        self._held.difference_update(numbers)
+        for number in self._held.intersection(numbers):
+            self._let_go(number, str(self._search_of(number)))
 
     def remove(self, number: int) -> str | None:
         """Take a row out; its search, or None if it is not here."""
-        rows = next((rows for rows in self._rows_of_search.values() if number in rows), None)
-        if rows is None:
+        search_id = self._search_of(number)
+        if search_id is None:
             return None
+        if number in self._held:
+            self._let_go(number, search_id)
+        rows = self._rows_of_search[search_id]
         run = rows.pop(number)
-        self._held.discard(number)
         self._size -= 1
         del self._since_of[run][number]
         if not self._since_of[run]:
@@ -88,7 +97,7 @@ class Order:
         if not rows:
             del self._rows_of_search[run[0]]
             del self._runs_of[run[0]], self._most_runs_of[run[0]]
-        return run[0]
+        return search_id
 
     def remove_search(self, search_id: str) -> None:
         """Take all rows of a search out."""
@@ -132,6 +141,15 @@ class Order:
                         break
         rows = chain.from_iterable(self._rows_of(run, now) for run in chosen)
         return list(islice(rows, limit))
+
+    def _search_of(self, number: int) -> str | None:
+        return next((each for each, rows in self._rows_of_search.items() if number in rows), None)
+
+    def _let_go(self, number: int, search_id: str) -> None:
+        self._held.discard(number)
+        self._held_of[search_id] -= 1
+        if not self._held_of[search_id]:
+            del self._held_of[search_id]
 
     def _is_due(self, number: int, run: Run, now: float) -> bool:
         """Whether a row has lingered long enough: one of a child run lingers the longer the more

@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 # What a full, broken or forbidden disk raises.
 DISK_ERRORS = (sqlite3.Error, OSError, OutboxError)
 
+# A row in memory has its number there plus this, because what lies on disk comes before it.
+_IN_MEMORY = 1 << 62
+
 
 class ProcessOutbox(Outbox):
     """Keeps the promises of ``SqliteOutbox`` while the disk does, and of ``MemoryOutbox`` after.
@@ -89,10 +92,10 @@ class ProcessOutbox(Outbox):
                 self._warn_of_disk(error)
         if rows:
             return rows
-        # What lies on disk of a search comes before what lies in memory; numbers below 0 are there.
-        skipped = _Either(without, self._waits_on_disk)
+        # What can be read on disk of a search comes before what lies in memory.
+        skipped = _Either(without, self._can_be_read_on_disk)
         found = self._memory.peek(limit, skipped, linger=linger, runs=runs)
-        return [row._replace(number=-row.number) for row in found]
+        return [row._replace(number=row.number + _IN_MEMORY) for row in found]
 
     def sending(self, numbers: Iterable[int]) -> None:
         for outbox, found in self._apart(numbers):
@@ -185,14 +188,14 @@ class ProcessOutbox(Outbox):
                 self._own = self._home.create(self.changed, self._monotonic)
             return self._own.outbox
 
-    def _waits_on_disk(self, search_id: str) -> bool:
+    def _can_be_read_on_disk(self, search_id: str) -> bool:
         own = self._own
-        return own is not None and self._readable and own.outbox.waiting(search_id) > 0
+        return own is not None and self._readable and own.outbox.has_readable(search_id)
 
     def _apart(self, numbers: Iterable[int]) -> list[tuple[Outbox, list[int]]]:
         numbers = list(numbers)
-        in_memory = [-number for number in numbers if number < 0]
-        on_disk = [number for number in numbers if number > 0]
+        in_memory = [number - _IN_MEMORY for number in numbers if number > _IN_MEMORY]
+        on_disk = [number for number in numbers if number < _IN_MEMORY]
         found: list[tuple[Outbox, list[int]]] = []
         if in_memory:
             found.append((self._memory, in_memory))

@@ -227,6 +227,11 @@ class SqliteOutbox(Outbox):
 
     # What only an outbox on disk has.
 
+    def has_readable(self, search_id: str) -> bool:
+        """Whether a row of a search waits that is not held."""
+        with self.changed:
+            return self._order.has_readable(search_id)
+
     def open_searches(self) -> list[str]:
         """The searches that have not been closed, oldest first."""
         with self.changed:

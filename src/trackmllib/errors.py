@@ -20,6 +20,7 @@ TrackmllibError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -97,3 +98,13 @@ class Blocked(Unavailable):
 
 class Busy(Unavailable):
     """The server gets too many requests, and did nothing of this operation."""
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it was raised from or while handling, and so on. A chain may be a circle."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        yield each
+        each = each.__cause__ or each.__context__

@@ -124,7 +124,16 @@ def test_failing_row_is_deferred_and_rest_delivered(outbox):
     assert delivery.undelivered() == Undelivered(waiting=0, deferred=1, rejected=0)
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), MemoryError(), OSError(28, "full")])
+def in_a_circle():
+    """An error that was raised from itself, as ``raise error from error`` does."""
+    error = Unavailable("itself")
+    error.__cause__ = error
+    return error
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("a bug"), MemoryError(), OSError(28, "full"), in_a_circle()]
+)
 def test_every_passing_error_defers(outbox, error):
     bad = child(3)[1]
     server = Server(lambda o: error if o == bad else None)

@@ -119,6 +119,18 @@ def test_flush_is_false_after_rejection(uri, client, experiment, tmp_path):
     assert undelivered == Undelivered(rejected=undelivered.rejected)
 
 
+def test_artifacts_that_cannot_be_written_are_deferred(uri, client, tmp_path):
+    experiment = client.create_experiment(f"no place {tmp_path}", "file:///dev/null/files")
+    player = Player(tmp_path / "home", uri, experiment)
+    for event in search(SCORES, AVERAGES, best=1):
+        player.session.emit(event)
+    deadline = time.monotonic() + 60
+    while not player.session._delivery.undelivered().deferred:
+        assert player.session.flush(0.5) is False
+        assert time.monotonic() < deadline
+    assert {run.info.status for run in client.search_runs([experiment])} == {"FINISHED"}
+
+
 def test_flush_is_true_after_delivery(uri, experiment, tmp_path):
     player = Player(tmp_path / "home", uri, experiment)
     for event in search(SCORES, AVERAGES, best=1):

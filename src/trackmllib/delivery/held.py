@@ -7,7 +7,7 @@ import socket
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from trackmllib.errors import StoreUnauthorized, Unauthorized, Unavailable
+from trackmllib.errors import StoreUnauthorized, Unauthorized, Unavailable, chain
 from trackmllib.operations import OpenMainRun, Operation, Sending, TakeOver, depends_on
 
 # A row is deferred after this many failures between which other operations of its search succeed.
@@ -166,12 +166,10 @@ def is_unanswered(error: BaseException) -> bool:
 
     False for a time-out, which the row itself may cause.
     """
-    each: BaseException | None = error
     is_broken = False
-    while each is not None:
+    for each in chain(error):
         if isinstance(each, TimeoutError) or "Timeout" in type(each).__name__:
             return False
         # urllib3 keeps the error of the operating system as an argument, not as the cause.
         is_broken |= isinstance(each, _OF_NETWORK) or type(each).__module__.startswith("urllib3.")
-        each = each.__cause__ or each.__context__
     return is_broken

@@ -110,6 +110,8 @@ class MlflowTracking:
                 failure, Rejected
             ):
                 known.keep({rejection(operation.candidate): str(failure)})
+            if failure is error:
+                raise
             raise failure from error
 
     def answers(self, search_id: str) -> bool:

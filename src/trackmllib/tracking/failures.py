@@ -28,6 +28,7 @@ from trackmllib.errors import (
     StoreUnauthorized,
     Unauthorized,
     Unavailable,
+    chain,
 )
 from trackmllib.redaction import redacted
 from trackmllib.tracking.credentials import VARIABLES
@@ -119,7 +120,7 @@ def translate(
 
 def meaning(error: BaseException) -> type[DeliveryError]:
     """Rejected, Unauthorized, Busy or Unavailable: by the error, else by those that it wraps."""
-    found = (_meaning_of_one(each) for each in _chain(error))
+    found = (_meaning_of_one(each) for each in chain(error))
     return next((each for each in found if each is not None), Unavailable)
 
 
@@ -132,7 +133,7 @@ def meaning_of_status(status: int) -> type[Unavailable] | None:
 
 def in_short(error: BaseException) -> str:
     """One line about an error: our own or the operating system's text, if it wraps one."""
-    for each in _chain(error):
+    for each in chain(error):
         if isinstance(each, DeliveryError):
             return str(each)
         core = _CORE.search(str(each)) if _is_of_network(each) else None
@@ -209,13 +210,3 @@ def _is_of_network(error: BaseException) -> bool:
     return type(error).__module__.startswith(("requests.", "urllib3.")) or isinstance(
         error, OSError
     )
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and the errors that it wraps, by cause or context."""
-    seen: set[int] = set()
-    each: BaseException | None = error
-    while each is not None and id(each) not in seen:
-        seen.add(id(each))
-        yield each
-        each = each.__cause__ or each.__context__

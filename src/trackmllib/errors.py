@@ -101,7 +101,7 @@ class Busy(Unavailable):
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, what it was raised from or while handling, and so on. A chain may be a circle."""
+    """An error and the errors that it wraps, by cause or context, each once even in a circle."""
     seen: set[int] = set()
     each: BaseException | None = error
     while each is not None and id(each) not in seen:

@@ -279,7 +279,7 @@ def test_rejected_row_is_undelivered(outbox):
         (Unavailable("HTTP 504"), 0, Undelivered(deferred=1)),
     ],
 )
-def test_a_bad_row_on_disk_does_not_hold_up_what_is_in_memory(
+def test_bad_row_on_disk_does_not_block_rows_in_memory(
     tmp_path, monkeypatch, error, left, undelivered
 ):
     monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.1)

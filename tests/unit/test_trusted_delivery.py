@@ -119,7 +119,7 @@ def test_flush_is_false_after_rejection(uri, client, experiment, tmp_path):
     assert undelivered == Undelivered(rejected=undelivered.rejected)
 
 
-def test_artifacts_that_cannot_be_written_are_deferred(uri, client, tmp_path):
+def test_unwritable_artifacts_are_deferred(uri, client, tmp_path):
     experiment = client.create_experiment(f"no place {tmp_path}", "file:///dev/null/files")
     player = Player(tmp_path / "home", uri, experiment)
     for event in search(SCORES, AVERAGES, best=1):

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 # What a full, broken or forbidden disk raises.
 DISK_ERRORS = (sqlite3.Error, OSError, OutboxError)
 
-# A row in memory has its number there plus this, because what lies on disk comes before it.
+# Added to the numbers of rows in memory, so that they come after all rows on disk.
 _IN_MEMORY = 1 << 62
 
 
@@ -29,8 +29,8 @@ class ProcessOutbox(Outbox):
     """Keeps the promises of ``SqliteOutbox`` while the disk does, and of ``MemoryOutbox`` after.
 
     A search whose rows the disk does not take goes on in memory to its end; ``warn`` is told once
-    for each reason. Its rows on disk are read first. No file is made before the first ``put``, and
-    none after it: the file stays, whatever becomes of it.
+    for each reason. Its rows on disk are read first, unless they are held. No file is made before
+    the first ``put``, and none after it: the file stays, whatever becomes of it.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class ProcessOutbox(Outbox):
                 self._warn_of_disk(error)
         if rows:
             return rows
-        # What can be read on disk of a search comes before what lies in memory.
+        # The rows of a search on disk that are not held come before its rows in memory.
         skipped = _Either(without, self._can_be_read_on_disk)
         found = self._memory.peek(limit, skipped, linger=linger, runs=runs)
         return [row._replace(number=row.number + _IN_MEMORY) for row in found]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import threading
 import traceback
@@ -92,6 +93,8 @@ class Session:
         self.running = False
         # The end of all waits, by the monotonic clock; None until the process ends.
         self._leaves_by: float | None = None
+        # How many seconds it waits at most, less those that it has waited.
+        self._waits_for = math.inf
         credentials = Credentials()
         self._searches = RunningSearches(
             destination or (lambda: current_destination(credentials.strip))
@@ -437,6 +440,9 @@ class Session:
         if os.getpid() == self.process and not running:
             self.afterwards.wait(self._time_to_leave() / 2)
             self._delivery.flush(None, self._time_to_leave())
+            # Threads of the user's may go on for hours, and begin searches: only the wait counts.
+            self._waits_for = self._time_to_leave()
+            self._leaves_by = None
 
     def _at_exit(self) -> None:
         """End what still runs in threads that die with the process, and send what waits."""
@@ -488,7 +494,7 @@ class Session:
         """The seconds left of the flush timeout, which all waits at the end share."""
         now = self.clock.monotonic()
         if self._leaves_by is None:
-            self._leaves_by = now + self._longest_timeout()
+            self._leaves_by = now + min(self._waits_for, self._longest_timeout())
         return max(0.0, self._leaves_by - now)
 
     def _longest_timeout(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from commands import environ, finished
 from played import Player, search
 from trackmllib.errors import Blocked
 from trackmllib.operations import (
@@ -21,6 +23,26 @@ from trackmllib.operations import (
 from trackmllib.outbox.base import Undelivered
 from trackmllib.outbox.memory import MemoryOutbox
 from trackmllib.tracking.apply import MlflowTracking
+
+# A thread of the user's plays a search when the main thread has been over for longer than all waits
+# for delivery may take.
+LATE_SEARCH = """
+import sys, threading, time
+from pathlib import Path
+from commands import environ, finished
+from played import Player, search
+
+player = Player(Path(sys.argv[1]), sys.argv[2], sys.argv[3], flush_timeout=10.0)
+player.session.start()
+
+def train():
+    threading.main_thread().join()
+    time.sleep(11)
+    for event in search([[0.1, 0.2], [0.8, 0.9]], [0.15, 0.85], best=1):
+        player.session.emit(event)
+
+threading.Thread(target=train).start()
+"""
 
 SCORES, AVERAGES = [[0.1, 0.2], [0.8, 0.9]], [0.15, 0.85]
 
@@ -129,6 +151,14 @@ def test_unwritable_artifacts_are_deferred(uri, client, tmp_path):
         assert player.session.flush(0.5) is False
         assert time.monotonic() < deadline
     assert {run.info.status for run in client.search_runs([experiment])} == {"FINISHED"}
+
+
+def test_search_after_the_main_thread_ended_is_delivered(uri, client, experiment, tmp_path):
+    command = [sys.executable, "-c", LATE_SEARCH, str(tmp_path / "home"), uri, experiment]
+    done = finished(command, environ(Path(__file__).parents[1]))
+    assert done.returncode == 0, done.stderr
+    statuses = [run.info.status for run in client.search_runs([experiment])]
+    assert statuses == ["FINISHED"] * 3, done.stderr
 
 
 def test_flush_is_true_after_delivery(uri, experiment, tmp_path):

@@ -191,6 +191,7 @@ def test_outage_defers_nothing(outbox):
         return Unavailable("away") if 1 < len(tries) < 60 else None
 
     server = Server(away)
+    server.answers = lambda search_id: not 1 <= len(tries) < 60
     missing, left, _ = deliver(outbox, server, search())
     assert (missing, left) == ([], 0)
     assert len(tries) > 60
@@ -218,6 +219,16 @@ def test_last_row_is_deferred_only_if_server_answers(outbox):
     server.answers = lambda search_id: True
     assert delivery.flush(None, 5.0) == 0
     delivery.stop()
+    assert delivery.undelivered() == Undelivered(deferred=1)
+
+
+def test_bad_row_alone_is_deferred(outbox):
+    bad = file("results.csv")
+    server = Server(lambda o: Unavailable("no") if o == bad else None)
+    deliver(outbox, server, [OPEN])
+    missing, left, delivery = deliver(outbox, server, [bad])
+    assert left == 0
+    assert [o for o, _ in missing] == [bad]
     assert delivery.undelivered() == Undelivered(deferred=1)
 
 

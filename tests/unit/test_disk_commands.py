@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from commands import environ, trackmllib_command
 from trackmllib.operations import Destination, LogArtifact, OpenMainRun
@@ -123,3 +124,21 @@ def test_an_error_prints_no_control_characters(home, said):
         printed = said("searches", "--tracking-uri", uri, code=3)
         assert_tame(printed)
         assert "␛[31mred" in printed
+
+
+def test_sync_ends_with_rows_that_keep_failing(home, said, tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    MlflowClient(uri).create_experiment("no place", "file:///dev/null/files")
+    held = home.create()
+    destination = Destination(tracking_uri=uri, experiment_name="no place")
+    held.outbox.put(
+        [
+            OpenMainRun(search_id="s", destination=destination, name="s", start_ms=1),
+            LogArtifact(search_id="s", file_name="results.csv", text=""),
+        ]
+    )
+    held.outbox.close()
+    held.lock.release()
+    assert "1 operation deferred to" in said("sync", "--timeout", "90", code=1)
+    (run,) = MlflowClient(uri).search_runs(["1"])
+    assert run.data.tags["trackmllib.search_id"] == "s"

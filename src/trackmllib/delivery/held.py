@@ -31,6 +31,7 @@ class HeldRow:
     error: Unavailable
     failures: float = 1
     others_succeeded: bool = False
+    tries: int = 1
     dependents: list[int] = field(default_factory=list)
 
     @property
@@ -86,6 +87,7 @@ class HeldRows:
         for one in before:
             counts = one.others_succeeded / (UNANSWERED if is_unanswered(error) else 1)
             row.failures = max(row.failures, one.failures + counts)
+            row.tries = max(row.tries, one.tries + 1)
             row.dependents += one.dependents
         others = tuple(one for one in self._rows if one not in before)
         if row.failures < FAILURES or row.wants_credentials:
@@ -115,9 +117,9 @@ class HeldRows:
         self.others_answered()
         return free + self.passing()
 
-    def may_be_bad(self, numbers: Collection[int]) -> bool:
-        """Whether these rows failed again after others had succeeded."""
-        return any(row.failures > 1 and row.numbers[0] in numbers for row in self._rows)
+    def failed_again(self, numbers: Collection[int]) -> bool:
+        """Whether these rows failed more than once."""
+        return any(row.tries > 1 and row.numbers[0] in numbers for row in self._rows)
 
     def others_answered(self) -> None:
         """Note that the server has answered another operation of the search."""

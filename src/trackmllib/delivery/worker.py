@@ -46,7 +46,9 @@ class Target(Protocol):
         ...
 
     def answers(self, search_id: str) -> bool:
-        """Whether the tracking server of a search answers now. Never raises."""
+        """Whether the tracking server of a search answers now, and takes what is written to it.
+        Never raises.
+        """
         ...
 
     def forget(self, search_id: str) -> None:
@@ -374,7 +376,7 @@ class Delivery:
         else:
             self._outbox.hold(sending.numbers)
             is_last = self._outbox.waiting(search_id) <= held.count
-            may_be_bad = held.may_be_bad(sending.numbers) and not is_unanswered(error)
+            may_be_bad = held.failed_again(sending.numbers) and not is_unanswered(error)
             if is_last and may_be_bad and self._target.answers(search_id):
                 # No other operation waits that could tell a bad row from a server that is away.
                 held.others_answered()

@@ -115,14 +115,22 @@ class MlflowTracking:
             raise failure from error
 
     def answers(self, search_id: str) -> bool:
-        """Whether the tracking server of a search answers now. Never raises."""
+        """Whether the tracking server of a search answers now, and takes what is written to it."""
         known = self._known_of(search_id)
         run_id = known.get(RUN)
         if run_id is None:
             return False
+        ours = [each for candidate, each in known.runs().items() if candidate is not None]
+        if known.get(MADE):
+            ours.append(run_id)
         try:
             with tried_once(), in_workspace(_workspace(known)):
-                self._client(known.get(SERVER) or "").get_run(run_id)
+                client = self._client(known.get(SERVER) or "")
+                if ours:
+                    # A tag that the run has already. A store may well be read, and not be written.
+                    client.set_tag(ours[0], calls.SEARCH_ID, search_id, synchronous=True)
+                else:
+                    client.get_run(run_id)
         except Exception as error:  # noqa: BLE001 - whatever it is, this is no answer
             logger.debug("No answer: %s", error)
             return False

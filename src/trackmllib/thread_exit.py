@@ -10,8 +10,11 @@ from __future__ import annotations
 
 # Registers the function that stops the pools. Functions run in reverse order of registration.
 import concurrent.futures.thread  # noqa: F401
+import logging
 import threading
 from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
 
 _callbacks: list[Callable[[], None]] = []
 _registered = False
@@ -40,4 +43,8 @@ def unregister(callback: Callable[[], None]) -> None:
 
 def _call() -> None:
     for callback in _callbacks:
-        callback()
+        try:
+            callback()
+        except Exception:
+            # Python would wait for no thread of the user's any more.
+            logger.debug("Not delivered before the end", exc_info=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 
 import mlflow
@@ -20,6 +21,7 @@ from trackmllib.tracking import artifacts
 from trackmllib.tracking import client as calls
 from trackmllib.tracking.failures import translate
 from trackmllib.tracking.http import tried_once
+from trackmllib.tracking.workspace import in_workspace
 
 HTML = ("text/html", b"<html><body>Please log in</body></html>")
 BATCH = LogBatch(search_id="s", params=(("p", "v"),))
@@ -32,10 +34,13 @@ def as_json(found: Any) -> tuple[str, bytes]:
 
 @contextmanager
 def answering(
-    status: int, content: tuple[str, bytes] = HTML, location: str = ""
+    status: int,
+    content: tuple[str, bytes] = HTML,
+    location: str = "",
+    paths: Mapping[str, tuple[int, tuple[str, bytes]]] = MappingProxyType({}),
 ) -> Iterator[tuple[str, list]]:
     """The URI of a server that answers every request but those for ``/moved`` so, and the requests
-    that it has seen. What is moved there is answered as MLflow does.
+    that it has seen. What is moved there is answered as MLflow does, and some ``paths`` otherwise.
     """
     seen: list[tuple[str, str, bytes]] = []
 
@@ -44,10 +49,10 @@ def answering(
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             seen.append((self.command, self.path, body))
             moved = self.path.startswith(("/moved", "/login"))
-            kind, data = content
+            code, (kind, data) = paths.get(self.path, (status, content))
             if moved:
                 kind, data = HTML if self.path.startswith("/login") else as_json({})
-            self.send_response(200 if moved else status)
+            self.send_response(200 if moved else code)
             if location and not moved:
                 self.send_header("Location", location)
             self.send_header("Content-Type", kind)
@@ -108,6 +113,38 @@ def test_foreign_answer_is_unavailable(call, content):
         error = failure(call, uri)
     assert type(error) is Unavailable
     assert "not MLflow's" in str(error)
+
+
+@pytest.mark.parametrize("status", [404, 501])
+def test_artifact_goes_in_one_piece_to_server_without_multipart_uploads(status, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "true")
+    monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", "1")
+    text = "Multipart upload is not supported for the current artifact repository"
+    no = as_json({"error_code": "NOT_IMPLEMENTED", "message": text})
+    paths = {"/api/2.0/mlflow-artifacts/mpu/create/0/r/artifacts/f": (status, no)}
+    with answering(200, as_json({}), paths=paths) as (uri, seen), tried_once():
+        log_file(uri)
+    assert [(method, body) for method, _, body in seen][1:] == [("PUT", b"x")]
+
+
+def test_workspace_of_server_that_says_so_elsewhere():
+    """MLflow asks newer servers at one address, and older ones at another."""
+    pytest.importorskip("mlflow.utils.server_info")
+    start = "/api/3.0/mlflow/server-"
+    paths = {
+        f"{start}info": (404, HTML),
+        f"{start}features": (200, as_json({"workspaces_enabled": True})),
+    }
+    with (
+        answering(200, as_json(RUN), paths=paths) as (uri, seen),
+        tried_once(),
+        in_workspace("team"),
+    ):
+        get_run(uri)
+    assert [path.partition("?")[0] for _, path, _ in seen][1:] == [
+        f"{start}features",
+        "/api/2.0/mlflow/runs/get",
+    ]
 
 
 @pytest.mark.parametrize("call", [create_run, get_run])

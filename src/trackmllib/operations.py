@@ -259,6 +259,9 @@ def depends_on(operation: Operation, earlier: Operation) -> bool:
     """
     if isinstance(earlier, (OpenMainRun, TakeOver)):
         return True
+    if isinstance(operation, CloseSearch):
+        # It deletes the doubles of child runs, and so comes after the last try to make one.
+        return isinstance(earlier, CreateChildRun)
     if operation.run != earlier.run:
         return False
     match earlier:

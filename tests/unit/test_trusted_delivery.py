@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from commands import environ, finished
 from played import Player, search
-from trackmllib.errors import Blocked
+from trackmllib.delivery.worker import Delivery
+from trackmllib.errors import Blocked, Unavailable
 from trackmllib.operations import (
     CloseSearch,
     CreateChildRun,
     Destination,
+    EndRun,
     OpenMainRun,
     child_run_tags,
 )
@@ -151,6 +154,40 @@ def test_unwritable_artifacts_are_deferred(uri, client, tmp_path):
         assert player.session.flush(0.5) is False
         assert time.monotonic() < deadline
     assert {run.info.status for run in client.search_runs([experiment])} == {"FINISHED"}
+
+
+def test_double_of_a_child_run_made_late_is_deleted(uri, client, experiment):
+    """Nobody answers the first requests for a child run, and one is carried out very late."""
+    outbox = MemoryOutbox()
+    tracking = MlflowTracking(pytest.fail, outbox)
+    late = child("s", 0)
+
+    class Late:
+        tries = 0
+
+        def __getattr__(self, name):
+            return getattr(tracking, name)
+
+        def apply(self, operation, again=False):
+            self.tries += operation == late
+            if operation == late and self.tries < 5:
+                raise Unavailable("no answer")
+            tracking.apply(operation, again)
+            if operation == late:
+                (made,) = client.search_runs([experiment], "tags.`trackmllib.candidate` = '0'")
+                tags = made.data.tags
+                client.create_run(experiment, made.info.start_time, tags, made.info.run_name)
+
+    delivery = Delivery(outbox, Late(), lambda *_: None)
+    end = EndRun(search_id="s", candidate=0, status="FINISHED", end_ms=9)
+    main_end = EndRun(search_id="s", status="FINISHED", end_ms=9)
+    children = [late, child("s", 1), end, replace(end, candidate=1)]
+    outbox.put([opening(uri, experiment, "s"), *children, main_end, CloseSearch(search_id="s")])
+    delivery.start()
+    assert delivery.flush(None, 30) == 0
+    delivery.stop()
+    statuses = [run.info.status for run in client.search_runs([experiment])]
+    assert statuses == ["FINISHED"] * 3
 
 
 def test_search_after_the_main_thread_ended_is_delivered(uri, client, experiment, tmp_path):

@@ -39,6 +39,7 @@ def test_a_tracking_uri_with_an_unknown_scheme(points, warned):
 
 
 def test_a_sqlite_file_that_cannot_be_opened(points, warned, tmp_path):
+    trackmllib.autolog(flush_timeout=2)
     (tmp_path / "folder.db").mkdir()
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/folder.db")
     began = time.monotonic()

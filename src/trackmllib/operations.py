@@ -77,10 +77,14 @@ def _escaped(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operation:
-    """Something to do to one run of a search: the main run, or the child run of a candidate."""
+    """Something to do to one run of a search: the main run, or the child run of a candidate.
+
+    ``of_recovery``: the process that recovers the search adds it, after its TakeOver.
+    """
 
     search_id: str
     candidate: int | None = None
+    of_recovery: bool = False
 
     def __post_init__(self) -> None:
         cls = type(self)
@@ -297,7 +301,7 @@ def coalesce(rows: Iterable[Row], apart: Container[int] = ()) -> list[Sending]:
         lambda row: (
             isinstance(row.operation, LogBatch),
             row.again,
-            row.operation.run,
+            (row.operation.run, row.operation.of_recovery),
             row.number if row.number in apart else None,
         ),
     ):
@@ -315,6 +319,7 @@ def _merge(batches: list[LogBatch]) -> LogBatch:
     return LogBatch(
         search_id=batches[0].search_id,
         candidate=batches[0].candidate,
+        of_recovery=batches[0].of_recovery,
         params=tuple(param for batch in batches for param in batch.params),
         metrics=tuple(metric for batch in batches for metric in batch.metrics),
         tags=tuple(tag for batch in batches for tag in batch.tags),

@@ -20,7 +20,11 @@ from trackmllib.operations import (
     CreateChildRun,
     Destination,
     EndRun,
+    LogArtifact,
+    LogBatch,
+    Metric,
     OpenMainRun,
+    TakeOver,
     child_run_tags,
 )
 from trackmllib.outbox.base import Undelivered
@@ -188,6 +192,39 @@ def test_double_of_a_child_run_made_late_is_deleted(uri, client, experiment):
     delivery.stop()
     statuses = [run.info.status for run in client.search_runs([experiment])]
     assert statuses == ["FINISHED"] * 3
+
+
+def test_recovery_delivers_a_row_that_failed_of_a_search_that_ended(uri, client, experiment):
+    outbox = MemoryOutbox()
+    tracking = MlflowTracking(pytest.fail, outbox)
+    tracking.apply(opening(uri, experiment, "s"))
+    tracking.apply(LogArtifact(search_id="s", file_name="results.csv", text="of its end"))
+    tracking.apply(EndRun(search_id="s", status="FINISHED", end_ms=8))
+    score = LogBatch(search_id="s", metrics=(Metric("score", 0.5, 1),))
+
+    class FailsOnce:
+        tries = 0
+
+        def __getattr__(self, name):
+            return getattr(tracking, name)
+
+        def apply(self, operation, again=False):
+            self.tries += operation == score
+            if operation == score and self.tries == 1:
+                raise Unavailable("HTTP 502")
+            tracking.apply(operation, again)
+
+    of_recovery = {"search_id": "s", "of_recovery": True}
+    delivery = Delivery(outbox, FailsOnce(), lambda *_: None)
+    outbox.put([score, TakeOver(search_id="s")])
+    outbox.put([LogBatch(**of_recovery, tags=(("died", "yes"),))])
+    outbox.put([EndRun(**of_recovery, status="KILLED", end_ms=9), CloseSearch(**of_recovery)])
+    delivery.start()
+    assert delivery.flush(None, 30) == 0
+    delivery.stop()
+    (run,) = client.search_runs([experiment])
+    assert (run.data.metrics, run.info.status) == ({"score": 0.5}, "FINISHED")
+    assert "died" not in run.data.tags
 
 
 def test_search_after_the_main_thread_ended_is_delivered(uri, client, experiment, tmp_path):

@@ -160,9 +160,10 @@ class Recorder:
         tags = ((LAST_SIGN_OF_LIFE, when.isoformat(timespec="milliseconds")),)
         yield TakeOver(search_id=event.search_id)
         # On a run that several searches share, each has a tag, of another name if need be.
-        yield LogBatch(search_id=event.search_id, tags=tags)
+        yield LogBatch(search_id=event.search_id, of_recovery=True, tags=tags)
         was_open = set(result.closed_at_end)
-        for operation in self.process_ended(event, result):
+        for each in self.process_ended(event, result):
+            operation = replace(each, of_recovery=True)
             if isinstance(operation, EndRun):
                 of_open = operation.candidate in was_open
                 yield replace(operation, if_running=True, tags=tags if of_open else ())

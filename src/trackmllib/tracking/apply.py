@@ -100,7 +100,7 @@ class MlflowTracking:
                 if isinstance(operation, OpenMainRun):
                     server = operation.destination.tracking_uri
                     self._open(operation, known, again)
-                elif known.get(ENDED) and not isinstance(operation, CloseSearch):
+                elif known.get(ENDED) and _is_left_out(operation):
                     return
                 else:
                     self._apply_to_run(operation, known, again)
@@ -442,6 +442,11 @@ def _workspace(known: Known, operation: Operation | None = None) -> str | None:
     if isinstance(operation, OpenMainRun):
         return operation.destination.workspace
     return known.stands(WORKSPACE) or None
+
+
+def _is_left_out(operation: Operation) -> bool:
+    """Whether an operation says again, of a search whose end is on its server, that it ended."""
+    return operation.of_recovery and not isinstance(operation, CloseSearch)
 
 
 def _asks_nothing(operation: Operation, made: str | None) -> bool:

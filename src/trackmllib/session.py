@@ -472,6 +472,9 @@ class Session:
         self._end_open(message, killed=killed)
         self.afterwards.leave(0.0 if killed else self._time_to_leave() / 2)
         waiting = self._delivery.flush(None, self._time_to_leave())
+        if not isinstance(self._outbox, ProcessOutbox) or not self._outbox.is_on_disk():
+            # No other process can deliver what only this one has.
+            waiting += self._delivery.undelivered().deferred
         stopped = self._delivery.stop()
         if waiting and not isinstance(self._outbox, ProcessOutbox):
             self.voice.warn(

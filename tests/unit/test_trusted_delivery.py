@@ -160,6 +160,23 @@ def test_unwritable_artifacts_are_deferred(uri, client, tmp_path):
     assert {run.info.status for run in client.search_runs([experiment])} == {"FINISHED"}
 
 
+def test_process_that_ends_warns_of_deferred_rows_in_memory(uri, client, tmp_path, caplog):
+    """No other process can deliver what the disk did not take."""
+    experiment = client.create_experiment(f"no disk {tmp_path}", "file:///dev/null/files")
+    (tmp_path / "outbox").write_text("no folder")
+    player = Player(tmp_path, uri, experiment, silent=False, report=False, flush_timeout=60.0)
+    player.emit(search(SCORES, AVERAGES, best=1))
+    deadline = time.monotonic() + 60
+    while player.session.flush(0.5) is False and player.session._delivery.undelivered().waiting:
+        assert time.monotonic() < deadline
+    deferred = player.session._delivery.undelivered().deferred
+    assert deferred > 0
+    player.session._at_exit()
+    last = [r.getMessage() for r in caplog.records if r.name == "trackmllib"][-1]
+    assert f"{deferred} operations did not reach the tracking server" in last
+    assert "What the disk did not take is lost" in last
+
+
 def test_double_of_a_child_run_made_late_is_deleted(uri, client, experiment):
     """Nobody answers the first requests for a child run, and one is carried out very late."""
     outbox = MemoryOutbox()

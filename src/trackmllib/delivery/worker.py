@@ -380,6 +380,8 @@ class Delivery:
             if is_last and may_be_bad and self._target.answers(search_id):
                 # No other operation waits that could tell a bad row from a server that is away.
                 held.others_answered()
+                # The server is there: the pause begins anew, as after any other success.
+                self._paused.pop(search_id, None)
         if not isinstance(error, Unauthorized) or held.same_credentials_failed():
             self._pause(search_id, error)
         else:
@@ -391,7 +393,7 @@ class Delivery:
             operation,
             Unavailable(
                 f"{reason}. Other operations succeeded, so this one is deferred: the next process "
-                "or `trackmllib sync` sends it again"
+                "or `trackmllib sync` sends it again, if it is on disk"
             ),
         )
 

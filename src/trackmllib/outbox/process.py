@@ -179,8 +179,9 @@ class ProcessOutbox(Outbox):
             logger.debug("Not tidied: %s", error)
 
     def is_on_disk(self, search_id: str | None = None) -> bool:
-        """Whether what waits, of one search or of all, outlives the process."""
-        return self._memory.waiting(search_id) == 0
+        """Whether all that waits or is deferred, of one search or of all, outlives the process."""
+        left = self._memory.undelivered(search_id)
+        return left.waiting + left.deferred == 0
 
     def _on_disk(self) -> SqliteOutbox:
         with self.changed:

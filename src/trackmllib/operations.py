@@ -31,8 +31,8 @@ class Destination:
     ``experiment_id``, or in the experiment of that name, which is made if need be.
     ``tracking_uri`` is absolute and holds no credentials. A search inside of another one has its
     main run under that one's: under the child run of ``parent_candidate``, or where that is None
-    under its main run. ``workspace`` is the MLflow workspace that was set; None if none was, or if
-    MLflow has no workspaces.
+    under its parent run. ``workspace`` is the MLflow workspace that was set; None if none was, or
+    if MLflow has no workspaces.
     """
 
     tracking_uri: str
@@ -77,7 +77,7 @@ def _escaped(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operation:
-    """Something to do to one run of a search: the main run, or the child run of a candidate.
+    """Change to one run of a search: the parent run, or the child run of a candidate.
 
     ``of_recovery``: the process that recovers the search adds it, after its TakeOver.
     """

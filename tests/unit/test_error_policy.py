@@ -316,7 +316,7 @@ def test_meaning_of_each_status_without_mlflow_json(server, call):
     bodies = {
         "a page": (PAGE, "text/html"),
         "nothing": (b"", "text/html"),
-        "json of somebody else": (b'{"message": "Forbidden"}', "application/json"),
+        "json of another server": (b'{"message": "Forbidden"}', "application/json"),
         "json that is no object": (b'["no"]', "application/json"),
     }
     found = {}

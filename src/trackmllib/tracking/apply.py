@@ -304,7 +304,7 @@ class MlflowTracking:
     def _main_run(self, known: Known) -> MainRun:
         search_id = known.search_id
         if not known.get(RUN):
-            raise Rejected(known.get(REJECTED) or "the main run was not opened")
+            raise Rejected(known.get(REJECTED) or "the parent run was not opened")
         # Another client than the last time where the user has given other credentials meanwhile.
         client = self._within or self._client(known.get(SERVER) or "")
         return MainRun(client, known, self._points, lambda text: self._note(search_id, text))

@@ -32,7 +32,7 @@ def test_3_a_server_that_is_dead_from_before_to_after(tmp_path, figures):
     untracked = 30 * 0.05 / 2
     assert driver.seconds() < untracked + 3 + 2
     said = driver.warnings()
-    assert "all of it is safe on disk" in said[-1]
+    assert "All of it is safe on disk" in said[-1]
     assert "trackmllib sync" in said[-1]
     (search,) = scene.status()["searches"]
     assert search["state"] == "ended"

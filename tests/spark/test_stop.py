@@ -55,7 +55,8 @@ def by_tag(recorded):
 @pytest.mark.parametrize("way", [by_command, by_tag])
 def test_no_new_cell_begins_and_what_is_scored_is_recorded(points, recorded, parallelism, way):
     thread = asking(recorded, way(recorded))
-    xs = [float(x) for x in range(200)]
+    # The command takes seconds to start; then the search may be in its second fold.
+    xs = [float(x) for x in range(400)]
     est = StubEstimator(fitSeconds=0.05)
     search = stub_search(est=est, xs=xs, numFolds=2, parallelism=parallelism)
     with pytest.raises(trackmllib.SearchStopped) as raised:
@@ -64,14 +65,16 @@ def test_no_new_cell_begins_and_what_is_scored_is_recorded(points, recorded, par
     main = recorded.only_main_run()
     assert main.info.status == "KILLED"
     done = len(search.getEvaluator().returned)
-    assert 2 <= done < 400
+    assert 2 <= done < 800
     # Nor does one begin in Spark's pool, which goes on after the end.
     time.sleep(0.5)
     assert len(search.getEvaluator().returned) == done
     assert main.data.metrics["cells_finished"] == done
-    assert sum(bool(row["fold_0"]) for row in recorded.results(main)) == done
-    scored = [each for each in raised.value.results.search.candidates.values() if each.scored]
-    assert len(scored) == done
+    rows = recorded.results(main)
+    assert sum(bool(row[f"fold_{fold}"]) for row in rows for fold in range(2)) == done
+    candidates = raised.value.results.search.candidates.values()
+    cells = [cell for candidate in candidates for cell in candidate.cells.values()]
+    assert sum(cell.score is not None for cell in cells) == done
     assert main.data.tags["trackmllib.stop"].startswith("seen by ")
 
 

@@ -260,6 +260,8 @@ def clean(monkeypatch, tmp_path):
         # What a test leaves undelivered is not waited for when the tests are over.
         atexit.unregister(session._at_exit)
         thread_exit.unregister(session._before_pools_stop)
+        # Nor is it tried again: another test may have a server in its place by then.
+        session._delivery.stop()
     mlflow.set_tracking_uri(None)
     mlflow.tracking.fluent._active_experiment_id = None
 

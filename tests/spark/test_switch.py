@@ -153,6 +153,7 @@ def test_importing_loads_neither_pyspark_nor_mlflow():
     assert loaded == "[]"
 
 
+@pytest.mark.timed
 def test_importing_takes_less_than_50_ms():
     """The shortest of five, as Python itself measures it."""
     took = []

@@ -1095,6 +1095,12 @@ def test_a_point_of_a_lower_step_is_not_lost_because_the_highest_stands():
     assert sent_again([first], [first, second]) == [("auc", "0.5", 10, 1), ("auc", "0.625", 20, 0)]
 
 
+def test_a_point_is_not_lost_because_a_later_one_of_its_batch_stands():
+    """A row that fails lets later rows go first, and is merged with them if they fail too."""
+    first, second = Metric("auc", 0.5, 10, 0), Metric("auc", 0.625, 20, 1)
+    assert sent_again([second], [first, second]) == [("auc", "0.5", 10, 0), ("auc", "0.625", 20, 1)]
+
+
 def test_a_point_is_not_doubled_because_another_search_logged_the_same_value_later():
     """Two searches on one main run share a name where they have the same value."""
     ours, theirs = Metric("best_avg", 0.5, 10), Metric("best_avg", 0.5, 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,49 @@ def child(search_id: str, candidate: int) -> CreateChildRun:
     return CreateChildRun(
         search_id=search_id, candidate=candidate, name=f"c{candidate}", start_ms=6, tags=tags
     )
+
+
+class FirstAnswersLost:
+    """Applies operations. No request with the first point arrives until one with the second point
+    has arrived, whose answer is lost.
+    """
+
+    def __init__(self, tracking: MlflowTracking) -> None:
+        self._tracking = tracking
+        self.forget = tracking.forget
+        self.first_failed, self.second_arrived = threading.Event(), False
+
+    def answers(self, search_id: str) -> bool:
+        return False
+
+    def apply(self, operation, again=False):
+        steps = [point.step for point in getattr(operation, "metrics", ())]
+        if self.second_arrived or not steps:
+            self._tracking.apply(operation, again)
+        elif 0 in steps:
+            self.first_failed.set()
+            raise Unavailable("HTTP 502")
+        else:
+            self._tracking.apply(operation, again)
+            self.second_arrived = True
+            raise Unavailable("HTTP 502")
+
+
+def test_failed_batch_is_recorded_after_later_one_arrived(uri, client, experiment):
+    outbox = MemoryOutbox()
+    target = FirstAnswersLost(MlflowTracking(pytest.fail, outbox))
+    delivery = Delivery(outbox, target, pytest.fail)
+    of_child = {"search_id": "s", "candidate": 0}
+    child = CreateChildRun(**of_child, name="c", start_ms=5, tags=())
+    first, second = Metric("auc", 0.5, 10, 0), Metric("auc", 0.625, 20, 1)
+    outbox.put([opening(uri, experiment, "s"), child, LogBatch(**of_child, metrics=(first,))])
+    delivery.start()
+    assert target.first_failed.wait(10.0)
+    outbox.put([LogBatch(**of_child, metrics=(second,))])
+    assert delivery.flush("s", 10.0) == 0
+    (run,) = [run for run in client.search_runs([experiment]) if run.data.metrics]
+    history = client.get_metric_history(run.info.run_id, "auc")
+    assert [(point.value, point.step) for point in history] == [(0.5, 0), (0.625, 1)]
 
 
 @pytest.mark.parametrize("candidate", [None, 3])

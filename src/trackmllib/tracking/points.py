@@ -32,8 +32,8 @@ class StandingPoints:
     def without_them(self, client: MlflowClient, run_id: str, batch: LogBatch) -> LogBatch:
         """The batch, less the points that stand.
 
-        Points are sent in their order, so where the last one stands, all do: then, mostly, one
-        request is enough. Else the history of each key that the run has is compared.
+        Each point is looked for by itself: rows that failed let later ones go first, so that a
+        later point of the batch may stand without the earlier ones.
         """
         if not batch.metrics:
             return batch
@@ -41,9 +41,6 @@ class StandingPoints:
             found = client.get_run(run_id).data._metric_objs
             self._latest[run_id] = {m.key: _point_of_mlflow(m) for m in found}
         latest = self._latest[run_id]
-        last = batch.metrics[-1]
-        if latest.get(last.key) == _point(last):
-            return replace(batch, metrics=())
         new = (m for m in batch.metrics if not self._stands(client, run_id, m, latest))
         return replace(batch, metrics=tuple(new))
 

@@ -16,9 +16,10 @@ import shutil
 import sqlite3
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import combinations, count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,12 +31,13 @@ from mlflow.entities import FileInfo, Param, RunData, RunInfo, RunStatus, RunTag
 from mlflow.entities import Metric as MlflowMetric
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
 
 from trackmllib.delivery import worker
 from trackmllib.delivery.backoff import Backoff
 from trackmllib.delivery.worker import Delivery
+from trackmllib.errors import Rejected
 from trackmllib.events import (
     Candidate,
     CandidateScored,
@@ -82,7 +84,8 @@ MODERATE = settings(
 @dataclass
 class Fault:
     """What befalls the call after the next ``calls``. ``kind`` is "die" (our process), "cut" (the
-    connection), or "late" (cut, and what was asked for happens two calls later).
+    connection), "fail" (the answer is an error), or "late" (cut, and what was asked for happens two
+    calls later).
     """
 
     calls: int
@@ -194,6 +197,8 @@ class FakeServer:
                 effect()
         if fault.kind == "die":
             raise SystemExit("kill -9")
+        if fault.kind == "fail":
+            raise MlflowException("Internal error", INTERNAL_ERROR)
         raise requests.ConnectionError("Connection aborted")
 
     # MlflowClient.
@@ -320,8 +325,10 @@ def _connected():
 
 
 class NoWait(Backoff):
+    SECONDS = 0.0005
+
     def away(self) -> float:
-        return 0.0005
+        return self.SECONDS
 
 
 class MortalOutbox(LeftBehind):
@@ -355,6 +362,9 @@ class MortalTarget:
             self._outbox.die()
             raise
 
+    def answers(self, search_id):
+        return self._tracking.answers(search_id)
+
     def forget(self, search_id):
         self._tracking.forget(search_id)
 
@@ -367,7 +377,7 @@ class Process:
         self._server = server
         self._lives = 0
         self.said: list[str] = []
-        self.refused: list[str] = []
+        self.rejected: list[str] = []
         # Other tests may have left theirs, which try to reach servers that are away.
         self._others = set(threading.enumerate())
         self._start(folder / "0.db")
@@ -379,9 +389,12 @@ class Process:
         target = MortalTarget(
             MlflowTracking(lambda _, text: self.said.append(text), self.outbox), self.outbox
         )
-        self._delivery = Delivery(
-            self.outbox, target, lambda o, e: self.refused.append(f"{o}: {e}"), NoWait
-        )
+        self._delivery = Delivery(self.outbox, target, lambda o, e: self._missing(o, e), NoWait)
+
+    def _missing(self, operation, error) -> None:
+        # What is deferred, the next process sends.
+        if isinstance(error, Rejected):
+            self.rejected.append(f"{operation}: {error}")
 
     def emit(self, destination: Destination, event) -> None:
         if isinstance(event, SearchStarted):
@@ -401,6 +414,15 @@ class Process:
         assert self._delivery.flush(None, 20.0) == 0 or self.outbox.dead
         self._server.faults = []
         return not self.outbox.dead
+
+    def deliver_until_failure(self) -> None:
+        """Deliver all there is, or until the next fault; what failed waits then."""
+        faults = len(self._server.faults)
+        # Somebody waits, so that no row lingers.
+        with self._delivery._hurry():
+            while self.outbox.waiting() and len(self._server.faults) == faults:
+                time.sleep(NoWait.SECONDS)
+                self._delivery._deliver()
 
     def put_down(self, snapshot: Path | None = None) -> None:
         """Die without a word. ``snapshot``: of the files, what stood on the disk before."""
@@ -659,7 +681,7 @@ def settle(running: Process) -> None:
     assert running.deliver()
     assert running.outbox.waiting() == 0
     assert running.outbox.open_searches() == []
-    assert running.refused == []
+    assert running.rejected == []
 
 
 @settings(MODERATE, max_examples=50)
@@ -765,6 +787,29 @@ def test_at_every_single_request_of_a_search_it_may_happen(store, kind, moment):
             running.deliver(Fault(number, kind, moment))
             settle(running)
         assert record(server) == wanted, f"request {number}"
+
+
+@pytest.mark.parametrize("candidates", [1, 2])
+def test_any_two_requests_of_a_search_may_fail(candidates):
+    """A score that fails lets the next one go first, which may fail too; both go together then."""
+    events = list(plain_search(candidates=candidates))
+    wanted = undisturbed(events)
+    pairs = list(combinations(range(6 + 6 * candidates), 2))
+    for first, second in pairs:
+        server = FakeServer("file")
+        server.faults = [
+            Fault(first, "fail", "before"),
+            Fault(second - first - 1, "fail", "after"),
+        ]
+        with process(server) as running:
+            for event in events:
+                running.emit(own_destination(event.search_id), event)
+                if isinstance(event, (CellScored, SearchFinished)):
+                    running.deliver_until_failure()
+            while running.outbox.waiting():
+                running.deliver_until_failure()
+        assert server.faults == []
+        assert record(server) == wanted, f"requests {first} and {second}"
 
 
 def test_the_process_may_die_between_any_two_events():
@@ -1032,6 +1077,32 @@ def test_no_request_of_two_clashing_searches_can_be_lost_or_doubled():
         number += 1
     assert number > 30
     assert len(names) == 1, "the names depend on the moment of the crash"
+
+
+def test_any_request_of_two_clashing_searches_may_fail():
+    """While one search waits, the other one settles its names on the same run."""
+    events = [
+        event for both in zip(plain_search(0), plain_search(1), strict=True) for event in both
+    ]
+    number, over = 0, False
+    while not over:
+        server = FakeServer()
+        server.users_run("users")
+        server.faults = [Fault(number, "fail", "before")]
+        with process(server) as running:
+            for event in events:
+                running.emit(shared_destination(event.search_id), event)
+                running.deliver_until_failure()
+            over = bool(server.faults)
+            while running.outbox.waiting():
+                running.deliver_until_failure()
+            assert running.rejected == []
+        for search_id in ("search0", "search1"):
+            of_search = [event for event in events if event.search_id == search_id]
+            assert_stands_once(search_id, server, of_search)
+        assert_series_are_apart(server)
+        number += 1
+    assert number > 60
 
 
 def test_the_same_rows_replayed_by_hand_are_one_record():

@@ -307,7 +307,19 @@ class MlflowTracking:
             raise Rejected(known.get(REJECTED) or "the parent run was not opened")
         # Another client than the last time where the user has given other credentials meanwhile.
         client = self._within or self._client(known.get(SERVER) or "")
-        return MainRun(client, known, self._points, lambda text: self._note(search_id, text))
+        return MainRun(
+            client,
+            known,
+            self._points,
+            others=lambda: self._others_on_run(known),
+            note=lambda text: self._note(search_id, text),
+        )
+
+    def _others_on_run(self, known: Known) -> list[Known]:
+        """The other searches that log to the main run of a search."""
+        where = (known.get(SERVER), known.get(RUN))
+        others = list(self._known.values())
+        return [o for o in others if o is not known and (o.get(SERVER), o.get(RUN)) == where]
 
     def _apply_to_run(self, operation: Operation, known: Known, again: bool) -> None:
         if operation.candidate is None:

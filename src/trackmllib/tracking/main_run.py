@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from mlflow import MlflowClient
@@ -24,7 +24,9 @@ FOLDER = "trackmllib"
 class MainRun:
     """One main run as one search sees it. A name, once settled, holds until the search ends.
 
-    ``note`` is handed what the user should know although nothing is missing.
+    ``others`` returns the other searches of this process on the same run: their names may be
+    settled, and not on the server yet. ``note`` is handed what the user should know although
+    nothing is missing.
     """
 
     def __init__(
@@ -32,12 +34,14 @@ class MainRun:
         client: MlflowClient,
         known: Known,
         points: StandingPoints,
+        others: Callable[[], Iterable[Known]],
         note: Callable[[str], None],
     ) -> None:
         self.client = client
         self.run_id = known.get(RUN) or ""
         self._points = points
         self._known = known
+        self._others = others
         self.search_id = self._search_id = known.search_id
         self._note = note
 
@@ -61,9 +65,9 @@ class MainRun:
 
     def _log_under_other_names(self, batch: LogBatch, before: LogBatch) -> bool:
         """Settle the names once more, and log under them; False if they are the same."""
-        run = self.client.get_run(self.run_id)
+        data = self.client.get_run(self.run_id).data
         resettled = {
-            _fact("param", key): conflicts.settle(key, value, run.data.params, self._search_id)
+            _fact("param", key): self._settled("param", key, value, data.params)
             for key, value in batch.params
         }
         self._known.keep(resettled, on_disk=True)
@@ -141,15 +145,26 @@ class MainRun:
         data, search_id = run.data, self._search_id
         names: dict[str, str] = {}
         for key, value in params:
-            names[_fact("param", key)] = conflicts.settle(key, value, data.params, search_id)
+            names[_fact("param", key)] = self._settled("param", key, value, data.params)
         for key, value in tags:
-            names[_fact("tag", key)] = conflicts.settle(key, value, data.tags, search_id)
+            names[_fact("tag", key)] = self._settled("tag", key, value, data.tags)
         for m in reversed(metrics):
             # The first point of a key decides.
-            names[_fact("metric", m.key)] = conflicts.settle_metric(
-                m.key, m.value, m.series, data.metrics, search_id
+            names[_fact("metric", m.key)] = (
+                conflicts.renamed(m.key, search_id)
+                if self._is_reserved(_fact("metric", m.key), m.key, data.metrics)
+                else conflicts.settle_metric(m.key, m.value, m.series, data.metrics, search_id)
             )
         self._known.keep(names, on_disk=True)
+
+    def _settled(self, kind: str, key: str, value: str, existing: Mapping[str, str]) -> str:
+        if self._is_reserved(_fact(kind, key), key, existing):
+            return conflicts.renamed(key, self._search_id)
+        return conflicts.settle(key, value, existing, self._search_id)
+
+    def _is_reserved(self, fact: str, name: str, existing: Container[str]) -> bool:
+        """Whether another search has settled a name that is not on the server yet."""
+        return name not in existing and any(other.get(fact) == name for other in self._others())
 
     def _settled_folder(self) -> str:
         folder = FOLDER if self._known.get(MADE) else self._known.get("folder")
@@ -159,6 +174,7 @@ class MainRun:
             except StoreUnauthorized:
                 # These credentials cannot list files: a name of its own overwrites nothing.
                 taken = True
+            taken = taken or self._is_reserved("folder", FOLDER, ())
             folder = conflicts.renamed(FOLDER, self._search_id) if taken else FOLDER
             self._known.keep({"folder": folder}, on_disk=True)
         return folder

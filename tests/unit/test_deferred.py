@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from trackmllib.delivery import worker
 from trackmllib.delivery.backoff import Backoff
 from trackmllib.delivery.worker import Delivery
 from trackmllib.errors import Rejected, StoreUnauthorized, Unauthorized, Unavailable
@@ -33,6 +34,11 @@ from trackmllib.outbox.sqlite import SqliteOutbox
 class NoWait(Backoff):
     def away(self) -> float:
         return 0.001
+
+
+@pytest.fixture(autouse=True)
+def _looks_again_soon(monkeypatch):
+    monkeypatch.setattr(worker, "LOOK_AGAIN_SECONDS", 0.002)
 
 
 class Server:

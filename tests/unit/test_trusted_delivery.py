@@ -40,12 +40,12 @@ from pathlib import Path
 from commands import environ, finished
 from played import Player, search
 
-player = Player(Path(sys.argv[1]), sys.argv[2], sys.argv[3], flush_timeout=10.0)
+player = Player(Path(sys.argv[1]), sys.argv[2], sys.argv[3], flush_timeout=3.0)
 player.session.start()
 
 def train():
     threading.main_thread().join()
-    time.sleep(11)
+    time.sleep(4)
     for event in search([[0.1, 0.2], [0.8, 0.9]], [0.15, 0.85], best=1):
         player.session.emit(event)
 

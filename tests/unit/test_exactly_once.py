@@ -1166,6 +1166,20 @@ def test_a_point_of_a_lower_step_is_not_lost_because_the_highest_stands():
     assert sent_again([first], [first, second]) == [("auc", "0.5", 10, 1), ("auc", "0.625", 20, 0)]
 
 
+def test_a_batch_that_stands_is_not_sent_again():
+    """A request of which each answer is lost would be sent for ever."""
+    server = FakeServer()
+    server.users_run("run", [("a", "1")], [("auc", "0.5", 10, 0)], [("t", "x"), ("u", "y")])
+    batch = LogBatch(
+        search_id="search0",
+        params=(("a", "1"),),
+        metrics=(Metric("auc", 0.5, 10, 0),),
+        tags=(("t", "x"),),
+    )
+    calls.log_batch(server, "run", StandingPoints().without_them(server, "run", batch))
+    assert server.calls == 1
+
+
 def test_a_point_is_not_lost_because_a_later_one_of_its_batch_stands():
     """A row that fails lets later rows go first, and is merged with them if they fail too."""
     first, second = Metric("auc", 0.5, 10, 0), Metric("auc", 0.625, 20, 1)

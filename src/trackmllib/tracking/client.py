@@ -140,7 +140,7 @@ def _is_double(client: MlflowClient, run: Any, kept: Any) -> bool:
 
 
 def log_batch(client: MlflowClient, run_id: str, batch: LogBatch) -> None:
-    """Add params, metrics and tags to a run.
+    """Add params, metrics and tags to a run; without any, no request is made.
 
     Of a batch that MLflow does not take whole, everything is logged that it takes; Rejected names
     the rest.
@@ -150,6 +150,8 @@ def log_batch(client: MlflowClient, run_id: str, batch: LogBatch) -> None:
         *(RunTag(key, value) for key, value in batch.tags),
         *(MlflowMetric(m.key, m.value, m.time_ms, m.step) for m in batch.metrics),
     ]
+    if not entities:
+        return
     refused: dict[str, str] = {}
     with nullcontext() if _is_one_request(batch) else partly_done():
         _log(client, run_id, entities, refused)

@@ -1,7 +1,8 @@
-"""Which metric points of a batch stand on a run already: file stores would double them.
+"""What of a batch stands on a run already: file stores would double metric points.
 
 SQL stores drop a point that they have. A file store appends it once more, and which of the two is
-behind a server, the server does not say.
+behind a server, the server does not say. Params and tags that stand are left out too: where all of
+a batch stands, no request is needed, which might fail again.
 """
 
 from __future__ import annotations
@@ -26,27 +27,29 @@ class StandingPoints:
     """
 
     def __init__(self) -> None:
-        self._latest: dict[str, dict[str, Point]] = {}
+        self._found: dict[str, Any] = {}
         self._histories: defaultdict[str, dict[str, set[Point]]] = defaultdict(dict)
 
     def without_them(self, client: MlflowClient, run_id: str, batch: LogBatch) -> LogBatch:
-        """The batch, less the points that stand.
+        """The batch, less what stands.
 
         Each point is looked for by itself: rows that failed let later ones go first, so that a
         later point of the batch may stand without the earlier ones.
         """
-        if not batch.metrics:
-            return batch
-        if run_id not in self._latest:
-            found = client.get_run(run_id).data._metric_objs
-            self._latest[run_id] = {m.key: _point_of_mlflow(m) for m in found}
-        latest = self._latest[run_id]
-        new = (m for m in batch.metrics if not self._stands(client, run_id, m, latest))
-        return replace(batch, metrics=tuple(new))
+        if run_id not in self._found:
+            self._found[run_id] = client.get_run(run_id).data
+        found = self._found[run_id]
+        latest = {m.key: _point_of_mlflow(m) for m in found._metric_objs}
+        return replace(
+            batch,
+            params=tuple(item for item in batch.params if item not in found.params.items()),
+            tags=tuple(item for item in batch.tags if item not in found.tags.items()),
+            metrics=tuple(m for m in batch.metrics if not self._stands(client, run_id, m, latest)),
+        )
 
     def forget(self, run_id: str) -> None:
         """Something is sent to this run now."""
-        self._latest.pop(run_id, None)
+        self._found.pop(run_id, None)
         self._histories.pop(run_id, None)
 
     def _stands(

@@ -296,6 +296,9 @@ def test_a_server_that_does_not_answer_is_no_reason_to_rest_for_long(monkeypatch
                 raise Unavailable("no answer")
             applied.set()
 
+        def answers(self, search_id):
+            return search_id != "away"
+
     outbox = MemoryOutbox()
     delivery = Delivery(outbox, Away(), lambda *_: None)
     outbox.put([LogArtifact(search_id="away", file_name="f", text="")])

@@ -48,6 +48,8 @@ class HeldRows:
     def __init__(self) -> None:
         self._rows: tuple[HeldRow, ...] = ()
         self._deferred: list[tuple[Operation, str]] = []
+        # Held with a batch that was split: which of its rows they depend on is seen anew.
+        self._loose: list[int] = []
 
     @property
     def error(self) -> Unavailable | None:
@@ -57,7 +59,8 @@ class HeldRows:
     @property
     def count(self) -> int:
         """The number of rows that are held, dependents included."""
-        return sum(len(row.numbers) + len(row.dependents) for row in self._rows)
+        held = sum(len(row.numbers) + len(row.dependents) for row in self._rows)
+        return held + len(self._loose)
 
     @property
     def without_credentials(self) -> int:
@@ -74,7 +77,8 @@ class HeldRows:
     def passing(self) -> list[int]:
         """The rows that may be retried without other credentials."""
         rows = [row for row in self._rows if not row.wants_credentials]
-        return [number for row in rows for number in row.numbers]
+        loose, self._loose = self._loose, []
+        return [*(number for row in rows for number in row.numbers), *loose]
 
     def waiting_for_credentials(self) -> list[int]:
         rows = [row for row in self._rows if row.wants_credentials]
@@ -96,7 +100,7 @@ class HeldRows:
         if len(row.numbers) > 1:
             # One row of the batch may be bad: each is sent by itself once more to find it.
             singly = [HeldRow([n], row.operation, error, FAILURES - 1) for n in row.numbers]
-            singly[0].dependents = row.dependents
+            self._loose += row.dependents
             self._rows = (*others, *singly)
             return None
         self._rows = others
@@ -118,8 +122,23 @@ class HeldRows:
         return free + self.passing()
 
     def failed_again(self, numbers: Collection[int]) -> bool:
-        """Whether these rows failed more than once."""
-        return any(row.tries > 1 and row.numbers[0] in numbers for row in self._rows)
+        """Whether these rows failed more than once; of broken connections, each tenth is enough to
+        ask, because each question moves the next try to another place among all requests.
+        """
+        return any(
+            row.tries > 1
+            and row.numbers[0] in numbers
+            and (row.tries % UNANSWERED == 0 or not is_unanswered(row.error))
+            for row in self._rows
+        )
+
+    def server_answered(self, numbers: Collection[int]) -> None:
+        """Note that the server answers when asked, after rows have ``failed_again``."""
+        for row in self._rows:
+            if row.numbers[0] in numbers and is_unanswered(row.error):
+                # The next one that breaks adds the rest of what so many are.
+                row.failures += 1 - 1 / UNANSWERED
+        self.others_answered()
 
     def others_answered(self) -> None:
         """Note that the server has answered another operation of the search."""
@@ -128,13 +147,25 @@ class HeldRows:
 
     def holds(self, number: int, operation: Operation) -> bool:
         """Hold a row with the held row that it depends on; whether there is one."""
-        if any(number in row.numbers for row in self._rows):
-            return False
+        own = next((row for row in self._rows if number in row.numbers), None)
+        if own is not None and len(own.numbers) == 1:
+            # One that was split off a batch has had the operation of all of it.
+            own.operation = operation
         for row in self._rows:
-            if number > row.numbers[0] and depends_on(operation, row.operation):
+            earlier = row is not own and number > row.numbers[0]
+            if earlier and depends_on(operation, row.operation):
+                if own is not None:
+                    self._give_up_own(own, number, row)
                 row.dependents.append(number)
                 return True
         return False
+
+    def _give_up_own(self, own: HeldRow, number: int, earlier: HeldRow) -> None:
+        """A failed row turns out to depend on another one: its failures count no more."""
+        own.numbers = [each for each in own.numbers if each != number]
+        if not own.numbers:
+            earlier.dependents += own.dependents
+            self._rows = tuple(row for row in self._rows if row is not own)
 
     def defers(self, operation: Operation) -> str | None:
         """Why an operation that a row depends on was deferred; None if there is none."""

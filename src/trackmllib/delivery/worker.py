@@ -12,7 +12,7 @@ from itertools import takewhile
 from typing import NamedTuple, Protocol
 
 from trackmllib.delivery.backoff import Backoff
-from trackmllib.delivery.held import HeldRows, is_unanswered, lets_others_go_first
+from trackmllib.delivery.held import HeldRows, lets_others_go_first
 from trackmllib.errors import Blocked, Busy, DeliveryError, Rejected, Unauthorized, Unavailable
 from trackmllib.operations import Operation, Row, Sending, coalesce
 from trackmllib.outbox.base import Outbox, Undelivered
@@ -304,6 +304,10 @@ class Delivery:
 
     def _rows_to_send(self, without: Collection[str]) -> list[Row]:
         """The rows that are ready, or else the held rows, which let those go first."""
+        for search_id, held in self._held.items():
+            if search_id not in without and self._outbox.waiting(search_id) <= held.count:
+                # No other row of its search waits, and those of others are no reason to wait.
+                self._outbox.unhold(held.passing())
         rows = self._peek(without)
         if not rows:
             for search_id, held in self._held.items():
@@ -376,10 +380,10 @@ class Delivery:
         else:
             self._outbox.hold(sending.numbers)
             is_last = self._outbox.waiting(search_id) <= held.count
-            may_be_bad = held.failed_again(sending.numbers) and not is_unanswered(error)
+            may_be_bad = held.failed_again(sending.numbers)
             if is_last and may_be_bad and self._target.answers(search_id):
                 # No other operation waits that could tell a bad row from a server that is away.
-                held.others_answered()
+                held.server_answered(sending.numbers)
                 # The server is there: the pause begins anew, as after any other success.
                 self._paused.pop(search_id, None)
         if not isinstance(error, Unauthorized) or held.same_credentials_failed():
@@ -400,10 +404,13 @@ class Delivery:
     def _go_on(self, search_id: str, numbers: Collection[int]) -> bool:
         """Note that the server answered for rows; whether more may be sent at once."""
         held = self._held.get(search_id)
+        error = None if held is None else held.error
         free = [] if held is None else held.succeeded(numbers)
         self._outbox.unhold(free)
         before = self._paused.pop(search_id, None)
         if before is None:
+            if held is not None and error is not None and held.error is None:
+                self._outbox.note_error(search_id, None)
             return not free
         if before.error is not None:
             self._outbox.note_error(search_id, None)

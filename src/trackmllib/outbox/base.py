@@ -145,6 +145,10 @@ class Outbox(ABC):
         """The number of waiting rows, of one search or of all; not those deferred or rejected."""
 
     @abstractmethod
+    def waits_for_run(self, search_id: str, candidate: int | None) -> bool:
+        """Whether a row of a run waits; not one that is deferred or rejected."""
+
+    @abstractmethod
     def undelivered(self, search_id: str | None = None) -> Undelivered:
         """The rows that no server has acknowledged, of one search or of all.
 

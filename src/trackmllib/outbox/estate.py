@@ -103,6 +103,11 @@ class Estate(Outbox):
         with self.changed:
             return sum(held.outbox.waiting(search_id) for held in self._members.values())
 
+    def waits_for_run(self, search_id: str, candidate: int | None) -> bool:
+        with self.changed:
+            members = self._members.values()
+            return any(held.outbox.waits_for_run(search_id, candidate) for held in members)
+
     def undelivered(self, search_id: str | None = None) -> Undelivered:
         with self.changed:
             found = Undelivered()

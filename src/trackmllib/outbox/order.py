@@ -49,6 +49,10 @@ class Order:
         """How many rows of a search wait."""
         return len(self._rows_of_search.get(search_id, ()))
 
+    def waits_for_run(self, run: Run) -> bool:
+        """Whether a row of a run waits."""
+        return run in self._since_of
+
     def has_readable(self, search_id: str) -> bool:
         """Whether a row of a search waits that is not held."""
         return self.waiting(search_id) > self._held_of[search_id]

@@ -144,6 +144,12 @@ class ProcessOutbox(Outbox):
             own = self._own.outbox.waiting(search_id) if self._own and on_disk else 0
             return own + self._memory.waiting(search_id)
 
+    def waits_for_run(self, search_id: str, candidate: int | None) -> bool:
+        with self.changed:
+            own = self._own if self._readable else None
+            on_disk = own is not None and own.outbox.waits_for_run(search_id, candidate)
+            return on_disk or self._memory.waits_for_run(search_id, candidate)
+
     def undelivered(self, search_id: str | None = None) -> Undelivered:
         with self.changed:
             found = self._memory.undelivered(search_id)

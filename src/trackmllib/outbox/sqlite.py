@@ -217,6 +217,10 @@ class SqliteOutbox(Outbox):
         with self.changed:
             return len(self._order) if search_id is None else self._order.waiting(search_id)
 
+    def waits_for_run(self, search_id: str, candidate: int | None) -> bool:
+        with self.changed:
+            return self._order.waits_for_run((search_id, candidate))
+
     def undelivered(self, search_id: str | None = None) -> Undelivered:
         with self.changed:
             return Undelivered(

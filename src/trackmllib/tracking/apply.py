@@ -33,9 +33,10 @@ from trackmllib.tracking import artifacts
 from trackmllib.tracking import client as calls
 from trackmllib.tracking.credentials import Credentials
 from trackmllib.tracking.datasets import log_dataset
-from trackmllib.tracking.failures import translate
+from trackmllib.tracking.failures import meaning, translate
 from trackmllib.tracking.http import tried_once
 from trackmllib.tracking.known import (
+    DESCRIBED,
     DOUBTFUL,
     ENDED,
     EXPERIMENT,
@@ -100,7 +101,7 @@ class MlflowTracking:
                 if isinstance(operation, OpenMainRun):
                     server = operation.destination.tracking_uri
                     self._open(operation, known, again)
-                elif known.get(ENDED) and _is_left_out(operation):
+                elif known.get(ENDED) == "yes" and _is_left_out(operation, known.get(MADE)):
                     return
                 else:
                     self._apply_to_run(operation, known, again)
@@ -128,13 +129,26 @@ class MlflowTracking:
                 client = self._client(known.get(SERVER) or "")
                 if ours:
                     # A tag that the run has already. A store may well be read, and not be written.
-                    client.set_tag(ours[0], calls.SEARCH_ID, search_id, synchronous=True)
+                    self._write_tag(client, ours, search_id)
                 else:
                     client.get_run(run_id)
         except Exception as error:  # noqa: BLE001 - whatever it is, this is no answer
             logger.debug("No answer: %s", error)
             return False
         return True
+
+    def _write_tag(self, client: MlflowClient, ours: list[str], search_id: str) -> None:
+        """On one of two runs, because the user may have deleted one; that MLflow takes it on none
+        of them is an answer too.
+        """
+        for each in dict.fromkeys((ours[0], ours[-1])):
+            try:
+                client.set_tag(each, calls.SEARCH_ID, search_id, synchronous=True)
+            except Exception as error:
+                if meaning(error) is not Rejected:
+                    raise
+            else:
+                return
 
     def runs_at_once(self) -> int:
         """Of how many runs operations can go together: where no store is a file, of one."""
@@ -143,7 +157,7 @@ class MlflowTracking:
     def fit_together(self, operations: Sequence[Operation]) -> int:
         """How many of the first ones ``apply_together`` takes: what asks the server nothing."""
         known = self._known_of(operations[0].search_id)
-        if known.get(ENDED) or self._transaction(known) is None:
+        if known.get(ENDED) == "yes" or self._transaction(known) is None:
             return 0
         made = known.get(MADE)
         return sum(
@@ -228,8 +242,11 @@ class MlflowTracking:
             raise translate(error, server) from error
 
     def forget(self, search_id: str) -> None:
-        """Drop what is kept in memory of a search of which nothing more will come."""
-        self._known.pop(search_id, None)
+        """Drop what is kept in memory of a search of which nothing more will come. While something
+        of it is deferred or rejected, other searches on its run do without its names.
+        """
+        if not any(self._memory.undelivered(search_id)):
+            self._known.pop(search_id, None)
 
     def _open(self, operation: OpenMainRun, known: Known, again: bool) -> None:
         if known.get(RUN):
@@ -280,7 +297,7 @@ class MlflowTracking:
             # An earlier process may have delivered the outer search and forgotten it.
             experiment_id = experiment_id or calls.experiment_id(client, destination)
             found = calls.find_run(client, experiment_id, outer, candidate)
-            if found is None and self._memory.waiting(outer):
+            if found is None and self._memory.waits_for_run(outer, candidate):
                 raise Unavailable("its parent run is not on the tracking server yet")
             if found is None:
                 raise Blocked("its parent run is not on the tracking server")
@@ -335,6 +352,8 @@ class MlflowTracking:
                 main.log_file(operation.file_name, operation.pieces())
             case Describe():
                 main.describe(operation.text, may_be_old=again and not operation.is_last)
+                if operation.is_last:
+                    self._known[operation.search_id].keep({DESCRIBED: "yes"})
             case LinkSearch():
                 self._link(operation.earlier, main)
             case LogDataset():
@@ -342,8 +361,11 @@ class MlflowTracking:
             case EndRun():
                 self._end(main.client, main.run_id, operation)
             case TakeOver():
-                if main.has_results():
-                    self._known[operation.search_id].keep({ENDED: "yes"})
+                known = self._known[operation.search_id]
+                if known.get(ENDED) is None:
+                    # Decided once: what follows writes the results of the recovery itself.
+                    ended = "yes" if main.has_results() else "no"
+                    known.keep({ENDED: ended}, on_disk=True)
             case CloseSearch():
                 known = self._known[operation.search_id]
                 if known.get(DOUBTFUL):
@@ -456,8 +478,14 @@ def _workspace(known: Known, operation: Operation | None = None) -> str | None:
     return known.stands(WORKSPACE) or None
 
 
-def _is_left_out(operation: Operation) -> bool:
-    """Whether an operation says again, of a search whose end is on its server, that it ended."""
+def _is_left_out(operation: Operation, made: str | None) -> bool:
+    """Whether an operation says again, of a search whose end is on its server, that it ended.
+
+    Not the end of a run of ours that still says RUNNING: it may have failed, and let the end of the
+    search go first.
+    """
+    if isinstance(operation, EndRun) and operation.if_running:
+        return operation.of_recovery and operation.candidate is None and not made
     return operation.of_recovery and not isinstance(operation, CloseSearch)
 
 

@@ -19,7 +19,9 @@ class Memory(Protocol):
 
     def recall(self, search_id: str) -> dict[str, str]: ...
 
-    def waiting(self, search_id: str | None = None) -> int: ...
+    def waits_for_run(self, search_id: str, candidate: int | None) -> bool: ...
+
+    def undelivered(self, search_id: str | None = None) -> tuple[int, int, int]: ...
 
 
 class Known:
@@ -87,6 +89,7 @@ MADE = "made"
 REJECTED = "rejected"
 DOUBTFUL = "doubtful"
 ENDED = "ended"
+DESCRIBED = "described"
 _CHILD = "child/"
 
 

@@ -12,7 +12,7 @@ from trackmllib.operations import LogBatch
 from trackmllib.tracking import artifacts, conflicts
 from trackmllib.tracking.client import log_batch
 from trackmllib.tracking.failures import partly_done
-from trackmllib.tracking.known import FILES, MADE, RUN, Known
+from trackmllib.tracking.known import DESCRIBED, FILES, MADE, RUN, Known
 from trackmllib.tracking.notes import NOTE, with_part
 from trackmllib.tracking.points import StandingPoints
 
@@ -109,7 +109,7 @@ class MainRun:
 
         If the search has written its results, a text that ``may_be_old`` is not written.
         """
-        if may_be_old and self.has_results():
+        if may_be_old and (self._known.get(DESCRIBED) or self.has_results()):
             return
         note = self.client.get_run(self.run_id).data.tags.get(NOTE, "")
         described = with_part(note, self._search_id, text)

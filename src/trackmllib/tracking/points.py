@@ -43,7 +43,8 @@ class StandingPoints:
         return replace(
             batch,
             params=tuple(item for item in batch.params if item not in found.params.items()),
-            tags=tuple(item for item in batch.tags if item not in found.tags.items()),
+            # The last value of a key: an older one is not to stand in its place.
+            tags=tuple(item for item in dict(batch.tags).items() if item not in found.tags.items()),
             metrics=tuple(m for m in batch.metrics if not self._stands(client, run_id, m, latest)),
         )
 

@@ -74,8 +74,8 @@ class HeldRows:
         alone = [row for row in self._rows if len(row.numbers) == 1 and row.failures > 1]
         return [number for row in alone for number in row.numbers]
 
-    def passing(self) -> list[int]:
-        """The rows that may be retried without other credentials."""
+    def release(self) -> list[int]:
+        """Return the rows to retry with the same credentials; loose ones are released once."""
         rows = [row for row in self._rows if not row.wants_credentials]
         loose, self._loose = self._loose, []
         return [*(number for row in rows for number in row.numbers), *loose]
@@ -119,7 +119,7 @@ class HeldRows:
                 free += row.dependents
         self._rows = tuple(kept)
         self.others_answered()
-        return free + self.passing()
+        return free + self.release()
 
     def failed_again(self, numbers: Collection[int]) -> bool:
         """Whether these rows failed more than once; of broken connections, each tenth is enough to

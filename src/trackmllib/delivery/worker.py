@@ -307,12 +307,12 @@ class Delivery:
         for search_id, held in self._held.items():
             if search_id not in without and self._outbox.waiting(search_id) <= held.count:
                 # No other row of its search waits, and those of others are no reason to wait.
-                self._outbox.unhold(held.passing())
+                self._outbox.unhold(held.release())
         rows = self._peek(without)
         if not rows:
             for search_id, held in self._held.items():
                 if search_id not in without:
-                    self._outbox.unhold(held.passing())
+                    self._outbox.unhold(held.release())
             rows = self._peek(without)
         return rows
 

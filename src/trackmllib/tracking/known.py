@@ -79,7 +79,8 @@ class Known:
 
 # Names of facts: the parent run and where its files are, its experiment, server and workspace;
 # whether trackmllib MADE it, so that nothing else is in it; why MLflow rejected it; whether a run
-# was looked for before it was made, and so may exist twice; whether a recovery found its end.
+# was looked for before it was made, and so may exist twice; whether a recovery found its end
+# (yes or no); whether its last description was written.
 RUN = "run"
 FILES = "files"
 EXPERIMENT = "experiment"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future
 from typing import Any
 
 from pyspark.ml import Pipeline
@@ -46,3 +48,17 @@ def regression_search(kind: type = CrossValidator, **params: Any) -> Any:
     if kind is CrossValidator:
         params = {"numFolds": 2, **params}
     return kind(estimator=est, estimatorParamMaps=grid, evaluator=evaluator, seed=1, **params)
+
+
+def fit_within(seconds: float, search: Any, data: Any) -> Any:
+    """``search.fit(data)``; TimeoutError if it has not returned after so many seconds."""
+    fitted: Future[Any] = Future()
+
+    def fit() -> None:
+        try:
+            fitted.set_result(search.fit(data))
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            fitted.set_exception(error)
+
+    threading.Thread(target=fit, name="fit-within", daemon=True).start()
+    return fitted.result(seconds)

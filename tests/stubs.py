@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,28 @@ class StubEstimator(Estimator, _StubParams):
         if self.fail and self.getOrDefault(self.x) in self.fail:
             raise self.fail[self.getOrDefault(self.x)]
         return self._copyValues(StubModel())
+
+
+class ScriptedModel(StubModel):
+    def __init__(self, call: Callable[[str, Any], None]):
+        super().__init__()
+        self.call = call
+
+    def _transform(self, dataset: Any) -> Any:
+        self.call("transform", self.getOrDefault(self.x))
+        return super()._transform(dataset)
+
+
+class ScriptedEstimator(StubEstimator):
+    """Runs ``call(step, x)`` in each ``"fit"`` and each ``"transform"`` of a candidate."""
+
+    def __init__(self, call: Callable[[str, Any], None]):
+        super().__init__()
+        self.call = call
+
+    def _fit(self, dataset: Any) -> StubModel:
+        self.call("fit", self.getOrDefault(self.x))
+        return self._copyValues(ScriptedModel(self.call))
 
 
 class SearchingEstimator(StubEstimator):
@@ -133,6 +156,7 @@ __all__ = [
     "FitMultipleEstimator",
     "NamelessEvaluator",
     "Prediction",
+    "ScriptedEstimator",
     "SearchingEstimator",
     "StubEstimator",
     "StubEvaluator",

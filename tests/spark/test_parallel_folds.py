@@ -11,8 +11,8 @@ from pyspark.ml.tuning import CrossValidator
 from test_reuse_stages import nothing_is_kept, until
 
 import trackmllib
-from searches import stub_search, stub_split, tree_search
-from stubs import FitMultipleEstimator, StubEstimator, StubEvaluator
+from searches import fit_within, stub_search, stub_split, tree_search
+from stubs import FitMultipleEstimator, ScriptedEstimator, StubEstimator, StubEvaluator
 
 __all__ = ["nothing_is_kept"]
 
@@ -150,6 +150,77 @@ def test_an_error_in_a_later_fold_does_not_wait_for_the_first(points, on):
     raised.set()
     # One traceback, and not that of each cell that waits.
     assert len(error.traceback) < 40
+
+
+# For each case: how many seconds each candidate takes, which one raises StopIteration, and the
+# averages of stock Spark with one thread and with two. What Spark does not hear of counts as 0.0.
+STOPS = {
+    "in the middle": ((0.0, 0.3, 0.9), 2.0, [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]),
+    "first and slow": ((0.6, 0.0, 0.0), 1.0, [0.0, 0.0, 0.0], [0.0, 2.0, 3.0]),
+    "last and quick": ((0.0, 0.6, 0.0), 3.0, [1.0, 2.0, 0.0], [1.0, 0.0, 0.0]),
+}
+
+
+def stopping_search(step, seconds, stops, **params):
+    def call(at, x):
+        if at == step:
+            time.sleep(seconds[int(x) - 1])
+            if x == stops:
+                next(iter(()))
+
+    eva = StubEvaluator(
+        scores={x: x for x in (1.0, 2.0, 3.0)}, call=lambda seen: call("evaluate", seen.x)
+    )
+    # The refit of the best candidate is in no fold.
+    refitted = ScriptedEstimator(lambda at, x: None if at == "fit" and is_refit() else call(at, x))
+    return stub_search(est=refitted, eva=eva, numFolds=3, **params)
+
+
+def is_refit() -> bool:
+    """Whether this is the thread of ``fit()``, in which Spark fits the best candidate."""
+    return threading.current_thread().name == "fit-within"
+
+
+@pytest.mark.parametrize("step", ["fit", "transform", "evaluate"])
+@pytest.mark.parametrize("case", STOPS)
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_stop_iteration_ends_a_fold_as_in_stock_spark(points, on, step, case, parallelism):
+    seconds, stops, *expected = STOPS[case]
+    search = stopping_search(step, seconds, stops, parallelism=parallelism)
+    trackmllib.autolog(disable=True)
+    stock = fit_within(15, search, points)
+    assert stock.avgMetrics == expected[parallelism - 1]
+    on()
+    model = fit_within(15, search, points)
+    assert model.avgMetrics == stock.avgMetrics
+    assert model.stdMetrics == stock.stdMetrics
+    assert model.bestModel.getOrDefault("x") == stock.bestModel.getOrDefault("x")
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_stop_iteration_of_every_candidate_is_no_error(points, on, parallelism):
+    on()
+    search = stub_search(
+        eva=StubEvaluator(call=lambda seen: next(iter(()))), numFolds=3, parallelism=parallelism
+    )
+    assert fit_within(15, search, points).avgMetrics == [0.0, 0.0, 0.0]
+
+
+def test_an_error_after_stop_iteration_in_a_fold_is_not_raised(points, on):
+    """Spark's loop has left the fold by then."""
+
+    def call(at, x):
+        if at == "fit" and x == 2.0:
+            raise StopIteration
+        if at == "fit" and x == 1.0 and not is_refit():
+            time.sleep(0.4)
+            raise LookupError("too late")
+
+    search = stub_search(est=ScriptedEstimator(call), numFolds=2, parallelism=2)
+    trackmllib.autolog(disable=True)
+    stock = fit_within(15, search, points)
+    on()
+    assert fit_within(15, search, points).avgMetrics == stock.avgMetrics == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("name", ["cache", "unpersist"])

@@ -6,11 +6,11 @@ With none asked for, Spark's own code runs untouched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from trackmllib.events import Earlier, SearchDescription, SharedStages
 from trackmllib.guard import attempt
@@ -18,6 +18,8 @@ from trackmllib.settings import Settings
 from trackmllib.stored_score import EarlierScores
 
 Task = Callable[[], Any]
+# Spark's pool asks for one after the other, in a thread of its own.
+Tasks = Iterable[Task]
 LayOut = Callable[["FoldCall"], list[Task]]
 
 
@@ -157,7 +159,7 @@ class Intervention(Protocol):
         """
         ...
 
-    def lay_out(self, call: FoldCall, lay_out: LayOut) -> list[Task]:
+    def lay_out(self, call: FoldCall, lay_out: LayOut) -> Tasks:
         """The tasks of a fold, made by ``lay_out``; called in the thread of ``fit()``."""
         ...
 
@@ -228,10 +230,11 @@ class Interventions:
             folds = intervention.folds(tuner, folds)
         return folds
 
-    def lay_out(self, call: FoldCall, lay_out: LayOut) -> list[Task]:
+    def lay_out(self, call: FoldCall, lay_out: LayOut) -> Tasks:
         self.used = True
         for intervention in reversed(self._interventions):
-            lay_out = partial(intervention.lay_out, lay_out=lay_out)
+            # The outermost alone may return tasks that are no list yet.
+            lay_out = cast(LayOut, partial(intervention.lay_out, lay_out=lay_out))
         return lay_out(call)
 
     def close(self) -> None:

@@ -1,18 +1,23 @@
 """The intervention ``parallel_folds``: the cells of all folds share one pool of threads.
 
-Spark's own loop over the folds goes on as it is: it asks for the tasks of one fold after another,
-and gets such as wait for what the pool computes. The data of a fold is cached when its first cell
-begins, and no longer than to its last.
+Spark's own loop over the folds goes on as it is: it asks for the tasks of one fold after another.
+It gets tasks that return what the pool has computed, once all cells of the fold have ended. The
+data of a fold is cached when its first cell begins, and no longer than to its last.
+
+StopIteration is no error to Spark's loop: it ends the fold, and what Spark has not heard of counts
+as 0.0. Therefore Spark gets the results of a fold in the order in which its own pool has them.
 """
 
 from __future__ import annotations
 
+import heapq
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NoReturn
 
 import pyspark
 from pyspark import inheritable_thread_target
@@ -21,6 +26,7 @@ from pyspark.ml.tuning import CrossValidator
 from trackmllib.events import SearchDescription
 from trackmllib.settings import Settings
 from trackmllib.spark.interventions import (
+    CellAt,
     FoldCall,
     FoldData,
     Intervention,
@@ -28,6 +34,7 @@ from trackmllib.spark.interventions import (
     SearchAt,
     SearchIsOver,
     Task,
+    Tasks,
     let_go,
     of_frames,
 )
@@ -76,7 +83,7 @@ class ParallelFolds:
             return list(self._data)
         return folds
 
-    def lay_out(self, call: FoldCall, lay_out: LayOut) -> list[Task]:
+    def lay_out(self, call: FoldCall, lay_out: LayOut) -> Tasks:
         self._laid_out += 1
         at = next((at for at, (train, _) in enumerate(self._data) if train is call.train), None)
         if at is None:
@@ -87,7 +94,7 @@ class ParallelFolds:
             return lay_out(of_frames(call))
         if self._pool is None:
             self._begin(call, lay_out)
-        return self._folds[at].waiting()
+        return self._folds[at].results()
 
     def _say(self, reason: str) -> None:
         self._search.say(f"parallel_folds has no effect: {reason}.")
@@ -95,7 +102,6 @@ class ParallelFolds:
     def close(self) -> None:
         if self._pool is not None:
             self._pool.close(SearchIsOver())
-            self._pool.leave_nobody_waiting()
         # On Connect a model is deleted by a call of its own: now, and not when Python finds it.
         self._data, self._folds, self._pool = [], [], None
 
@@ -104,21 +110,32 @@ class ParallelFolds:
         properties the threads of the pool get, as those of Spark's get them.
         """
 
-        def longest_first() -> list[int]:
-            # Those that no earlier fold has brought to an end yet take the longest of all.
-            seconds = dict(self._search.seconds)
-            return sorted(
-                range(len(call.maps)), key=lambda at: seconds.get(at, float("inf")), reverse=True
-            )
-
+        spark_threads = min(self._threads, len(call.maps))
         for train, validation in self._data:
-            data = (train.frame, validation.frame)
-            of_fold = replace(call, train=data[0], validation=data[1], order=longest_first)
-            self._folds.append(_Fold(data, lay_out(of_fold)))
+            fold = _Fold((train.frame, validation.frame), spark_threads)
+            of_fold = replace(
+                call,
+                train=train.frame,
+                validation=validation.frame,
+                order=partial(self._longest_first, fold, len(call.maps)),
+                compute=fold.compute,
+            )
+            fold.tasks.extend(lay_out(of_fold))
+            fold.left = len(fold.tasks)
+            self._folds.append(fold)
         self._pool = _Pool(self._folds, self._most_cached)
         cells = sum(len(fold.tasks) for fold in self._folds)
         inherit = _inheriting(call.train.sparkSession)
         self._pool.begin([inherit(self._pool.next_cell) for _ in range(cells)], self._threads)
+
+    def _longest_first(self, fold: _Fold, candidates: int) -> list[int]:
+        """The candidates by what an earlier fold took; first those of which that is not known."""
+        seconds = dict(self._search.seconds)
+        order = sorted(
+            range(candidates), key=lambda at: seconds.get(at, float("inf")), reverse=True
+        )
+        fold.is_in_grid_order = order == sorted(order)
+        return order
 
 
 def _inheriting(session: Any) -> Callable[[Callable[[], None]], Callable[[], None]]:
@@ -129,41 +146,99 @@ def _inheriting(session: Any) -> Callable[[Callable[[], None]], Callable[[], Non
     return inherit
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Ended:
+    """A cell that has ended, with a result of Spark's task or with an error."""
+
+    candidate: int
+    seconds: float
+    result: Any
+    error: BaseException | None
+
+
 class _Fold:
-    """The cells of one fold: tasks of Spark's, and as many results, in the order in which these
-    come. Changed under the lock of the pool.
+    """The cells of one fold: Spark's tasks, and how those that have ended did. Changed under the
+    lock of the pool.
     """
 
-    def __init__(self, data: tuple[Any, Any], tasks: Sequence[Task]) -> None:
-        self.tasks = deque(tasks)
-        self.results: list[Future[Any]] = [Future() for _ in tasks]
-        self.left = len(self.results)
+    def __init__(self, data: tuple[Any, Any], spark_threads: int) -> None:
+        self.tasks: deque[Task] = deque()
+        self.left = 0
         self.begun = False
+        self.is_in_grid_order = True
         self._data = data
-        self._unset = deque(self.results)
+        self._spark_threads = spark_threads
+        self._ended: list[_Ended] = []
+        self._error: BaseException | None = None
+        self._is_known = threading.Event()
+        self._here = threading.local()
         self._cached = threading.Event()
         self._is_cached = False
 
-    def waiting(self) -> list[Task]:
-        """What Spark runs in the place of the tasks."""
-        return [result.result for result in self.results]
+    def compute(self, cell: CellAt) -> Any:
+        """Run a cell, whose candidate is wanted also where it raises."""
+        try:
+            return cell.run()
+        finally:
+            self._here.candidate = cell.candidate
 
-    def put(self, result: Any) -> None:
-        if self._unset:
-            self._unset.popleft().set_result(result)
+    def run(self, task: Task) -> _Ended:
+        """Run a task, whatever it raises."""
+        self._here.candidate = None
+        result: Any = None
+        error: BaseException | None = None
+        began = time.monotonic()
+        try:
+            result = task()
+        except BaseException as raised:  # noqa: BLE001 - Spark's pool raises it, in fit()
+            error = raised
+        candidate = self._here.candidate if result is None else result[0]
+        return _Ended(
+            candidate=-1 if candidate is None else candidate,
+            seconds=time.monotonic() - began,
+            result=result,
+            error=error,
+        )
+
+    def has_ended(self, ended: _Ended) -> None:
+        self._ended.append(ended)
+        self.left -= 1
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether Spark's loop takes no more of it."""
+        return any(isinstance(one.error, StopIteration) for one in self._ended)
+
+    def results(self) -> Iterator[Task]:
+        """What Spark runs in the place of the tasks, as soon as it is known what that is.
+
+        Spark's pool asks for them in a thread of its own. Where StopIteration ends the fold, they
+        end: raised by one of several threads, it might come before the result of another.
+        """
+        self._is_known.wait()
+        if self._error is not None:
+            yield partial(_raise, self._error)
+            return
+        ended = self._ended
+        if not self.is_in_grid_order and self.has_stopped:
+            ended = _as_spark_has_them(ended, self._spark_threads)
+        for one in ended:
+            if isinstance(one.error, StopIteration):
+                return
+            if one.error is not None:
+                yield partial(_raise, one.error)
+            yield partial(_return, one.result)
 
     def give_up(self, reason: BaseException) -> None:
-        """Begin no more cells. One of those that wait for one gets the reason, which Spark raises
-        in ``fit()``: raised in all of them, its traceback would be one of all.
-        """
+        """Begin no more cells, and have Spark raise this in ``fit()``, if it asks."""
         self.left -= len(self.tasks)
         self.tasks.clear()
-        if self._unset:
-            self._unset.popleft().set_exception(reason)
+        if not self._is_known.is_set():
+            self._error = reason
+            self._is_known.set()
 
-    def leave_nobody_waiting(self) -> None:
-        while self._unset:
-            self._unset.popleft().set_exception(SearchIsOver())
+    def is_over(self) -> None:
+        self._is_known.set()
 
     # In the threads of the pool, without its lock: these are calls of Spark's.
 
@@ -220,12 +295,6 @@ class _Pool:
         for fold in over:
             fold.release()
 
-    def leave_nobody_waiting(self) -> None:
-        """For a cell of any fold."""
-        with self._changed:
-            for fold in self._folds:
-                fold.leave_nobody_waiting()
-
     def next_cell(self) -> None:
         """Compute the cell that is next, as soon as the data of its fold may be cached."""
         with self._changed:
@@ -235,26 +304,25 @@ class _Pool:
                 return
             task = fold.tasks.popleft()
             first, fold.begun = not fold.begun, True
-        result: Any = None
-        error: BaseException | None = None
-        try:
+
+        def cached() -> Any:
             fold.cache(first=first)
-            result = task()
-        except BaseException as raised:  # noqa: BLE001 - Spark's pool raises it, in fit()
-            error = raised
-        if error is not None and not isinstance(error, SearchIsOver):
-            # That one says that another cell's error closes it, or has done so.
+            return task()
+
+        ended = fold.run(cached)
+        with self._changed:
+            error = None if fold.has_stopped else ended.error
+        if not (error is None or isinstance(error, (StopIteration, SearchIsOver))):
+            # SearchIsOver says that another cell's error closes it, or has done so.
             self.close(error)
         with self._changed:
-            fold.left -= 1
+            fold.has_ended(ended)
             is_over = fold.left == 0
             self._changed.notify_all()
         if is_over:
-            # Before the result is there, as Spark's loop does it before the refit.
+            # Before the results are known, as Spark's loop does it before the refit.
             fold.release()
-        if error is None:
-            with self._changed:
-                fold.put(result)
+            fold.is_over()
 
     def _work(self) -> None:
         while True:
@@ -273,3 +341,23 @@ class _Pool:
             if fold.tasks and (fold.begun or in_flight < self._most_cached):
                 return fold
         return None
+
+
+def _as_spark_has_them(ended: Sequence[_Ended], threads: int) -> list[_Ended]:
+    """Cells in the order in which they end in Spark's pool, which begins them in that of the grid,
+    if each takes there what it took here.
+    """
+    free_at = [0.0] * threads
+    end_at = {}
+    for one in sorted(ended, key=lambda one: one.candidate):
+        end_at[one.candidate] = heapq.heappop(free_at) + one.seconds
+        heapq.heappush(free_at, end_at[one.candidate])
+    return sorted(ended, key=lambda one: end_at[one.candidate])
+
+
+def _return(result: Any) -> Any:
+    return result
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error

@@ -83,9 +83,11 @@ def autolog(
     :param record: With False nothing goes to MLflow, and what else was asked for holds.
     :param reuse_stages: Fit the stages of a ``Pipeline`` that several candidates have in common
         once a fold, and keep their output (``MEMORY_AND_DISK``) until the last of these is done.
-        The results stay the same; ``trackmllib.explain(tuner)`` says which stages these are.
+        The results stay the same, as far as Spark itself gives the same twice;
+        ``trackmllib.explain(tuner)`` says which stages these are.
     :param parallel_folds: Compute the cells of all folds in one pool of ``parallelism`` threads,
-        instead of one fold after another. The results stay the same.
+        instead of one fold after another. The results stay the same, as far as Spark itself gives
+        the same twice.
     :param max_cached_folds: Of how many folds ``parallel_folds`` keeps the data at a time.
     :param resume: Take up the scores of an earlier search, this process's or another's, where they
         would be the same: equal estimator, params, evaluator, versions, and rows of the fold, which

@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 
+import numpy as np
 import pyspark
 import pytest
 from pyspark.ml import Estimator, Pipeline, feature
@@ -20,7 +21,7 @@ from pyspark.ml.tuning import CrossValidator, ParamGridBuilder, TrainValidationS
 import random_searches
 import trackmllib
 from searches import regression_search, tree_search
-from stubs import StubEvaluator
+from stubs import StubEstimator, StubEvaluator
 
 LEAVES_A_FOLD = tuple(map(int, pyspark.__version__.split(".")[:2])) < (4, 1)
 BOTH = {"reuse_stages": True, "parallel_folds": True}
@@ -263,6 +264,151 @@ def test_a_loop_that_runs_twice_has_the_scores_of_each(data, lenient):
     search.fit(data)
     assert search.seen == expected
     assert expected[0] != expected[1]
+
+
+def rows_kept(grid, kind=CrossValidator, **params):
+    """A search that scores how many rows a stage marks, with ``grid(stage)`` for each of two
+    candidates.
+    """
+    marks, last = feature.Binarizer(inputCol="a", outputCol="kept", threshold=0.5), StubEstimator()
+    return kind(
+        estimator=Pipeline(stages=[marks, last]),
+        estimatorParamMaps=[{**one, last.x: x} for one in grid(marks) for x in (1.0, 2.0)],
+        evaluator=RowsKept(),
+        numFolds=2,
+        seed=3,
+        **params,
+    )
+
+
+class RowsKept(StubEvaluator):
+    """How many rows the first stage has marked."""
+
+    def _evaluate(self, prediction):
+        super()._evaluate(prediction)
+        return float(prediction.dataset.filter("kept > 0").count())
+
+
+class Between(CrossValidator):
+    """Runs Spark's loop twice, and ``between(pipeline)`` in between."""
+
+    between = None
+
+    def _fit(self, dataset):
+        first = super()._fit(dataset)
+        self.between(self.getEstimator())
+        second = super()._fit(dataset)
+        self.seen = first.avgMetrics, second.avgMetrics
+        return second
+
+
+def another_param(pipeline):
+    pipeline.getStages()[0].setThreshold(-1.0)
+
+
+def other_stages(pipeline):
+    marks, last = pipeline.getStages()
+    pipeline.setStages([marks.copy({marks.threshold: -1.0}), last])
+
+
+@pytest.mark.parametrize("options", [{"reuse_stages": True}, BOTH])
+@pytest.mark.parametrize("between", [another_param, other_stages])
+def test_each_loop_has_a_plan_of_its_own(data, lenient, options, between):
+    def averages(**options):
+        trackmllib.autolog(record=False, progress=False, **options)
+        # Before the change, all candidates have the same threshold.
+        search = rows_kept(lambda marks: [{marks.threshold: 0.5}, {}], Between, parallelism=2)
+        search.between = between
+        search.fit(data)
+        return search.seen
+
+    stock = averages()
+    assert stock[0] != stock[1]
+    assert averages(**options) == stock
+
+
+def test_a_stage_that_changes_in_a_fold_counts_from_the_next_fold_on(data, lenient):
+    """As in Spark, which copies the pipeline at the beginning of each fold."""
+
+    def averages(**options):
+        trackmllib.autolog(record=False, progress=False, **options)
+        search = rows_kept(lambda marks: [{marks.inputCol: "a"}, {marks.inputCol: "label"}])
+        shared = search.getEstimator().getStages()[0]
+        scores = []
+
+        def change(prediction):
+            scores.append(prediction.dataset.filter("kept > 0").count())
+            shared.setThreshold(float(len(scores)))
+
+        search.getEvaluator().call = change
+        search.fit(data)
+        return scores
+
+    stock = averages()
+    assert len(set(stock)) > 1
+    assert averages(reuse_stages=True) == stock
+
+
+class Drawing(StubEstimator):
+    """Draws from numpy's global generator in each fit, and scores what it has drawn."""
+
+    def _fit(self, dataset):
+        return super()._fit(dataset)._set(y=float(np.random.random()))
+
+
+class Drawn(StubEvaluator):
+    def _evaluate(self, prediction):
+        super()._evaluate(prediction)
+        return prediction.y
+
+
+class DrawingEvaluator(MulticlassClassificationEvaluator):
+    def _evaluate(self, dataset):
+        return super()._evaluate(dataset) + float(np.random.random())
+
+
+def parted_grid(stages, last, evaluator):
+    """A grid whose candidates share a stage with the one after the next."""
+    first = feature.VectorSlicer(inputCol="raw", outputCol="features")
+    return CrossValidator(
+        estimator=Pipeline(stages=[first, *stages]),
+        estimatorParamMaps=[
+            {first.indices: [column], last: value} for value in (1, 2) for column in (0, 1)
+        ],
+        evaluator=evaluator,
+        numFolds=2,
+        seed=3,
+    )
+
+
+def drawing_stage():
+    last = Drawing()
+    return parted_grid([last], last.x, Drawn())
+
+
+def drawing_stage_inside_of_one_of_sparks():
+    last = Drawing()
+    return parted_grid([Pipeline(stages=[last])], last.x, Drawn())
+
+
+def drawing_evaluator():
+    last = DecisionTreeClassifier()
+    return parted_grid([last], last.maxDepth, DrawingEvaluator(metricName="accuracy"))
+
+
+@pytest.mark.parametrize(
+    "search", [drawing_stage, drawing_stage_inside_of_one_of_sparks, drawing_evaluator]
+)
+def test_code_of_the_users_sees_candidates_in_the_order_of_the_grid(data, lenient, search):
+    def averages(**options):
+        trackmllib.autolog(record=False, progress=False, **options)
+        np.random.seed(1)
+        return search().fit(data).avgMetrics
+
+    stock = averages()
+    assert len(set(stock)) == 4
+    assert any(stage.shared_by for stage in trackmllib.explain(search()).stages)
+    assert averages(reuse_stages=True) == stock
 
 
 class NoLoop(CrossValidator):

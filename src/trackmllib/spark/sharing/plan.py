@@ -71,7 +71,10 @@ def path_to(segment: Segment | None) -> list[Segment]:
 
 
 def plan_for(pipeline: Any, maps: Sequence[Any]) -> Plan:
-    """How the candidates of these param maps share the stages of a pipeline."""
+    """How the candidates of these param maps share the stages of a pipeline, as it is now: Spark,
+    too, copies it before it fits the candidates of a fold.
+    """
+    pipeline = pipeline.copy()
     plan = Plan(tuple(tuple(_stages(pipeline, extra)) for extra in maps))
     _Planner(plan, maps).part(0, tuple(range(len(maps))), None)
     return plan

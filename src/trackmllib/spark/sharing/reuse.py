@@ -23,6 +23,7 @@ from trackmllib.spark.interventions import (
     Task,
 )
 from trackmllib.spark.sharing.kept import KeptFold, KeptSegment
+from trackmllib.spark.sharing.own import is_sparks_own
 from trackmllib.spark.sharing.plan import Plan, Segment, is_plain_pipeline, plan_for
 
 
@@ -39,8 +40,6 @@ class ReuseStages:
     def __init__(self, search: SearchAt) -> None:
         self._search = search
         self._folds: list[SharingPipeline] = []
-        self._plan: Plan | None = None
-        self._planned: tuple[Any, Any] | None = None
 
     def describe(self, description: SearchDescription, tuner: Any, maps: Any) -> SearchDescription:
         pipeline = tuner.getEstimator()
@@ -59,7 +58,9 @@ class ReuseStages:
                 "of a pyspark.ml.Pipeline can be shared. The search goes Spark's way."
             )
             return lay_out(call)
-        plan = self._plan_for(call)
+        # None where the grid cannot be read, which Spark will say. A subclass may have changed the
+        # pipeline since the last fold.
+        plan = attempt(lambda: plan_for(call.estimator, call.maps), None)
         if plan is None or not plan.segments:
             return lay_out(call)
         pipeline = SharingPipeline(call, plan, self._search, fold=len(self._folds))
@@ -68,10 +69,12 @@ class ReuseStages:
         self._folds.append(pipeline)
         left = [candidate for candidate in range(len(call.maps)) if candidate not in call.taken]
         before = call.order or (lambda: left)
+        # Where code of the user's runs, a candidate may depend on those that were computed before.
+        may_reorder = is_sparks_own(plan.stages, call.maps, call.evaluator)
         sharing = replace(
             call,
             estimator=pipeline,
-            order=lambda: plan.together(before()),
+            order=(lambda: plan.together(before())) if may_reorder else before,
             prepare=pipeline.prepare,
         )
         return [pipeline.freeing(task) for task in lay_out(sharing)]
@@ -80,14 +83,6 @@ class ReuseStages:
         for fold in self._folds:
             fold.kept.close()
         self._folds = []
-
-    def _plan_for(self, call: FoldCall) -> Plan | None:
-        """The plan of a grid; None where it cannot be read, which Spark will say."""
-        before = self._planned
-        if before is None or before[0] is not call.estimator or before[1] is not call.maps:
-            self._plan = attempt(lambda: plan_for(call.estimator, call.maps), None)
-            self._planned = call.estimator, call.maps
-        return self._plan
 
 
 class SharingPipeline:

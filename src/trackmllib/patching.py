@@ -9,7 +9,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +59,18 @@ class Patch:
             setattr(owner, self._name, wrapper.replaced)
 
 
+class Installable(Protocol):
+    """A patch of any kind."""
+
+    def install(self) -> None: ...
+
+    def uninstall(self) -> None: ...
+
+
 class SharedPatches:
     """Patches that are installed while at least one thread is inside of the context."""
 
-    def __init__(self, patches: Iterable[Patch]) -> None:
+    def __init__(self, patches: Iterable[Installable]) -> None:
         self._patches = tuple(patches)
         self._lock = threading.Lock()
         self._inside = 0

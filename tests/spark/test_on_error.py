@@ -7,11 +7,13 @@ import math
 import threading
 import time
 
+import numpy as np
 import pytest
-from pyspark.ml.tuning import TrainValidationSplit
+from pyspark.ml import tuning
+from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 
 import trackmllib
-from searches import stub_search, tree_search
+from searches import fit_within, stub_search, tree_search
 from stubs import FitMultipleEstimator, StubEstimator, StubEvaluator
 from trackmllib.errors import SearchStopped
 from trackmllib.spark import on_error as module
@@ -144,6 +146,127 @@ def test_nan_wins_as_in_spark_without(points, recorded, caplog):
     on()
     model = stub_search(eva=StubEvaluator(scores={3.0: math.nan}), numFolds=2).fit(points)
     assert model.bestModel.getOrDefault("x") == 3.0
+
+
+# A candidate that fails counts as the worst, and is the first of the grid: of equal ones Spark
+# takes the first.
+@pytest.mark.parametrize("switches", [{}, {"parallel_folds": True}])
+@pytest.mark.parametrize("parallelism", [1, 2])
+@pytest.mark.parametrize("larger", [True, False])
+@pytest.mark.parametrize("kind", [CrossValidator, TrainValidationSplit])
+def test_a_failed_candidate_does_not_win_over_the_worst_score(
+    points, recorded, kind, larger, parallelism, switches
+):
+    on(on_error="skip", **switches)
+    worst = -math.inf if larger else math.inf
+    search = stub_search(
+        kind=kind,
+        est=StubEstimator(fail={1.0: ValueError("no")}),
+        eva=StubEvaluator(larger=larger, scores={2.0: worst, 3.0: worst}),
+        parallelism=parallelism,
+    )
+    model = search.fit(points)
+    assert model.bestModel.getOrDefault("x") == 2.0
+    averages = model.avgMetrics if kind is CrossValidator else model.validationMetrics
+    assert averages == [worst] * 3
+    children = recorded.children(recorded.only_main_run())
+    best = [c.data.params["x"] for c in children if c.data.tags.get("trackmllib.best") == "true"]
+    assert best == ["2.0"]
+
+
+def test_numpy_is_put_back_after_the_search(points, recorded):
+    on(on_error="skip")
+    stub_search(est=StubEstimator(fail={1.0: ValueError("no")})).fit(points)
+    assert tuning.np is np
+    with pytest.raises(LookupError):
+        stub_search(eva=StubEvaluator(call=lambda seen: [][0]), numFolds=2).fit(points)
+    assert tuning.np is np
+
+
+def test_a_failed_candidate_and_nan_do_not_win_over_the_worst_score(points, recorded):
+    on(on_error="skip")
+    search = stub_search(
+        est=StubEstimator(fail={1.0: ValueError("no")}),
+        eva=StubEvaluator(scores={2.0: math.nan, 3.0: -math.inf}),
+    )
+    assert search.fit(points).bestModel.getOrDefault("x") == 3.0
+
+
+class Retrying(CrossValidator):
+    """Runs Spark's loop a second time, where no candidate fails any more."""
+
+    def _fit(self, dataset):
+        first = super()._fit(dataset)
+        self.getEstimator().fail.clear()
+        second = super()._fit(dataset)
+        self.seen = first.avgMetrics, second.avgMetrics
+        return second
+
+
+class RetryingOnOwnFolds(Retrying):
+    def _kFold(self, dataset):
+        return [(dataset, dataset)] * self.getNumFolds()
+
+
+@pytest.mark.parametrize("kind", [Retrying, RetryingOnOwnFolds])
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_candidates_that_failed_count_again_in_the_next_loop(points, recorded, kind, parallelism):
+    on(on_error="skip")
+    search = stub_search(
+        kind=kind,
+        est=StubEstimator(fail={3.0: ValueError("no")}),
+        eva=StubEvaluator(scores={x: x for x in (1.0, 2.0, 3.0)}),
+        numFolds=2,
+        parallelism=parallelism,
+    )
+    model = search.fit(points)
+    assert search.seen == ([1.0, 2.0, -math.inf], [1.0, 2.0, 3.0])
+    assert model.bestModel.getOrDefault("x") == 3.0
+
+
+class Alternating(CrossValidator):
+    """Runs Spark's loop twice; in each of them another candidate fails."""
+
+    def _fit(self, dataset):
+        first = super()._fit(dataset)
+        fail = self.getEstimator().fail
+        fail[2.0] = fail.pop(1.0)
+        second = super()._fit(dataset)
+        self.seen = first, second
+        return second
+
+
+def test_not_every_candidate_has_failed_if_each_loop_has_one_left(points, recorded, said):
+    on(on_error="skip")
+    search = stub_search(
+        kind=Alternating,
+        xs=(1.0, 2.0),
+        est=StubEstimator(fail={1.0: ValueError("no")}),
+        eva=StubEvaluator(scores={1.0: -math.inf, 2.0: -math.inf}),
+        numFolds=2,
+    )
+    search.fit(points)
+    assert [model.bestModel.getOrDefault("x") for model in search.seen] == [2.0, 1.0]
+    (sentence,) = said()
+    assert sentence.startswith("2 candidates failed")
+
+
+@pytest.mark.parametrize("option", ["skip", "retry:1", "retry:1,skip"])
+def test_stop_iteration_is_no_error_that_could_be_skipped(points, recorded, option):
+    """Spark's loop takes it for the end of a fold, and goes on with the next."""
+
+    class Stopping(StubEstimator):
+        def _fit(self, dataset):
+            if self.getOrDefault(self.x) == 2.0:
+                next(iter(()))
+            return super()._fit(dataset)
+
+    def fitted(**options):
+        on(**options)
+        eva = StubEvaluator(scores={x: x for x in (1.0, 2.0, 3.0)})
+        return fit_within(20, stub_search(est=Stopping(), eva=eva, numFolds=2), points)
+
+    assert fitted().avgMetrics == fitted(on_error=option).avgMetrics == [1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("kind", ["pipeline", "split"])

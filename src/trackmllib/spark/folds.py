@@ -46,7 +46,8 @@ class Folds:
         if state.search is None or state.search.superseded:
             return self._muted(original(est, train, eva, validation, epm, *rest, **named))
         # Two frames up: past the wrapper of the patch stands the loop over the folds.
-        spark_loops = sys._getframe(2).f_code in self.loops
+        loop = sys._getframe(2)
+        spark_loops = loop.f_code in self.loops
         lay_out = partial(self._lay_out, state.search, spark_loops, stand_in, original, rest, named)
         call = FoldCall(
             estimator=est,
@@ -58,7 +59,7 @@ class Folds:
         )
         if state.interventions is None or not spark_loops:
             return lay_out(of_frames(call))
-        return state.interventions.lay_out(call, lay_out)
+        return state.interventions.lay_out(call, lay_out, loop)
 
     def around_folds(self, original: Any, tuner: Any, *args: Any, **kwargs: Any) -> Any:
         """``_kFold``, which makes the data of all folds, before Spark's loop over them."""

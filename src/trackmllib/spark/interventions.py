@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import FrameType
 from typing import Any, Protocol, cast
 
 from trackmllib.events import Earlier, SearchDescription, SharedStages
@@ -84,7 +85,8 @@ class FoldCall:
     to Spark. ``prepare`` is called with a candidate before its cell begins: it is no part of that.
     ``taken`` are the scores of candidates that are not computed. ``compute`` gets each cell, and
     runs it; ``counts_as`` gets each score with its candidate, and returns what Spark is told in its
-    place.
+    place. ``loop`` counts the loops over folds that Spark has begun in this search: a subclass may
+    begin several.
     """
 
     estimator: Any
@@ -98,6 +100,7 @@ class FoldCall:
     taken: Mapping[int, Earlier] = field(default_factory=dict)
     compute: Compute | None = None
     counts_as: Callable[[int, float], float] | None = None
+    loop: int = 0
 
 
 class FoldData:
@@ -176,6 +179,8 @@ class SearchAt(Protocol):
     # The data that is searched on, and whether the search is inside of another one.
     data: Any
     is_inner: bool
+    # Candidates that Spark is not to choose, in the loop over the folds that it is in.
+    cannot_win: set[int]
 
     @property
     def folds_begun(self) -> int:
@@ -218,6 +223,9 @@ class Interventions:
         self.have = "have" if len(interventions) > 1 else "has"
         # Whether Spark's own loop has come by.
         self.used = False
+        # The frame of that loop, and how many there were.
+        self._frame: FrameType | None = None
+        self._loops = 0
 
     def describe(self, description: SearchDescription, tuner: Any, maps: Any) -> SearchDescription:
         for intervention in self._interventions:
@@ -230,14 +238,20 @@ class Interventions:
             folds = intervention.folds(tuner, folds)
         return folds
 
-    def lay_out(self, call: FoldCall, lay_out: LayOut) -> Tasks:
+    def lay_out(self, call: FoldCall, lay_out: LayOut, frame: FrameType) -> Tasks:
+        """The tasks of a fold of the loop that runs in this frame."""
         self.used = True
+        if frame is not self._frame:
+            self._frame = frame
+            self._loops += 1
+        call = replace(call, loop=self._loops)
         for intervention in reversed(self._interventions):
             # The outermost alone may return tasks that are no list yet.
             lay_out = cast(LayOut, partial(intervention.lay_out, lay_out=lay_out))
         return lay_out(call)
 
     def close(self) -> None:
+        self._frame = None
         with ExitStack() as stack:
             for intervention in self._interventions:
                 stack.callback(intervention.close)

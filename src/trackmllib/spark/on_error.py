@@ -49,6 +49,17 @@ class _NothingIsLeft(ValueError):
     """No candidate can win."""
 
 
+class _Loop:
+    """The candidates of one of Spark's loops over the folds that have failed in it, and those that
+    cannot win, because they have or because a score is NaN.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.failed: set[int] = set()
+        self.cannot_win: set[int] = set()
+
+
 class OnError:
     """Cells that fail, of one search."""
 
@@ -59,9 +70,9 @@ class OnError:
         self._skip = skip
         self._search = search
         self._lock = threading.Lock()
+        self._loop = _Loop(0)
+        # Those of all loops, to tell the user.
         self._failed: dict[int, Exception] = {}
-        # With a score that is NaN.
-        self._nan: set[int] = set()
         self._closed = threading.Event()
         self._numpy: Any = None
 
@@ -73,7 +84,11 @@ class OnError:
 
     def lay_out(self, call: FoldCall, lay_out: LayOut) -> list[Task]:
         larger = attempt(lambda: bool(call.evaluator.isLargerBetter()), True)
-        cells = _Cells(self, call, -math.inf if larger else math.inf)
+        if call.loop != self._loop.number:
+            # Cells of the loop before may still run, after a StopIteration.
+            self._loop = _Loop(call.loop)
+            self._search.cannot_win = self._loop.cannot_win
+        cells = _Cells(self, self._loop, call, -math.inf if larger else math.inf)
         call = replace(call, compute=cells.compute)
         if self._skip and call.collects_models:
             self._skip = False
@@ -108,10 +123,9 @@ class OnError:
                 f"{', '.join([*named[:MOST_NAMED], *others])}."
             )
 
-    def has_failed(self, candidate: int) -> bool:
-        return candidate in self._failed
-
-    def compute(self, cell: CellAt, run: Compute, worst: float, candidates: int) -> Any:
+    def compute(
+        self, cell: CellAt, run: Compute, loop: _Loop, worst: float, candidates: int
+    ) -> Any:
         """A cell, tried as often as it may be, and skipped if it fails then."""
         tries = 1
         while True:
@@ -120,7 +134,8 @@ class OnError:
             except _IsSkipped as skipped:
                 cell.skipped(skipped.candidate, None, worst)
                 return cell.result(skipped.candidate, worst)
-            except (SearchIsOver, _NothingIsLeft):
+            except (SearchIsOver, _NothingIsLeft, StopIteration):
+                # The last one is no error to Spark: it ends the fold, and fit() goes on.
                 raise
             except Exception as error:
                 candidate = cell.candidate
@@ -133,25 +148,27 @@ class OnError:
                         raise
                     tries += 1
                     continue
-                if not self._skip or not self._may_skip(candidate, error, candidates):
+                if not self._skip or not self._may_skip(loop, candidate, error, candidates):
                     raise
                 cell.skipped(candidate, error, worst)
                 return cell.result(candidate, worst)
 
-    def _may_skip(self, candidate: int, error: Exception, candidates: int) -> bool:
+    def _may_skip(self, loop: _Loop, candidate: int, error: Exception, candidates: int) -> bool:
         """Count a candidate as failed; not the last one, whose error is that of the search."""
         with self._lock:
-            if len({*self._failed, *self._nan, candidate}) == candidates:
+            if len({*loop.cannot_win, candidate}) == candidates:
                 self._failed.clear()
                 return False
+            loop.failed.add(candidate)
+            loop.cannot_win.add(candidate)
             self._failed[candidate] = error
             return True
 
-    def has_nan(self, candidate: int, candidates: int) -> None:
+    def has_nan(self, loop: _Loop, candidate: int, candidates: int) -> None:
         """Count a candidate that can no more win."""
         with self._lock:
-            self._nan.add(candidate)
-            if len({*self._failed, *self._nan}) == candidates:
+            loop.cannot_win.add(candidate)
+            if len(loop.cannot_win) == candidates:
                 self._failed.clear()
                 raise _NothingIsLeft(
                     "every candidate has failed or has a score of NaN: look at what makes the "
@@ -162,17 +179,19 @@ class OnError:
 class _Cells:
     """The cells of one fold."""
 
-    def __init__(self, intervention: OnError, call: FoldCall, worst: float) -> None:
+    def __init__(self, intervention: OnError, loop: _Loop, call: FoldCall, worst: float) -> None:
         self._intervention = intervention
+        self._loop = loop
         self._call = call
         self._worst = worst
 
     def compute(self, cell: CellAt) -> Any:
         run = self._call.compute or _run
-        return self._intervention.compute(cell, run, self._worst, len(self._call.maps))
+        candidates = len(self._call.maps)
+        return self._intervention.compute(cell, run, self._loop, self._worst, candidates)
 
     def prepare(self, candidate: int) -> None:
-        if self._intervention.has_failed(candidate):
+        if candidate in self._loop.failed:
             raise _IsSkipped(candidate)
         if self._call.prepare is not None:
             self._call.prepare(candidate)
@@ -181,7 +200,7 @@ class _Cells:
         """NaN never wins."""
         if not math.isnan(score):
             return score
-        self._intervention.has_nan(candidate, len(self._call.maps))
+        self._intervention.has_nan(self._loop, candidate, len(self._call.maps))
         return self._worst
 
 

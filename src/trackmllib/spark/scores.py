@@ -6,7 +6,7 @@ that chooses by a rule of its own, the model shows afterwards which candidate it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from pyspark.ml.param import Params
 from pyspark.ml.tuning import CrossValidator
 
 from trackmllib.guard import attempt
+from trackmllib.spark.choice import choose_without
 from trackmllib.spark.components import set_values, uid_of, values
 
 
@@ -32,9 +33,11 @@ def average_and_deviation(scores: Sequence[Any], candidates: int) -> tuple[Any, 
     return averages[0], deviations[0]
 
 
-def winner(scores: Sequence[Any], larger_is_better: bool) -> int:
-    """Index of the best score as ``_fit`` chooses it; of equal ones the first, and NaN wins."""
-    return int(np.argmax(scores) if larger_is_better else np.argmin(scores))
+def winner(scores: Sequence[Any], larger_is_better: bool, cannot_win: Collection[int] = ()) -> int:
+    """Index of the best score as ``_fit`` chooses it; of equal ones the first, and NaN wins. But
+    for those that cannot win.
+    """
+    return int(choose_without(np.argmax if larger_is_better else np.argmin, scores, cannot_win))
 
 
 def winner_of_model(

@@ -14,8 +14,8 @@ from __future__ import annotations
 import inspect
 import os
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -26,9 +26,10 @@ from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 
 from trackmllib.events import Place
 from trackmllib.imports import when_imported
-from trackmllib.patching import Patch
+from trackmllib.patching import Patch, SharedPatches
 from trackmllib.settings import Settings
 from trackmllib.spark.assumptions import differences, doubts, hands_to_threads
+from trackmllib.spark.choice import ChoicePatch
 from trackmllib.spark.conf import SessionConf
 from trackmllib.spark.costs import Costs
 from trackmllib.spark.describe import describe_search
@@ -86,6 +87,7 @@ class Seam:
             for module in ((classification, tuning) if different else (classification,))
             if hands_to_threads(module)
         )
+        self._choices = [SharedPatches([ChoicePatch(tuning, self._cannot_win)])]
         self._subclasses = [SubclassPatches(_TUNERS, "fit", self._around_fit_of_subclass)]
         self._installed = False
         # Not before somebody else imports it: it needs packages that classic Spark does without.
@@ -132,6 +134,7 @@ class Seam:
                     module, "_parallelFitTasks", partial(self._folds.around_fold, ConnectStandIn)
                 ),
             ]
+            self._choices.append(SharedPatches([ChoicePatch(module, self._cannot_win)]))
             self._subclasses.append(SubclassPatches((tuner,), "fit", self._around_fit_of_subclass))
             if self._installed:
                 self.install()
@@ -226,7 +229,10 @@ class Seam:
             yield None
             return
         try:
-            yield interventions
+            with ExitStack() as stack:
+                for choice in self._choices:
+                    stack.enter_context(choice)
+                yield interventions
             if not interventions.used and not search.superseded:
                 search.say(
                     f"{interventions.names} {interventions.have} no effect on a "
@@ -236,6 +242,11 @@ class Seam:
         finally:
             with search.guard("letting go what was kept"):
                 interventions.close()
+
+    def _cannot_win(self) -> Collection[int]:
+        """The candidates that Spark's choice in this thread passes over."""
+        search = self._here.search
+        return () if search is None else search.cannot_win
 
     @contextmanager
     def _at(self, state: State) -> Iterator[None]:

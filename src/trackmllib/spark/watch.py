@@ -113,8 +113,9 @@ class SearchWatch:
         self._computing = 0
         self._stopped = False
         self._cells_change = threading.Condition()
-        # Candidates that were skipped.
+        # Candidates that were skipped, and those that an intervention has Spark pass over.
         self._failed: set[int] = set()
+        self.cannot_win: set[int] = set()
 
     def begin(self, maps: Any = None, *, spark_loops: bool = False) -> None:
         """Say that the search has started, on this grid if it is known; later calls do nothing."""
@@ -544,13 +545,13 @@ class SearchWatch:
         if self._cells != count * description.folds or description.larger_is_better is None:
             return None
         averages = [self._average(index, description)[0] for index in range(count)]
-        return winner(averages, description.larger_is_better)
+        return winner(averages, description.larger_is_better, self.cannot_win)
 
     def _winner(self, averages: tuple[float, ...] | None) -> int | None:
         description = self._description
         if not averages or description is None or description.larger_is_better is None:
             return self._refitted
-        by_spark = winner(averages, description.larger_is_better)
+        by_spark = winner(averages, description.larger_is_better, self.cannot_win)
         otherwise: int | None = by_spark
         return attempt(lambda: self._choose(self._model, self._maps, by_spark), otherwise)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -248,6 +249,39 @@ def test_what_has_no_folds_to_share_is_as_it_was(points, on, caplog):
     stub_search(numFolds=2, parallelism=1).fit(points)
     assert [main.info.status for main in recorded.main_runs()] == ["FINISHED", "FINISHED"]
     assert not [record for record in caplog.records if record.name == "trackmllib"]
+
+
+class Numbering(StubEstimator):
+    """Numbers its fits, the first of which is slow to take its number."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.numbers = itertools.count(), itertools.count(1)
+
+    def _fit(self, dataset):
+        time.sleep(0.0 if next(self.begun) else 0.5)
+        return super()._fit(dataset)._set(y=float(next(self.numbers)))
+
+
+class Numbered(StubEvaluator):
+    def _evaluate(self, prediction):
+        super()._evaluate(prediction)
+        return prediction.y * prediction.dataset.count()
+
+
+def test_a_single_candidate_of_the_users_own_code_goes_fold_by_fold(points, on):
+    """Spark has one thread for it, however many it may have."""
+
+    def search():
+        est = Numbering()
+        return stub_search(xs=[1.0], est=est, eva=Numbered(), parallelism=2, seed=1)
+
+    trackmllib.autolog(disable=True)
+    stock = search().fit(points)
+    on()
+    model = search().fit(points)
+    assert model.avgMetrics == stock.avgMetrics
+    assert model.stdMetrics == stock.stdMetrics
 
 
 def test_an_estimator_with_a_fit_multiple_of_its_own_goes_sparks_way(

@@ -38,6 +38,7 @@ from trackmllib.spark.interventions import (
     let_go,
     of_frames,
 )
+from trackmllib.spark.own import is_sparks_own
 from trackmllib.spark.standins import fits_any
 
 
@@ -66,6 +67,7 @@ class ParallelFolds:
             isinstance(tuner, CrossValidator)
             and tuner.getParallelism() > 1
             and fits_any(tuner.getEstimator())
+            and not _is_one_after_another(tuner)
         )
         return replace(description, parallel_folds=acts)
 
@@ -78,6 +80,11 @@ class ParallelFolds:
         if not fits_any(estimator):
             name = type(estimator).__name__
             self._say(f"{name} has a fitMultiple of its own, which wants one fold after another")
+        elif self._threads > 1 and _is_one_after_another(tuner):
+            self._say(
+                "a single candidate with code that is not of pyspark.ml depends on the order of "
+                "the folds"
+            )
         elif self._threads > 1 and len(folds) > 1:
             self._data = [(FoldData(train), FoldData(validation)) for train, validation in folds]
             return list(self._data)
@@ -136,6 +143,14 @@ class ParallelFolds:
         )
         fold.is_in_grid_order = order == sorted(order)
         return order
+
+
+def _is_one_after_another(tuner: Any) -> bool:
+    """Whether Spark computes the cells of all folds in one order, on which code of the user's may
+    depend: it has no more threads than candidates.
+    """
+    maps = tuner.getEstimatorParamMaps()
+    return len(maps) == 1 and not is_sparks_own(tuner.getEstimator(), tuner.getEvaluator(), maps)
 
 
 def _inheriting(session: Any) -> Callable[[Callable[[], None]], Callable[[], None]]:

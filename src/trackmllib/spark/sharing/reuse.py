@@ -22,8 +22,8 @@ from trackmllib.spark.interventions import (
     SearchIsOver,
     Task,
 )
+from trackmllib.spark.own import is_sparks_own
 from trackmllib.spark.sharing.kept import KeptFold, KeptSegment
-from trackmllib.spark.sharing.own import is_sparks_own
 from trackmllib.spark.sharing.plan import Plan, Segment, is_plain_pipeline, plan_for
 
 

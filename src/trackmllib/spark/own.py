@@ -7,9 +7,12 @@ it draws from a global generator, counts its calls, or fills a cache of its own.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from pyspark.ml.param import Param, Params
+
+from trackmllib.guard import attempt
 
 # What Spark's classes hold as plain values, or as handles of Java's.
 _PLAIN = ("builtins", "numpy", "py4j", "pyspark")
@@ -19,6 +22,10 @@ def is_sparks_own(*things: Any) -> bool:
     """Whether these estimators, evaluators and param maps, with all that they hold, are exactly of
     classes of ``pyspark.ml``; of what is not known, it is not.
     """
+    return attempt(lambda: _is_sparks_own(things), False)
+
+
+def _is_sparks_own(things: Sequence[Any]) -> bool:
     seen: set[int] = set()
     left = list(things)
     while left:

@@ -17,11 +17,13 @@ from pyspark.ml import Estimator, Pipeline, feature
 from pyspark.ml.classification import DecisionTreeClassifier, LogisticRegression
 from pyspark.ml.evaluation import MulticlassClassificationEvaluator
 from pyspark.ml.tuning import CrossValidator, ParamGridBuilder, TrainValidationSplit
+from pyspark.sql.utils import IllegalArgumentException
 
 import random_searches
 import trackmllib
-from searches import regression_search, tree_search
-from stubs import StubEstimator, StubEvaluator
+from searches import fit_within, regression_search, tree_search
+from stubs import ScriptedEstimator, StubEstimator, StubEvaluator
+from trackmllib.spark import on_error
 
 LEAVES_A_FOLD = tuple(map(int, pyspark.__version__.split(".")[:2])) < (4, 1)
 BOTH = {"reuse_stages": True, "parallel_folds": True}
@@ -409,6 +411,73 @@ def test_code_of_the_users_sees_candidates_in_the_order_of_the_grid(data, lenien
     assert len(set(stock)) == 4
     assert any(stage.shared_by for stage in trackmllib.explain(search()).stages)
     assert averages(reuse_stages=True) == stock
+
+
+@pytest.mark.parametrize("options", [{}, {"on_error": "retry:1"}])
+def test_the_first_error_of_the_grid_is_raised(data, lenient, monkeypatch, options):
+    """Whichever candidate is computed first."""
+    monkeypatch.setattr(on_error, "FIRST_WAIT_SECONDS", 0.01)
+    last = DecisionTreeClassifier()
+    search = parted_grid([last], last.maxDepth, MulticlassClassificationEvaluator())
+    for at, depth in enumerate((1, 31, 32, 1)):
+        search.getEstimatorParamMaps()[at][last.maxDepth] = depth
+
+    def error(**options):
+        trackmllib.autolog(record=False, progress=False, **options)
+        with pytest.raises(IllegalArgumentException) as raised:
+            fit_within(60, search, data)
+        return str(raised.value).partition("\n")[0]
+
+    stock = error()
+    assert "31" in stock
+    assert error(reuse_stages=True, **options) == stock
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_results_come_back_to_the_candidates_they_are_of(data, lenient, parallelism):
+    """Also where another candidate of the same thread is computed before."""
+    last = DecisionTreeClassifier()
+    search = parted_grid([last], last.maxDepth, MulticlassClassificationEvaluator())
+    search.setParallelism(parallelism).setCollectSubModels(True)
+
+    def outcome(**options):
+        trackmllib.autolog(record=False, progress=False, **options)
+        return random_searches.outcome(fit_within(120, search, data))
+
+    assert outcome(reuse_stages=True) == outcome()
+
+
+@pytest.mark.parametrize("step", ["fit", "transform"])
+def test_stop_iteration_behind_a_shared_stage_is_as_in_stock_spark(data, lenient, step):
+    def call(at, x):
+        if at == step and x == 2.0:
+            next(iter(()))
+
+    marks = feature.Binarizer(inputCol="a", outputCol="kept")
+    last = ScriptedEstimator(call)
+    search = CrossValidator(
+        estimator=Pipeline(stages=[marks, last]),
+        estimatorParamMaps=[{last.x: x} for x in (1.0, 2.0, 3.0)],
+        evaluator=StubEvaluator(scores={x: x for x in (1.0, 2.0, 3.0)}),
+        numFolds=2,
+    )
+    trackmllib.autolog(record=False, progress=False)
+    stock = fit_within(60, search, data).avgMetrics
+    trackmllib.autolog(record=False, progress=False, reuse_stages=True)
+    assert fit_within(60, search, data).avgMetrics == stock == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_a_second_loop_on_another_grid_has_its_own_scores(data, lenient, parallelism):
+    def seen(**options):
+        trackmllib.autolog(record=False, progress=False, **options)
+        search = scaled_search(kind=Repeated, parallelism=parallelism, numFolds=2)
+        grid = search.getEstimatorParamMaps()
+        search.setEstimatorParamMaps([grid[at] for at in (0, 2, 1, 3)])
+        fit_within(120, search, data)
+        return search.seen
+
+    assert seen(reuse_stages=True) == seen()
 
 
 class NoLoop(CrossValidator):

@@ -82,7 +82,8 @@ class FoldCall:
     """One call of Spark's ``_parallelFitTasks``: a fold, whose cells are to be laid out.
 
     ``order`` says in which order the candidates are taken, when the first one is; None leaves it
-    to Spark. ``prepare`` is called with a candidate before its cell begins: it is no part of that.
+    to Spark. ``in_turn``: Spark gets their results in the order of the grid, whatever that order
+    is. ``prepare`` is called with a candidate before its cell begins: it is no part of that.
     ``taken`` are the scores of candidates that are not computed. ``compute`` gets each cell, and
     runs it; ``counts_as`` gets each score with its candidate, and returns what Spark is told in its
     place. ``loop`` counts the loops over folds that Spark has begun in this search: a subclass may
@@ -96,6 +97,7 @@ class FoldCall:
     maps: Sequence[Any]
     collects_models: bool
     order: Callable[[], Sequence[int]] | None = None
+    in_turn: bool = True
     prepare: Callable[[int], None] | None = None
     taken: Mapping[int, Earlier] = field(default_factory=dict)
     compute: Compute | None = None
@@ -128,6 +130,24 @@ def of_frames(call: FoldCall) -> FoldCall:
         data.frame if isinstance(data, FoldData) else data for data in (call.train, call.validation)
     )
     return replace(call, train=train, validation=validation)
+
+
+def returning(result: Any) -> Task:
+    """A task that is done already."""
+
+    def returns() -> Any:
+        return result
+
+    return returns
+
+
+def raising(error: BaseException) -> Task:
+    """A task that has failed already."""
+
+    def raises() -> Any:
+        raise error
+
+    return raises
 
 
 def let_go(*frames: Any) -> None:

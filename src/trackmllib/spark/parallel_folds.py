@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import pyspark
 from pyspark import inheritable_thread_target
@@ -37,6 +37,8 @@ from trackmllib.spark.interventions import (
     Tasks,
     let_go,
     of_frames,
+    raising,
+    returning,
 )
 from trackmllib.spark.own import is_sparks_own
 from trackmllib.spark.standins import fits_any
@@ -125,6 +127,7 @@ class ParallelFolds:
                 train=train.frame,
                 validation=validation.frame,
                 order=partial(self._longest_first, fold, len(call.maps)),
+                in_turn=False,
                 compute=fold.compute,
             )
             fold.tasks.extend(lay_out(of_fold))
@@ -232,7 +235,7 @@ class _Fold:
         """
         self._is_known.wait()
         if self._error is not None:
-            yield partial(_raise, self._error)
+            yield raising(self._error)
             return
         ended = self._ended
         if not self.is_in_grid_order and self.has_stopped:
@@ -241,8 +244,8 @@ class _Fold:
             if isinstance(one.error, StopIteration):
                 return
             if one.error is not None:
-                yield partial(_raise, one.error)
-            yield partial(_return, one.result)
+                yield raising(one.error)
+            yield returning(one.result)
 
     def give_up(self, reason: BaseException) -> None:
         """Begin no more cells, and have Spark raise this in ``fit()``, if it asks."""
@@ -368,11 +371,3 @@ def _as_spark_has_them(ended: Sequence[_Ended], threads: int) -> list[_Ended]:
         end_at[one.candidate] = heapq.heappop(free_at) + one.seconds
         heapq.heappush(free_at, end_at[one.candidate])
     return sorted(ended, key=lambda one: end_at[one.candidate])
-
-
-def _return(result: Any) -> Any:
-    return result
-
-
-def _raise(error: BaseException) -> NoReturn:
-    raise error

@@ -25,6 +25,7 @@ from trackmllib.spark.interventions import (
 from trackmllib.spark.own import is_sparks_own
 from trackmllib.spark.sharing.kept import KeptFold, KeptSegment
 from trackmllib.spark.sharing.plan import Plan, Segment, is_plain_pipeline, plan_for
+from trackmllib.spark.sharing.turns import Turns
 
 
 def reuse_stages(settings: Settings, search: SearchAt) -> Intervention | None:
@@ -77,7 +78,11 @@ class ReuseStages:
             order=(lambda: plan.together(before())) if may_reorder else before,
             prepare=pipeline.prepare,
         )
-        return [pipeline.freeing(task) for task in lay_out(sharing)]
+        tasks = [pipeline.freeing(task) for task in lay_out(sharing)]
+        if not may_reorder or not call.in_turn or plan.together(left) == left:
+            return tasks
+        taken, computed = tasks[: len(call.taken)], tasks[len(call.taken) :]
+        return [*taken, *Turns(computed, left, pipeline.candidate_here).tasks()]
 
     def close(self) -> None:
         for fold in self._folds:
@@ -114,10 +119,10 @@ class SharingPipeline:
         """The task of a cell, after which nothing is kept on its behalf."""
 
         def freeing() -> Any:
+            self._here.candidate = None
             if self.kept.closed:
                 # Spark's pool goes on after an error, and nobody waits for it.
                 raise SearchIsOver
-            self._here.candidate = None
             try:
                 return task()
             finally:
@@ -125,6 +130,11 @@ class SharingPipeline:
                     self.kept.done(self._here.candidate)
 
         return freeing
+
+    def candidate_here(self) -> int | None:
+        """The candidate of the last cell of this thread, if it is known."""
+        candidate: int | None = self._here.candidate
+        return candidate
 
     def prepare(self, candidate: int) -> None:
         """Have what this candidate begins with."""

@@ -158,7 +158,7 @@ def test_an_error_in_a_later_fold_does_not_wait_for_the_first(points, on):
 STOPS = {
     "in the middle": ((0.0, 0.3, 0.9), 2.0, [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]),
     "first and slow": ((0.6, 0.0, 0.0), 1.0, [0.0, 0.0, 0.0], [0.0, 2.0, 3.0]),
-    "last and quick": ((0.0, 0.6, 0.0), 3.0, [1.0, 2.0, 0.0], [1.0, 0.0, 0.0]),
+    "last and quick": ((0.3, 0.9, 0.0), 3.0, [1.0, 2.0, 0.0], [1.0, 0.0, 0.0]),
 }
 
 

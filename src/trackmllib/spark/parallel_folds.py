@@ -121,7 +121,8 @@ class ParallelFolds:
 
         spark_threads = min(self._threads, len(call.maps))
         for train, validation in self._data:
-            fold = _Fold((train.frame, validation.frame), spark_threads)
+            is_first = not self._folds
+            fold = _Fold((train.frame, validation.frame), spark_threads, is_first)
             of_fold = replace(
                 call,
                 train=train.frame,
@@ -144,7 +145,7 @@ class ParallelFolds:
         order = sorted(
             range(candidates), key=lambda at: seconds.get(at, float("inf")), reverse=True
         )
-        fold.is_in_grid_order = order == sorted(order)
+        fold.goes_sparks_way &= order == sorted(order)
         return order
 
 
@@ -179,11 +180,12 @@ class _Fold:
     lock of the pool.
     """
 
-    def __init__(self, data: tuple[Any, Any], spark_threads: int) -> None:
+    def __init__(self, data: tuple[Any, Any], spark_threads: int, is_first: bool) -> None:
         self.tasks: deque[Task] = deque()
         self.left = 0
         self.begun = False
-        self.is_in_grid_order = True
+        # In the order of the grid, and in all threads from the beginning on.
+        self.goes_sparks_way = is_first
         self._data = data
         self._spark_threads = spark_threads
         self._ended: list[_Ended] = []
@@ -238,7 +240,7 @@ class _Fold:
             yield raising(self._error)
             return
         ended = self._ended
-        if not self.is_in_grid_order and self.has_stopped:
+        if self.has_stopped and not self.goes_sparks_way:
             ended = _as_spark_has_them(ended, self._spark_threads)
         for one in ended:
             if isinstance(one.error, StopIteration):

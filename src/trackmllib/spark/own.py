@@ -1,26 +1,28 @@
-"""Whether only code of Spark's runs in a cell.
+"""Check for fits that run only Spark's own code.
 
-Spark's classes keep no state that one candidate could leave to the next. Code of anybody else may:
-it draws from a global generator, counts its calls, or fills a cache of its own.
+Spark's classes keep no state that passes from one candidate to the next. Other code may: it may
+draw from a global random generator, count its calls, or fill a cache.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from pyspark.ml.param import Param, Params
 
 from trackmllib.guard import attempt
+from trackmllib.spark.libraries import library_of
 
-# What Spark's classes hold as plain values, or as handles of Java's.
+# Modules of the plain values and the handles of Java objects that Spark's classes hold.
 _PLAIN = ("builtins", "numpy", "py4j", "pyspark")
 
 
 def is_sparks_own(*things: Any) -> bool:
-    """Whether these estimators, evaluators and param maps, with all that they hold, are exactly of
-    classes of ``pyspark.ml``; of what is not known, it is not.
+    """Whether the classes of all these components are from ``pyspark.ml``.
+
+    Checks estimators, evaluators and param maps, with everything that they hold. False for a
+    function, or a value of an unknown kind.
     """
     return attempt(lambda: _is_sparks_own(things), False)
 
@@ -40,7 +42,7 @@ def _is_sparks_own(things: Sequence[Any]) -> bool:
         elif isinstance(thing, Params):
             if not _is_of_spark(type(thing)):
                 return False
-            # Also what is no param, such as the stages of a PipelineModel.
+            # Including attributes that are not params, such as the stages of a PipelineModel.
             left += vars(thing).values()
         elif not isinstance(thing, Param) and (callable(thing) or not _is_plain(type(thing))):
             return False
@@ -48,8 +50,7 @@ def _is_sparks_own(things: Sequence[Any]) -> bool:
 
 
 def _is_of_spark(kind: type) -> bool:
-    module = sys.modules.get(kind.__module__)
-    return kind.__module__.startswith("pyspark.ml.") and getattr(module, kind.__name__, 0) is kind
+    return kind.__module__.startswith("pyspark.ml.") and library_of(kind) is not None
 
 
 def _is_plain(kind: type) -> bool:

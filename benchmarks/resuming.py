@@ -59,7 +59,7 @@ def trees_and_rows(session: Any, folder: Path) -> None:
     took = []
     for _ in range(ROUNDS + 1):
         with timed(took):
-            fingerprint.read(images, folds, partition=True, without=drawn_by)
+            fingerprint.read(images, folds, drawn={}, without=drawn_by)
     rows_seconds = statistics.median(took[1:])
     whole: list[float] = []
     again: list[float] = []
@@ -80,13 +80,14 @@ def look_up(session: Any, folder: Path) -> None:
     points = session.range(0, 100, 1, 1).selectExpr("id % 2 * 1.0D AS label", "id * 1.0D AS a")
     with server(folder / "server") as store:
         name = store.new_experiment()
+        versions = {"code_version": "1", "data_version": "1"}
         trackmllib.autolog(
-            resume=True, data_version="1", progress=False, report=False, flush_timeout=600.0
+            resume=True, **versions, progress=False, report=False, flush_timeout=600.0
         )
         model = rows_search(range(CANDIDATES), numFolds=FOLDS, parallelism=2).fit(points)
         search = trackmllib.results(model).search
         assert search.keyed is not None
-        keys = {key for of_fold in search.keys.values() for key in of_fold}
+        keys = {key for of_fold in search.keys.values() for key in of_fold.keys}
         import mlflow
 
         experiment = mlflow.get_experiment_by_name(name).experiment_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trackmllib.autolog import results_of
+from trackmllib.autolog import code_version, results_of
 from trackmllib.errors import UnknownSearch
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def load_results(
 
 def explain(tuner: Any) -> Explanation:
     """What ``autolog(reuse_stages=True)`` shares in a search of this tuner, and whether
-    ``autolog(resume=True)`` can take up its scores later; nothing is run.
+    ``autolog(resume=True)`` can reuse its scores later; nothing is run.
 
     For each stage of its ``Pipeline``: how many times each fold computes it, instead of once for
     each candidate, and why not less. Print it for a table.
@@ -65,10 +65,10 @@ def explain(tuner: Any) -> Explanation:
     :param tuner: A ``CrossValidator`` or a ``TrainValidationSplit``, with its estimator and grid.
     :returns: ``stages`` with an entry for each stage of the pipeline, or a ``reason`` why nothing
         can be shared; ``resume``, a sentence that says which object keeps scores from being
-        taken up, if one does.
+        reused, if one does, with the ``code_version`` of ``autolog()``.
     :raises TypeError: It is no tuner of ``pyspark.ml.tuning``.
     :raises ValueError: It has no estimator or no grid yet.
     """
     from trackmllib.spark.sharing.explain import explain
 
-    return explain(tuner)
+    return explain(tuner, code_version())

@@ -39,6 +39,7 @@ def autolog(
     parallel_folds: bool = default(False),
     max_cached_folds: int = default(2),
     resume: bool | str = default(False),
+    code_version: str | None = default(None),
     data_version: str | None = default(None),
     on_error: str = default("raise"),
     candidate_timeout: float | None = default(None),
@@ -83,18 +84,22 @@ def autolog(
     :param record: With False nothing goes to MLflow, and what else was asked for holds.
     :param reuse_stages: Fit the stages of a ``Pipeline`` that several candidates have in common
         once a fold, and keep their output (``MEMORY_AND_DISK``) until the last of these is done.
-        The results stay the same, as far as Spark itself gives the same twice;
+        The results stay the same wherever Spark itself is deterministic;
         ``trackmllib.explain(tuner)`` says which stages these are.
     :param parallel_folds: Compute the cells of all folds in one pool of ``parallelism`` threads,
-        instead of one fold after another. The results stay the same, as far as Spark itself gives
-        the same twice.
+        instead of one fold after another. The results stay the same wherever Spark itself is
+        deterministic.
     :param max_cached_folds: Of how many folds ``parallel_folds`` keeps the data at a time.
-    :param resume: Take up the scores of an earlier search, this process's or another's, where they
-        would be the same: equal estimator, params, evaluator, versions, and rows of the fold, which
-        one Spark job reads. They come from the outbox on this machine and from the tracking
-        server. ``"seed"``: with the seeds of the earlier search, where none are set.
-    :param data_version: What ``resume`` knows the data by, instead of reading its rows. It is your
-        word that the data, and how it is partitioned, is the same wherever this is.
+    :param resume: Reuse the scores of an earlier search, of this process or another, if Spark would
+        compute the same: with equal estimator, params, evaluator, versions, conf, and rows of the
+        fold in equal order and partitions. One Spark job reads the rows. The scores come from the
+        outbox on this machine and from the tracking server. ``"seed"`` also uses the seeds of the
+        earlier search where you set none.
+    :param code_version: Version of your own code, by which you vouch that the code is the same
+        wherever the version is. Without it, ``resume`` reuses no scores of a search with components
+        that come from neither Spark nor an installed distribution.
+    :param data_version: Version of the data, for ``resume`` to compare instead of the rows. You
+        vouch that data, folds and layout are equivalent wherever the version is the same.
     :param on_error: What becomes of a candidate that fails. ``"raise"``: ``fit()`` raises, as Spark
         does. ``"skip"``: it has the worst possible score, and the search goes on. ``"retry:2"``:
         its cell is tried again, twice at most; also ``"retry:2,skip"``.
@@ -139,6 +144,7 @@ def autolog(
             parallel_folds=parallel_folds,
             max_cached_folds=max_cached_folds,
             resume=resume,
+            code_version=code_version,
             data_version=data_version,
             on_error=on_error,
             candidate_timeout=candidate_timeout,
@@ -192,6 +198,11 @@ def flush(timeout: float | None = None) -> bool:
 def results_of(thing: Any) -> Results | None:
     """The results of the search of a tuner or a model; None if none is known."""
     return None if _session is None else _session.afterwards.results(thing)
+
+
+def code_version() -> str | None:
+    """The ``code_version`` of ``autolog()``, or None."""
+    return None if _session is None else _session.settings.code_version
 
 
 def exchange(session: Session | None, *, start: bool = True) -> tuple[Session | None, bool]:

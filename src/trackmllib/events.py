@@ -291,23 +291,26 @@ class Earlier:
 class SearchKeyed(Event):
     """The search can be taken up by later ones.
 
-    ``family`` is equal for all whose scores could be of use to each other; ``rows`` is a
-    fingerprint of the data; ``settings`` of each candidate, and of all that decides its scores
-    besides the data. ``seeds`` are those that nobody has set, by the place of their owner.
+    ``family`` is equal for all whose scores could be of use to each other. ``seeds`` are those that
+    nobody has set, by the place of their owner.
     """
 
     family: str
-    rows: str
-    settings: tuple[str, ...]
     seeds: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoldKeyed(Event):
-    """The keys of the cells of a fold, by candidate: cells of equal keys have equal scores."""
+    """The keys of the fits of a fold, by candidate: fits of equal keys have equal scores.
+
+    ``candidates`` are fingerprints of the candidates, and ``parts`` of all else that the keys are
+    made of, by what a user calls it.
+    """
 
     fold: int
     keys: tuple[str, ...]
+    candidates: tuple[str, ...]
+    parts: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -143,7 +143,7 @@ class SearchResult:
         self.shared_seconds = 0.0
         # What later searches know its scores by, where they may take them up; keys by fold.
         self.keyed: SearchKeyed | None = None
-        self.keys: dict[int, tuple[str, ...]] = {}
+        self.keys: dict[int, FoldKeyed] = {}
         # How many scores are of which earlier search.
         self.taken_from: Counter[str] = Counter()
 
@@ -169,7 +169,7 @@ class SearchResult:
             case SearchKeyed():
                 self.keyed = event
             case FoldKeyed():
-                self.keys[event.fold] = event.keys
+                self.keys[event.fold] = event
             case CellTakenUp():
                 self._take_up(event)
             case CellRetried():

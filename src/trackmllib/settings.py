@@ -42,6 +42,7 @@ class Settings:
     parallel_folds: bool = False
     max_cached_folds: int = 2
     resume: bool | str = False
+    code_version: str | None = None
     data_version: str | None = None
     on_error: str = RAISE
     candidate_timeout: float | None = None

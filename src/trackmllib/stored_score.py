@@ -1,6 +1,6 @@
-"""A score as it stands on its child run, in a tag for each fold, for searches that take it up.
+"""Score in a tag of its child run, for later searches to reuse.
 
-The tag says all there is to know of it: MLflow returns the tags of a thousand runs with one
+Each fold has a tag that holds the whole score: MLflow returns the tags of a thousand runs with one
 request, but the points of a metric only one by one.
 """
 
@@ -10,8 +10,9 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from trackmllib import json_kinds
 from trackmllib.events import Earlier
@@ -25,16 +26,29 @@ RESUMED_BY = "trackmllib.resumed_by"
 TAG = "trackmllib.cell."
 _NAME = re.compile(r"trackmllib\.cell\.(0|[1-9][0-9]*)", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{32}")
+_parts = json_kinds.mapping_of(json_kinds.text)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredScore:
-    """The score of the cell ``key``; ``setting`` and ``rows`` say what the key was made of."""
+    """Score of the fit with this key.
+
+    ``parts`` has the fingerprint of each part of the key, cut to ``PART`` characters.
+    """
+
+    PART: ClassVar[int] = 8
 
     key: str
-    setting: str
-    rows: str
+    parts: Mapping[str, str]
     earlier: Earlier
+
+    def differs(self, parts: Mapping[str, str], candidates: Iterable[str]) -> set[str]:
+        """Names of the parts that differ from a fold and all its candidates."""
+        short = {name: part[: self.PART] for name, part in parts.items()}
+        same = {name for name, part in self.parts.items() if short.get(name) == part}
+        if self.parts.get("candidate") in {each[: self.PART] for each in candidates}:
+            same.add("candidate")
+        return {*self.parts, *parts, "candidate"} - same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +68,9 @@ def tag(fold: int, stored: StoredScore) -> tuple[str, str]:
     """Name and value of the tag."""
     earlier = stored.earlier
     values = [
-        *(stored.key, stored.setting, stored.rows, earlier.score),
+        stored.key,
+        {name: part[: stored.PART] for name, part in stored.parts.items()},
+        earlier.score,
         *(earlier.fit_seconds, earlier.evaluate_seconds, earlier.start_ms, earlier.end_ms),
     ]
     return f"{TAG}{fold}", json.dumps([*values, _check(values)])
@@ -67,17 +83,16 @@ def is_tag(name: str) -> bool:
 def read(text: str, search_id: str, run_id: str | None) -> StoredScore:
     """The score in a tag on a run of a search. ValueError if it is cut, changed or invalid."""
     values = json_kinds.parsed(text)
-    if not isinstance(values, list) or len(values) != 9 or _check(values[:-1]) != values[-1]:
+    if not isinstance(values, list) or len(values) != 8 or _check(values[:-1]) != values[-1]:
         raise ValueError("not as it was written")
-    key, setting, rows, score, fit_seconds, evaluate_seconds, start_ms, end_ms, _ = values
-    if not all(isinstance(each, str) and _DIGEST.fullmatch(each) for each in (key, setting, rows)):
-        raise ValueError("no keys")
+    key, parts, score, fit_seconds, evaluate_seconds, start_ms, end_ms, _ = values
+    if not (isinstance(key, str) and _DIGEST.fullmatch(key)):
+        raise ValueError("no key")
     if type(score) is not float or not math.isfinite(score):
         raise ValueError("no number")
     return StoredScore(
         key=key,
-        setting=setting,
-        rows=rows,
+        parts=_parts(parts),
         earlier=Earlier(
             score=score,
             fit_seconds=json_kinds.seconds(fit_seconds),

@@ -68,7 +68,7 @@ def described(model):
 
 
 evaluator.evaluate = aloud
-trackmllib.autolog(**{"resume": True, **settings.get("autolog", {})})
+trackmllib.autolog(**{"resume": True, "code_version": "1", **settings.get("autolog", {})})
 say(ready=os.getpid())
 model = tuner.fit(data)
 search = trackmllib.results(model).search

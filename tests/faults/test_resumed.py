@@ -9,6 +9,8 @@ import sys
 import time
 from collections import defaultdict
 
+import pytest
+
 from faults.scene import _HERE, ROUNDS, Driver, Scene
 
 SEED = 7
@@ -121,10 +123,11 @@ def test_two_resumed_searches_at_once(tmp_path, server_uri):
         assert len(scene.store.children(main)) == 8
 
 
-def test_other_partitions_with_a_fold_column_in_another_process(tmp_path, server_uri):
-    settings = {"candidates": 5, "fit_seconds": 0.0, "fold_col": True}
+@pytest.mark.parametrize(("options", "reused"), [({}, 0), ({"data_version": "1"}, 15)])
+def test_other_partitions_in_another_process(tmp_path, server_uri, options, reused):
+    settings = {"candidates": 5, "fit_seconds": 0.0, "fold_col": True, "autolog": options}
     scene = Scene(tmp_path, server_uri)
     outcome(start(scene, **settings))
     again = start(scene, partitions=7, **settings)
     outcome(again)
-    assert taken(again) == 15
+    assert taken(again) == reused

@@ -45,7 +45,7 @@ def fit(name, tuner):
     print(json.dumps(said), flush=True)
 
 
-trackmllib.autolog(resume=True, progress=False)
+trackmllib.autolog(resume=True, code_version="1", progress=False)
 fit("first", tree_pipeline([1, 2], numFolds=2))
 fit("again", tree_pipeline([1, 2, 3], numFolds=2, parallelism=2))
 trackmllib.autolog(on_error="skip", candidate_timeout=2.0, progress=False)

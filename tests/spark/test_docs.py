@@ -151,7 +151,7 @@ def test_the_tables_name_every_key_and_no_other(spark, points, recorded, monkeyp
     trackmllib.autolog()
     with pytest.raises(ValueError, match="boom"):
         stub_search(est=StubEstimator(fail={1.0: ValueError("boom")})).fit(points)
-    trackmllib.autolog(resume=True, on_error="retry:1")
+    trackmllib.autolog(resume=True, code_version="1", on_error="retry:1")
     for xs in ((1.0,), (1.0, 2.0)):
         search = rows_search(xs)
         search.clear(search.seed)

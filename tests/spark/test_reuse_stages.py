@@ -733,8 +733,9 @@ def test_explain_runs_nothing_and_says_why(data, jobs_run):
         "",
         "Each fold computes 10 stages instead of 12.",
         "",
-        "resume: nothing can be taken up, because of the attribute _random of StubEvaluator: a "
-        "random.Random cannot be compared between two processes.",
+        "resume: no score can be reused, because of the class StubEvaluator: trackmllib cannot "
+        "tell whether your own code has changed since an earlier search; set "
+        'autolog(code_version="1"), and change the version whenever you change the code.',
     ]
     parted = trackmllib.explain(scaled_search())
     assert [(s.stage, s.computed, s.reason) for s in parted.stages] == [

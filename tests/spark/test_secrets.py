@@ -83,7 +83,7 @@ def secret_search(**values):
     ],
 )
 def test_scores_with_secret_are_not_published_or_reused(spark, recorded, caplog, values, what):
-    trackmllib.autolog(resume=True, progress=False)
+    trackmllib.autolog(resume=True, code_version="1", progress=False)
     data = table(spark)
     for _ in range(2):
         model = secret_search(**values).fit(data)
@@ -100,7 +100,7 @@ def test_scores_with_secret_are_not_published_or_reused(spark, recorded, caplog,
 
 
 def test_scores_without_secret_are_reused(spark, recorded):
-    trackmllib.autolog(resume=True, progress=False)
+    trackmllib.autolog(resume=True, code_version="1", progress=False)
     data = table(spark)
     secret_search(options={"a": 1}).fit(data)
     model = secret_search(options={"a": 1}).fit(data)
@@ -109,7 +109,7 @@ def test_scores_without_secret_are_reused(spark, recorded):
 
 
 def test_hidden_seeds_are_not_published(spark, recorded):
-    trackmllib.autolog(resume=True, progress=False, redact=["^seed$"])
+    trackmllib.autolog(resume=True, code_version="1", progress=False, redact=["^seed$"])
     search = rows_search()
     search._paramMap.pop(search.seed)
     search.fit(table(spark))

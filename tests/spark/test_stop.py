@@ -103,7 +103,7 @@ def test_search_stops_after_clock_set_back(points, store):
 
 def test_a_stopped_search_goes_on_with_resume(spark, recorded):
     data = table(spark)
-    trackmllib.autolog(resume=True, progress=False)
+    trackmllib.autolog(resume=True, code_version="1", progress=False)
     xs = [float(x) for x in range(30)]
     thread = asking(recorded, by_tag(recorded))
     with pytest.raises(trackmllib.SearchStopped) as raised:

@@ -100,7 +100,7 @@ def test_stage_without_uid_is_recorded(points, recorded):
 
 
 def test_equal_scores_without_uids_are_reused(points, recorded, warned):
-    trackmllib.autolog(resume=True, progress=False)
+    trackmllib.autolog(resume=True, code_version="1", progress=False)
 
     def reused(search):
         found = trackmllib.results(search.fit(points)).search.candidates

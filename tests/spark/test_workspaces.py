@@ -118,7 +118,7 @@ def test_sync_ignores_variable_for_search_without_workspace(tmp_path, workspaces
 def test_earlier_scores_come_from_workspace_of_search(rows, workspaces):
     mlflow.set_workspace("team-a")
     mlflow.set_experiment("resumed")
-    trackmllib.autolog(resume=True)
+    trackmllib.autolog(resume=True, code_version="1")
     rows_search(numFolds=2).fit(rows)
     main = Store(workspaces, "resumed").only_main_run()
     family = main.data.tags[RESUMABLE]

@@ -37,6 +37,7 @@ VALUES = {
     "parallel_folds": (True, "false", "true", (True, False, True)),
     "max_cached_folds": (4, "3", " 1 ", (4, 3, 1)),
     "resume": (True, "seed", " True ", (True, "seed", True)),
+    "code_version": ("a", "b ", "c", ("a", "b", "c")),
     "data_version": ("a", "b ", "c", ("a", "b", "c")),
     "on_error": ("skip", "retry:2, skip", "raise", ("skip", "retry:2, skip", "raise")),
     "candidate_timeout": (600, "8.5", "1e2", (600.0, 8.5, 100.0)),

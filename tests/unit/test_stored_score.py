@@ -15,12 +15,12 @@ from trackmllib.events import Earlier
 from trackmllib.stored_score import StoredScore
 
 digests = st.text("0123456789abcdef", min_size=32, max_size=32)
+parts = st.text("0123456789abcdef", min_size=8, max_size=8)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 scores = st.builds(
     StoredScore,
     key=digests,
-    setting=digests,
-    rows=digests,
+    parts=st.dictionaries(st.sampled_from(["rows", "layout", "evaluator"]), parts),
     earlier=st.builds(
         Earlier,
         score=finite,
@@ -60,8 +60,7 @@ def test_a_tag_of_which_one_character_was_changed_is_not_read(score, data):
 def test_what_is_no_number_is_not_taken_up(score):
     stored = StoredScore(
         key="0" * 32,
-        setting="1" * 32,
-        rows="2" * 32,
+        parts={"rows": "1" * 8},
         earlier=Earlier(
             score=score, fit_seconds=1.0, evaluate_seconds=1.0, start_ms=1, end_ms=2, search_id="s"
         ),
@@ -74,7 +73,7 @@ def test_what_is_no_number_is_not_taken_up(score):
 def forged(**changes) -> str:
     """A tag with these values, and a valid checksum for them."""
     values = {
-        **{"key": "0" * 32, "setting": "1" * 32, "rows": "2" * 32, "score": 0.5},
+        **{"key": "0" * 32, "parts": {"rows": "1" * 8}, "score": 0.5},
         **{"fit_seconds": 1.0, "evaluate_seconds": 1.0, "start_ms": 1, "end_ms": 2},
         **changes,
     }

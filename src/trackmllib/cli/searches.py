@@ -52,7 +52,7 @@ def run(given: argparse.Namespace, home: Home) -> int:
         terminal.write_data(words.as_json({"searches": [vars(summary) for summary in listed]}))
         return 0
     if not listed:
-        what = "searches that can be taken up" if given.resumable else "searches"
+        what = "searches that can be resumed" if given.resumable else "searches"
         where = "" if given.experiment is None else f" in experiment {given.experiment}"
         terminal.echo(f"There are no {what} on {server.server}{where}.")
         return 0

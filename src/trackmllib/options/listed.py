@@ -185,8 +185,14 @@ OPTIONS = (
         argument="resume",
         kind=TrueFalseOr("seed"),
         default=False,
-        meaning="take up the scores of an earlier search that would be the same; `seed`: with the "
-        "seeds of that one",
+        meaning="reuse the scores of an earlier search that would be the same; `seed`: also use "
+        "the seeds of that search",
+    ),
+    Option(
+        argument="code_version",
+        kind=Text(),
+        default=None,
+        meaning="version of your own code, which `resume` compares instead of the code",
     ),
     Option(
         argument="data_version",

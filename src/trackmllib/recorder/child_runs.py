@@ -127,9 +127,8 @@ def _for_later(result: SearchResult, index: int, fold: int) -> Iterator[tuple[st
     yield stored_score.tag(
         fold,
         StoredScore(
-            key=keys[index],
-            setting=keyed.settings[index],
-            rows=keyed.rows,
+            key=keys.keys[index],
+            parts={"candidate": keys.candidates[index], **dict(keys.parts)},
             earlier=Earlier(
                 score=cell.score,
                 fit_seconds=cell.fit_seconds or 0.0,

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 from trackmllib.errors import CandidateTimeout
-from trackmllib.events import SearchDescription
 from trackmllib.guard import attempt
 from trackmllib.settings import Settings
 from trackmllib.spark.interventions import CellAt, FoldCall, Intervention, LayOut, SearchAt, Task
@@ -28,7 +27,7 @@ def candidate_timeout(settings: Settings, search: SearchAt) -> Intervention | No
     return None if seconds is None else CandidateTimeouts(seconds, search)
 
 
-class CandidateTimeouts:
+class CandidateTimeouts(Intervention):
     """The cells of one search, each with its time."""
 
     name = "candidate_timeout"
@@ -36,12 +35,6 @@ class CandidateTimeouts:
     def __init__(self, seconds: float, search: SearchAt) -> None:
         self._seconds = seconds
         self._search = search
-
-    def describe(self, description: SearchDescription, tuner: Any, maps: Any) -> SearchDescription:
-        return description
-
-    def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-        return folds
 
     def lay_out(self, call: FoldCall, lay_out: LayOut) -> list[Task]:
         session = call.train.sparkSession
@@ -57,9 +50,6 @@ class CandidateTimeouts:
                     raise
 
         return lay_out(replace(call, compute=compute))
-
-    def close(self) -> None:
-        return None
 
 
 class _Watchdog:

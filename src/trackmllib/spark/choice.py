@@ -1,8 +1,8 @@
-"""Spark's choice of the best candidate, which passes over those that cannot win.
+"""Spark's choice of the best candidate, without those that cannot win.
 
-``_fit`` of the tuners asks ``np.argmax`` or ``np.argmin`` of its module for the index of the best
-score. There is no score so bad that a candidate which has failed loses with it: the worst one may
-be that of another candidate, and of equal ones numpy takes the first.
+``_fit`` of the tuners calls ``np.argmax`` or ``np.argmin`` of its module for the index of the best
+score. No score is bad enough to make sure that a failed candidate loses: another candidate may
+have the worst possible score, and numpy picks the first of equal scores.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ Choose = Callable[[Sequence[Any]], Any]
 
 
 def choose_without(choose: Choose, scores: Sequence[Any], cannot_win: Collection[int]) -> Any:
-    """What ``choose``, numpy's argmax or argmin, takes of these scores but for those of
-    ``cannot_win``; of all, where none else is left.
+    """Index that ``choose`` picks of the scores outside ``cannot_win``.
+
+    ``choose`` is numpy's argmax or argmin. It picks of all scores if no other is left.
     """
     left = [at for at in range(len(scores)) if at not in cannot_win]
     if len(left) in (0, len(scores)):
@@ -25,10 +26,11 @@ def choose_without(choose: Choose, scores: Sequence[Any], cannot_win: Collection
 
 
 class ChoicePatch:
-    """Replaces ``np`` of a module of tuners by one whose argmax and argmin pass over candidates.
+    """Patch of ``np`` in a tuner module: its choice ignores candidates.
 
-    ``cannot_win`` says which, in the thread of ``fit()``. Installing twice is installing once;
-    uninstalling puts back what was there, unless somebody else has put something there since.
+    In the thread of ``fit()``, ``cannot_win`` returns the candidates that argmax and argmin ignore.
+    Installing twice has the effect of installing once. Uninstalling restores the original, unless
+    other code has replaced ``np`` since.
     """
 
     def __init__(self, module: ModuleType, cannot_win: Callable[[], Collection[int]]) -> None:
@@ -51,7 +53,7 @@ class ChoicePatch:
 
 
 class _Numpy:
-    """numpy, as a module of tuners sees it."""
+    """Proxy of numpy for a tuner module."""
 
     def __init__(self, replaced: Any, cannot_win: Callable[[], Collection[int]]) -> None:
         self.active = True

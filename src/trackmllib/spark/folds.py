@@ -59,6 +59,8 @@ class Folds:
         )
         if state.interventions is None or not spark_loops:
             return lay_out(of_frames(call))
+        # Where a subclass has a fit of its own, it may not have begun yet.
+        state.search.begin(epm, spark_loops=True)
         return state.interventions.lay_out(call, lay_out, loop)
 
     def around_folds(self, original: Any, tuner: Any, *args: Any, **kwargs: Any) -> Any:
@@ -102,13 +104,13 @@ class Folds:
         else:
             # They are all alike: each takes the next model.
             tasks = tasks[: len(tasks) - len(call.taken)]
-        taken = [
-            partial(self._take_up, search, new_watch, index, earlier, stand_in.result)
-            for index, earlier in call.taken.items()
-        ]
+        left = iter(tasks)
+        # In the order of the grid: StopIteration cuts off what comes after it.
         return [
-            *taken,
-            *(self._cell(search, new_watch, task, call.compute, stand_in.result) for task in tasks),
+            partial(self._take_up, search, new_watch, index, call.taken[index], stand_in.result)
+            if index in call.taken
+            else self._cell(search, new_watch, next(left), call.compute, stand_in.result)
+            for index in range(len(call.maps))
         ]
 
     def _take_up(

@@ -19,7 +19,7 @@ from trackmllib.settings import Settings
 from trackmllib.stored_score import EarlierScores
 
 Task = Callable[[], Any]
-# Spark's pool asks for one after the other, in a thread of its own.
+# Spark's pool iterates over them in a separate thread.
 Tasks = Iterable[Task]
 LayOut = Callable[["FoldCall"], list[Task]]
 
@@ -82,12 +82,12 @@ class FoldCall:
     """One call of Spark's ``_parallelFitTasks``: a fold, whose cells are to be laid out.
 
     ``order`` says in which order the candidates are taken, when the first one is; None leaves it
-    to Spark. ``in_turn``: Spark gets their results in the order of the grid, whatever that order
-    is. ``prepare`` is called with a candidate before its cell begins: it is no part of that.
+    to Spark. ``in_turn``: Spark receives the results in the order of the grid, whatever
+    ``order`` is. ``prepare`` is called with a candidate before its cell, and is no part of it.
     ``taken`` are the scores of candidates that are not computed. ``compute`` gets each cell, and
     runs it; ``counts_as`` gets each score with its candidate, and returns what Spark is told in its
-    place. ``loop`` counts the loops over folds that Spark has begun in this search: a subclass may
-    begin several.
+    place. ``loop`` is the number of loops over folds that Spark has begun in this search: a
+    subclass may begin several.
     """
 
     estimator: Any
@@ -133,7 +133,7 @@ def of_frames(call: FoldCall) -> FoldCall:
 
 
 def returning(result: Any) -> Task:
-    """A task that is done already."""
+    """Create a task that returns a known result."""
 
     def returns() -> Any:
         return result
@@ -142,7 +142,7 @@ def returning(result: Any) -> Task:
 
 
 def raising(error: BaseException) -> Task:
-    """A task that has failed already."""
+    """Create a task that raises a known error."""
 
     def raises() -> Any:
         raise error
@@ -163,7 +163,7 @@ class SearchIsOver(Exception):
     """Ends a cell of a search that is over; nobody sees it."""
 
 
-class Intervention(Protocol):
+class Intervention:
     """One of them, for one search; ``name`` is the option that asks for it."""
 
     name: str
@@ -172,7 +172,7 @@ class Intervention(Protocol):
         """A description of the search that says what this will do: with the tuner as it is fitted,
         on this grid, or on its own where that is None.
         """
-        ...
+        return description
 
     def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         """The pairs of training and validation data that Spark has made, or what stands for them.
@@ -180,15 +180,15 @@ class Intervention(Protocol):
         Called in the thread of ``fit()``, before the first fold is laid out, with the tuner as it
         is fitted.
         """
-        ...
+        return folds
 
     def lay_out(self, call: FoldCall, lay_out: LayOut) -> Tasks:
         """The tasks of a fold, made by ``lay_out``; called in the thread of ``fit()``."""
-        ...
+        raise NotImplementedError
 
     def close(self) -> None:
         """The search is over, in whatever way: keep nothing. Cells may still run."""
-        ...
+        return
 
 
 class SearchAt(Protocol):
@@ -196,10 +196,11 @@ class SearchAt(Protocol):
 
     # What the last cell of each candidate has taken, in seconds.
     seconds: dict[int, float]
+    tuner: Any
     # The data that is searched on, and whether the search is inside of another one.
     data: Any
     is_inner: bool
-    # Candidates that Spark is not to choose, in the loop over the folds that it is in.
+    # Candidates that Spark must not choose in its current loop over the folds.
     cannot_win: set[int]
 
     @property
@@ -211,14 +212,14 @@ class SearchAt(Protocol):
         """Stages were computed for several candidates at once."""
         ...
 
-    def keyed(
-        self, family: str, rows: str, settings: Sequence[str], seeds: Mapping[str, int]
-    ) -> None:
-        """By what later searches find the scores of this one."""
+    def keyed(self, family: str, seeds: Mapping[str, int]) -> None:
+        """Record by what later searches find the scores of this one."""
         ...
 
-    def fold_keyed(self, fold: int, keys: Sequence[str]) -> None:
-        """The keys of the cells of a fold, by candidate."""
+    def fold_keyed(
+        self, fold: int, keys: Sequence[str], candidates: Sequence[str], parts: Mapping[str, str]
+    ) -> None:
+        """Record the keys of a fold's fits, by candidate, and their parts."""
         ...
 
     def earlier(self, family: str, keys: Collection[str]) -> EarlierScores:
@@ -243,7 +244,7 @@ class Interventions:
         self.have = "have" if len(interventions) > 1 else "has"
         # Whether Spark's own loop has come by.
         self.used = False
-        # The frame of that loop, and how many there were.
+        # The frame of the current loop, and the number of loops so far.
         self._frame: FrameType | None = None
         self._loops = 0
 
@@ -259,14 +260,14 @@ class Interventions:
         return folds
 
     def lay_out(self, call: FoldCall, lay_out: LayOut, frame: FrameType) -> Tasks:
-        """The tasks of a fold of the loop that runs in this frame."""
+        """Lay out the tasks of a fold of the loop that runs in ``frame``."""
         self.used = True
         if frame is not self._frame:
             self._frame = frame
             self._loops += 1
         call = replace(call, loop=self._loops)
         for intervention in reversed(self._interventions):
-            # The outermost alone may return tasks that are no list yet.
+            # Only the outermost may return an iterator instead of a list.
             lay_out = cast(LayOut, partial(intervention.lay_out, lay_out=lay_out))
         return lay_out(call)
 

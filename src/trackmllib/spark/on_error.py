@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from trackmllib import plural
-from trackmllib.events import SearchDescription
 from trackmllib.guard import attempt
 from trackmllib.options import on_error as words
 from trackmllib.settings import Settings
@@ -50,8 +49,9 @@ class _NothingIsLeft(ValueError):
 
 
 class _Loop:
-    """The candidates of one of Spark's loops over the folds that have failed in it, and those that
-    cannot win, because they have or because a score is NaN.
+    """Failed candidates of one of Spark's loops over the folds.
+
+    ``cannot_win`` also has the candidates with a score of NaN.
     """
 
     def __init__(self, number: int) -> None:
@@ -60,7 +60,7 @@ class _Loop:
         self.cannot_win: set[int] = set()
 
 
-class OnError:
+class OnError(Intervention):
     """Cells that fail, of one search."""
 
     name = "on_error"
@@ -71,21 +71,15 @@ class OnError:
         self._search = search
         self._lock = threading.Lock()
         self._loop = _Loop(0)
-        # Those of all loops, to tell the user.
+        # The failed candidates of all loops, for the message to the user.
         self._failed: dict[int, Exception] = {}
         self._closed = threading.Event()
         self._numpy: Any = None
 
-    def describe(self, description: SearchDescription, tuner: Any, maps: Any) -> SearchDescription:
-        return description
-
-    def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-        return folds
-
     def lay_out(self, call: FoldCall, lay_out: LayOut) -> list[Task]:
         larger = attempt(lambda: bool(call.evaluator.isLargerBetter()), True)
         if call.loop != self._loop.number:
-            # Cells of the loop before may still run, after a StopIteration.
+            # After a StopIteration, fits of the previous loop may still run.
             self._loop = _Loop(call.loop)
             self._search.cannot_win = self._loop.cannot_win
         cells = _Cells(self, self._loop, call, -math.inf if larger else math.inf)
@@ -135,7 +129,7 @@ class OnError:
                 cell.skipped(skipped.candidate, None, worst)
                 return cell.result(skipped.candidate, worst)
             except (SearchIsOver, _NothingIsLeft, StopIteration):
-                # The last one is no error to Spark: it ends the fold, and fit() goes on.
+                # To Spark, StopIteration is no error: it ends the fold, and fit() continues.
                 raise
             except Exception as error:
                 candidate = cell.candidate
@@ -198,7 +192,7 @@ class _Cells:
 
     def counts_as(self, candidate: int, score: float) -> float:
         """NaN never wins."""
-        if not math.isnan(score):
+        if not attempt(lambda: math.isnan(score), False):
             return score
         self._intervention.has_nan(self._loop, candidate, len(self._call.maps))
         return self._worst

@@ -1,11 +1,11 @@
 """The intervention ``parallel_folds``: the cells of all folds share one pool of threads.
 
-Spark's own loop over the folds goes on as it is: it asks for the tasks of one fold after another.
-It gets tasks that return what the pool has computed, once all cells of the fold have ended. The
-data of a fold is cached when its first cell begins, and no longer than to its last.
+Spark's own loop over the folds runs unchanged: it asks for the tasks of one fold after another. It
+receives tasks that return the results of the pool, once all fits of the fold have ended. The data
+of a fold stays cached from the start of its first fit to the end of its last.
 
-StopIteration is no error to Spark's loop: it ends the fold, and what Spark has not heard of counts
-as 0.0. Therefore Spark gets the results of a fold in the order in which its own pool has them.
+StopIteration is no error to Spark's loop: it ends the fold, and scores not yet received count as
+0.0. So Spark must receive the results of a fold in the order in which its own pool returns them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def parallel_folds(settings: Settings, search: SearchAt) -> Intervention | None:
     return ParallelFolds(settings.max_cached_folds, search) if settings.parallel_folds else None
 
 
-class ParallelFolds:
+class ParallelFolds(Intervention):
     """The folds of one search, computed in one pool."""
 
     name = "parallel_folds"
@@ -84,7 +84,7 @@ class ParallelFolds:
             self._say(f"{name} has a fitMultiple of its own, which wants one fold after another")
         elif self._threads > 1 and _is_one_after_another(tuner):
             self._say(
-                "a single candidate with code that is not of pyspark.ml depends on the order of "
+                "with a single candidate, code from outside pyspark.ml may depend on the order of "
                 "the folds"
             )
         elif self._threads > 1 and len(folds) > 1:
@@ -140,7 +140,7 @@ class ParallelFolds:
         self._pool.begin([inherit(self._pool.next_cell) for _ in range(cells)], self._threads)
 
     def _longest_first(self, fold: _Fold, candidates: int) -> list[int]:
-        """The candidates by what an earlier fold took; first those of which that is not known."""
+        """Candidates by their time in an earlier fold, unknown times first."""
         seconds = dict(self._search.seconds)
         order = sorted(
             range(candidates), key=lambda at: seconds.get(at, float("inf")), reverse=True
@@ -150,8 +150,10 @@ class ParallelFolds:
 
 
 def _is_one_after_another(tuner: Any) -> bool:
-    """Whether Spark computes the cells of all folds in one order, on which code of the user's may
-    depend: it has no more threads than candidates.
+    """Whether user code may depend on the order of the folds.
+
+    It may with a single candidate: Spark uses no more threads than there are candidates, so it
+    computes one fold after another.
     """
     maps = tuner.getEstimatorParamMaps()
     return len(maps) == 1 and not is_sparks_own(tuner.getEstimator(), tuner.getEvaluator(), maps)
@@ -167,7 +169,7 @@ def _inheriting(session: Any) -> Callable[[Callable[[], None]], Callable[[], Non
 
 @dataclass(frozen=True, kw_only=True)
 class _Ended:
-    """A cell that has ended, with a result of Spark's task or with an error."""
+    """A fit that has ended, with the result of Spark's task or an error."""
 
     candidate: int
     seconds: float
@@ -176,15 +178,16 @@ class _Ended:
 
 
 class _Fold:
-    """The cells of one fold: Spark's tasks, and how those that have ended did. Changed under the
-    lock of the pool.
+    """Fits of one fold: Spark's tasks, and the results of those that ended.
+
+    Changed only under the lock of the pool.
     """
 
     def __init__(self, data: tuple[Any, Any], spark_threads: int, is_first: bool) -> None:
         self.tasks: deque[Task] = deque()
         self.left = 0
         self.begun = False
-        # In the order of the grid, and in all threads from the beginning on.
+        # Whether its fits start in the order of the grid, with all threads from the start.
         self.goes_sparks_way = is_first
         self._data = data
         self._spark_threads = spark_threads
@@ -196,21 +199,21 @@ class _Fold:
         self._is_cached = False
 
     def compute(self, cell: CellAt) -> Any:
-        """Run a cell, whose candidate is wanted also where it raises."""
+        """Run a fit, and keep its candidate even if it raises."""
         try:
             return cell.run()
         finally:
             self._here.candidate = cell.candidate
 
     def run(self, task: Task) -> _Ended:
-        """Run a task, whatever it raises."""
+        """Run a task, and return its result or whatever it raises."""
         self._here.candidate = None
         result: Any = None
         error: BaseException | None = None
         began = time.monotonic()
         try:
             result = task()
-        except BaseException as raised:  # noqa: BLE001 - Spark's pool raises it, in fit()
+        except BaseException as raised:  # noqa: BLE001 - Spark's pool raises it in fit()
             error = raised
         candidate = self._here.candidate if result is None else result[0]
         return _Ended(
@@ -226,14 +229,14 @@ class _Fold:
 
     @property
     def has_stopped(self) -> bool:
-        """Whether Spark's loop takes no more of it."""
+        """Whether a StopIteration has ended this fold for Spark's loop."""
         return any(isinstance(one.error, StopIteration) for one in self._ended)
 
     def results(self) -> Iterator[Task]:
-        """What Spark runs in the place of the tasks, as soon as it is known what that is.
+        """Yield the tasks that return the results, once they are known.
 
-        Spark's pool asks for them in a thread of its own. Where StopIteration ends the fold, they
-        end: raised by one of several threads, it might come before the result of another.
+        Spark's pool iterates over them in a separate thread. If StopIteration ends the fold, the
+        iterator ends: a task that raised it might overtake the result of another thread.
         """
         self._is_known.wait()
         if self._error is not None:
@@ -250,7 +253,7 @@ class _Fold:
             yield returning(one.result)
 
     def give_up(self, reason: BaseException) -> None:
-        """Begin no more cells, and have Spark raise this in ``fit()``, if it asks."""
+        """Begin no more fits, and raise ``reason`` in ``fit()`` if Spark asks."""
         self.left -= len(self.tasks)
         self.tasks.clear()
         if not self._is_known.is_set():
@@ -333,14 +336,14 @@ class _Pool:
         with self._changed:
             error = None if fold.has_stopped else ended.error
         if not (error is None or isinstance(error, (StopIteration, SearchIsOver))):
-            # SearchIsOver says that another cell's error closes it, or has done so.
+            # SearchIsOver means that the error of another fit closes the pool, or has closed it.
             self.close(error)
         with self._changed:
             fold.has_ended(ended)
             is_over = fold.left == 0
             self._changed.notify_all()
         if is_over:
-            # Before the results are known, as Spark's loop does it before the refit.
+            # Before Spark receives the results: its loop, too, releases data before the refit.
             fold.release()
             fold.is_over()
 
@@ -364,8 +367,9 @@ class _Pool:
 
 
 def _as_spark_has_them(ended: Sequence[_Ended], threads: int) -> list[_Ended]:
-    """Cells in the order in which they end in Spark's pool, which begins them in that of the grid,
-    if each takes there what it took here.
+    """Sort fits by the order in which they would end in Spark's pool.
+
+    Spark's pool begins them in the order of the grid. Assumes that each takes as long as it did.
     """
     free_at = [0.0] * threads
     end_at = {}

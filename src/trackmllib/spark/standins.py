@@ -53,7 +53,9 @@ class EstimatorStandIn:
         if call.order is None and call.compute is None and not call.taken:
             single: Iterator[tuple[int, Any]] = base._FitMultipleIterator(watched, models.numModel)
             return single
-        return _InOrder(watched, call.order or (lambda: self._left), self._here)
+        order = call.order or (lambda: self._left)
+        left = lambda: [at for at in order() if at not in call.taken]  # noqa: E731 - called later
+        return _InOrder(watched, left, self._here)
 
     def _models(
         self, models: Iterator[tuple[int, Any]], data: Any, params: Any, whole: Callable[[int], int]

@@ -196,33 +196,29 @@ class SearchWatch:
                 )
             )
 
-    def keyed(
-        self,
-        family: str,
-        rows: str,
-        settings: Sequence[str],
-        seeds: Mapping[str, int],
-    ) -> None:
+    def keyed(self, family: str, seeds: Mapping[str, int]) -> None:
         """By what later searches find the scores of this one."""
         self._emit(
             SearchKeyed(
                 search_id=self.search_id,
                 time_ms=self.clock.now_ms(),
                 family=family,
-                rows=rows,
-                settings=tuple(settings),
                 seeds=tuple(seeds.items()),
             )
         )
 
-    def fold_keyed(self, fold: int, keys: Sequence[str]) -> None:
-        """The keys of the cells of a fold."""
+    def fold_keyed(
+        self, fold: int, keys: Sequence[str], candidates: Sequence[str], parts: Mapping[str, str]
+    ) -> None:
+        """The keys of the fits of a fold, and what they are made of."""
         self._emit(
             FoldKeyed(
                 search_id=self.search_id,
                 time_ms=self.clock.now_ms(),
                 fold=fold,
                 keys=tuple(keys),
+                candidates=tuple(candidates),
+                parts=tuple(parts.items()),
             )
         )
 

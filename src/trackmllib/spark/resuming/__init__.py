@@ -1,1 +1,1 @@
-"""The scores of an earlier search are taken up by one that would compute the same."""
+"""Reuse of the scores of earlier searches (``autolog(resume=True)``)."""

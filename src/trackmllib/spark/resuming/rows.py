@@ -1,156 +1,106 @@
-"""Fingerprints of the rows of folds, which do not depend on the order of the rows.
-
-Spark draws folds with ``rand(seed)``, which depends on how the data is partitioned, so the same
-data and seed do not make the same folds. The rows say it: one aggregation counts and hashes those
-of all folds, training and validation apart.
-"""
+"""Fingerprints of the rows of folds: their content, order and partitions."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import reduce
 from typing import Any
 
-from pyspark.sql import functions
-from pyspark.sql.types import ArrayType, DataType, MapType, StructField, StructType
+from pyspark.ml.linalg import MatrixUDT, VectorUDT
+from pyspark.sql import functions, types
 
-from trackmllib.spark.resuming.canonical import digest
-from trackmllib.spark.resuming.unsound import Unsound
+from trackmllib.guard import attempt
+from trackmllib.spark.interventions import let_go
+from trackmllib.spark.resuming.fingerprint import Unsound, digest
 
-_SUM = 2**64
-
-
-@dataclass(frozen=True)
-class Sum:
-    """How many rows, the sum of one hash of them and the xor of another."""
-
-    rows: int = 0
-    total: int = 0
-    xor: int = 0
-
-    def __add__(self, other: Sum) -> Sum:
-        return Sum(self.rows + other.rows, (self.total + other.total) % _SUM, self.xor ^ other.xor)
-
-    def __sub__(self, other: Sum) -> Sum:
-        return Sum(self.rows - other.rows, (self.total - other.total) % _SUM, self.xor ^ other.xor)
-
-    @property
-    def text(self) -> str:
-        return f"{self.rows}:{self.total:x}:{self.xor % _SUM:x}"
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Fingerprints of what is trained on and what is scored in a fold, with names, types and
-    metadata of the columns.
-    """
-
-    train: str
-    validation: str
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The folds, and all rows together."""
-
-    folds: tuple[Fold, ...]
-    whole: str
-
-
-def read(
-    data: Any, folds: Sequence[tuple[Any, Any]], *, partition: bool, without: str = ""
-) -> Rows:
-    """Read all rows of folds in one aggregation.
-
-    ``partition``: each fold holds every row of ``data`` once, and what folds are scored on is all
-    of it, as Spark's own folds do: then training data is what is left. ``without`` names a column
-    that Spark adds to draw them.
-
-    :raises Unsound: a column cannot be hashed, or two readings differ.
-    """
-    if partition and len(folds) > 1:
-        *scored, whole = _read([*(validation for _, validation in folds), data], without)
-        if reduce(Sum.__add__, scored) != whole:
-            raise Unsound("the data", _DIFFER)
-        sums = [(whole - validation, validation) for validation in scored]
-    else:
-        frames = [frame for fold in folds for frame in fold]
-        read = _read([*frames, data], without)
-        sums, whole = list(zip(read[:-1:2], read[1:-1:2], strict=True)), read[-1]
-        if partition and sums[0][0] + sums[0][1] != whole:
-            raise Unsound("the data", _DIFFER)
-    columns = [_columns(frame, without) for _, frame in folds]
-    return Rows(
-        folds=tuple(
-            Fold(digest([train.text, of_fold]), digest([validation.text, of_fold]))
-            for (train, validation), of_fold in zip(sums, columns, strict=True)
-        ),
-        whole=digest([whole.text, _columns(data, without)]),
-    )
-
-
-_DIFFER = "two readings of it differ, as those of rand() or of a sample do"
-
-
-def _columns(frame: Any, without: str) -> list[Any]:
-    """Names, types and metadata: what is nominal decides how a tree splits."""
-    return [json.loads(field.json()) for field in _fields(frame, without)]
-
-
-def _fields(frame: Any, without: str) -> list[StructField]:
-    return [field for field in frame.schema.fields if field.name != without]
-
-
-def _read(frames: Sequence[Any], without: str) -> list[Sum]:
-    parts = [_hashed(frame, without, at) for at, frame in enumerate(frames)]
-    try:
-        found = (
-            reduce(lambda one, other: one.unionAll(other), parts)
-            .groupBy("part")
-            .agg(
-                functions.count("*").alias("rows"),
-                functions.sum(functions.col("one").cast("decimal(20,0)")).alias("total"),
-                functions.expr("bit_xor(other)").alias("xor"),
-            )
-            .collect()
-        )
-    except Exception as error:
-        said = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        raise Unsound("the data", f"its rows cannot be hashed ({said})") from error
-    by_part = {row["part"]: row for row in found}
-    return [
-        Sum(int(row["rows"]), int(row["total"]) % _SUM, int(row["xor"])) if row else Sum()
-        for row in (by_part.get(at) for at in range(len(frames)))
-    ]
-
-
-def _hashed(frame: Any, without: str, part: int) -> Any:
-    """Two hashes of each row."""
-    columns = []
-    for field in _fields(frame, without):
-        column = functions.col("`{}`".format(field.name.replace("`", "``")))
-        columns.append(_hashable(column, field.dataType))
-        if field.nullable:
-            # A hash passes over what is null.
-            columns.append(column.isNull())
-    return frame.select(
-        functions.lit(part).alias("part"),
-        functions.xxhash64(functions.lit(1), *columns).alias("one"),
-        functions.xxhash64(functions.lit(2), *columns).alias("other"),
-    )
-
-
-def _hashable(column: Any, kind: DataType) -> Any:
-    """As it is; as JSON what may hold nulls inside, or is a map, which has no hash."""
-    if isinstance(kind, (ArrayType, MapType, StructType)):
-        return functions.to_json(functions.struct(column), _JSON)
-    return column
-
-
+# Fingerprints of the training and validation data of a fold, by the name of the part.
+Fold = Mapping[str, str]
+# Of a frame: the number of rows, the sum of their hashes, the sum of hashes of their places, and
+# the number of partitions with empty ones, unless on Spark Connect.
+Sums = tuple[int, ...]
+_NESTED = (types.ArrayType, types.MapType, types.StructType, types.UserDefinedType)
+_LINALG = (MatrixUDT, VectorUDT)
 _JSON = {
     "ignoreNullFields": "false",
     "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
     "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
 }
+
+
+def read(
+    data: Any, folds: Sequence[tuple[Any, Any]], drawn: Mapping[str, Any] | None, without: str
+) -> list[Fold]:
+    """Read and fingerprint all rows of the folds in one aggregation.
+
+    ``drawn`` has the params by which Spark drew the folds from ``data``; None if Spark did not draw
+    them, so that the training data is read too. ``without`` names the column that Spark adds.
+
+    :raises Unsound: A column cannot be hashed, or two reads differ.
+    """
+    folds = [tuple(frame.drop(without) for frame in fold) for fold in folds]
+    if drawn is None:
+        sums = _read([frame for fold in folds for frame in fold])
+        pairs = list(zip(sums[::2], sums[1::2], strict=True))
+    else:
+        # The training data is the rest of the rows, in order; for one fold, a check reads it too.
+        left_out = [train for train, _ in folds] if len(folds) == 1 else []
+        *read, whole = _read([*(validation for _, validation in folds), *left_out, data])
+        if tuple(sum(of_all) % 2**64 for of_all in list(zip(*read, strict=True))[:2]) != whole[:2]:
+            raise Unsound("the data", "two reads of it differ; write it to a table first")
+        pairs = [(whole, validation) for validation in read[: len(folds)]]
+    return [
+        {
+            # Including metadata: whether a feature is nominal determines how a tree splits.
+            "columns": digest([frame.schema.json() for frame in fold]),
+            "rows": digest([list(sums[:2]) for sums in pair]),
+            "layout": digest([list(sums[2:]) for sums in pair]),
+            "folds": digest(None if drawn is None else dict(drawn)),
+        }
+        for fold, pair in zip(folds, pairs, strict=True)
+    ]
+
+
+def _read(frames: Sequence[Any]) -> list[Sums]:
+    kept = ("count(*)", *(f"sum(cast({name} AS decimal(20,0)))" for name in ("content", "placed")))
+    with ExitStack() as stack:
+        hashed: list[Any] = []
+        try:
+            for at, frame in enumerate(frames):
+                # Cached, as Spark's loop caches the folds: its plan may have other partitions.
+                hashed.append(_hashed(frame, at).persist())
+                stack.callback(let_go, hashed[-1])
+            united = reduce(lambda one, other: one.unionAll(other), hashed)
+            found = united.groupBy("part").agg(*map(functions.expr, kept)).collect()
+        except Exception as error:
+            said = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            raise Unsound("the data", f"its rows cannot be hashed ({said})") from error
+        partitions: list[int] = attempt(lambda: [one.rdd.getNumPartitions() for one in hashed], [])
+    sums = {at: (rows, int(one) % 2**64, int(other) % 2**64) for at, rows, one, other in found}
+    return [(*sums.get(at, (0, 0, 0)), *partitions[at : at + 1]) for at in range(len(frames))]
+
+
+def _hashed(frame: Any, part: int) -> Any:
+    columns = [each for field in frame.schema.fields for each in _hashable(field)]
+    return frame.select(
+        functions.lit(part).alias("part"),
+        functions.xxhash64(functions.lit(1), *columns).alias("content"),
+        # The partition and the position in it, counted for each frame by itself even in a union.
+        functions.monotonically_increasing_id().alias("place"),
+    ).select("part", "content", functions.xxhash64("content", "place").alias("placed"))
+
+
+def _hashable(field: types.StructField) -> list[Any]:
+    """Columns to hash for a field: its values, and what Spark's hash ignores."""
+    column = functions.col("`{}`".format(field.name.replace("`", "``")))
+    found = [column]
+    if isinstance(field.dataType, _NESTED) and not isinstance(field.dataType, _LINALG):
+        # A hash ignores nulls inside, and JSON replaces invalid characters; a map has no hash.
+        hashes = [] if "map<" in field.dataType.simpleString() else [column]
+        found = [functions.to_json(functions.struct(column), _JSON), *hashes]
+    elif isinstance(field.dataType, (types.DoubleType, types.FloatType)):
+        # -0.0 and 0.0 have the same hash.
+        found.append((column == 0) & (column.cast("string") == "-0.0"))
+    if field.nullable:
+        found.append(column.isNull())
+    return found

@@ -12,7 +12,7 @@ from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 from trackmllib import plural
 from trackmllib.guard import attempt
 from trackmllib.spark.components import uid_of
-from trackmllib.spark.resuming.explain import resumable
+from trackmllib.spark.resuming.keys import resumable
 from trackmllib.spark.sharing.plan import (
     Plan,
     is_plain_pipeline,
@@ -49,7 +49,7 @@ class StageExplanation:
 class Explanation:
     """What ``trackmllib.explain()`` found, a table when printed. ``reason`` says why nothing can be
     shared at all, ``note`` where all of it depends on something; or they are empty. ``resume`` says
-    whether a later search can take up its scores.
+    whether a later search can reuse its scores.
     """
 
     tuner: str
@@ -92,7 +92,7 @@ class Explanation:
     __repr__ = __str__
 
 
-def explain(tuner: Any) -> Explanation:
+def explain(tuner: Any, code_version: str | None = None) -> Explanation:
     """What candidates of a tuner share; see ``trackmllib.explain``."""
     if not isinstance(tuner, _TUNERS):
         raise TypeError(
@@ -125,7 +125,7 @@ def explain(tuner: Any) -> Explanation:
         stages=stages,
         reason=reason,
         note=note,
-        resume=resumable(tuner, pipeline, maps),
+        resume=resumable(tuner, pipeline, maps, code_version),
     )
 
 

@@ -33,7 +33,7 @@ def reuse_stages(settings: Settings, search: SearchAt) -> Intervention | None:
     return ReuseStages(search) if settings.reuse_stages else None
 
 
-class ReuseStages:
+class ReuseStages(Intervention):
     """Stages of a Pipeline that candidates have in common are computed once a fold."""
 
     name = "reuse_stages"
@@ -49,9 +49,6 @@ class ReuseStages:
         maps = tuner.getEstimatorParamMaps() if maps is None else maps
         return replace(description, shared=tuple(map(_shared, plan_for(pipeline, maps).segments)))
 
-    def folds(self, tuner: Any, folds: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-        return folds
-
     def lay_out(self, call: FoldCall, lay_out: LayOut) -> list[Task]:
         if not is_plain_pipeline(call.estimator):
             self._search.say(
@@ -59,8 +56,8 @@ class ReuseStages:
                 "of a pyspark.ml.Pipeline can be shared. The search goes Spark's way."
             )
             return lay_out(call)
-        # None where the grid cannot be read, which Spark will say. A subclass may have changed the
-        # pipeline since the last fold.
+        # None if the grid cannot be read; Spark raises that error itself. Planned again for each
+        # fold, because a subclass may have changed the pipeline since the last one.
         plan = attempt(lambda: plan_for(call.estimator, call.maps), None)
         if plan is None or not plan.segments:
             return lay_out(call)
@@ -70,7 +67,7 @@ class ReuseStages:
         self._folds.append(pipeline)
         left = [candidate for candidate in range(len(call.maps)) if candidate not in call.taken]
         before = call.order or (lambda: left)
-        # Where code of the user's runs, a candidate may depend on those that were computed before.
+        # In user code, a candidate may depend on the candidates computed before it.
         may_reorder = is_sparks_own(plan.stages, call.maps, call.evaluator)
         sharing = replace(
             call,
@@ -81,8 +78,8 @@ class ReuseStages:
         tasks = [pipeline.freeing(task) for task in lay_out(sharing)]
         if not may_reorder or not call.in_turn or plan.together(left) == left:
             return tasks
-        taken, computed = tasks[: len(call.taken)], tasks[len(call.taken) :]
-        return [*taken, *Turns(computed, left, pipeline.candidate_here).tasks()]
+        turns = iter(Turns([tasks[at] for at in left], left, pipeline.candidate_here).tasks())
+        return [task if at in call.taken else next(turns) for at, task in enumerate(tasks)]
 
     def close(self) -> None:
         for fold in self._folds:
@@ -132,7 +129,7 @@ class SharingPipeline:
         return freeing
 
     def candidate_here(self) -> int | None:
-        """The candidate of the last cell of this thread, if it is known."""
+        """The candidate of the last fit in this thread, if known."""
         candidate: int | None = self._here.candidate
         return candidate
 

@@ -1,7 +1,7 @@
-"""Results in the order of the grid, of candidates that are computed in another one.
+"""Results in the order of the grid, of fits computed in another order.
 
-Spark's loop raises the first error that it receives: with one thread, that of the first candidate
-of the grid that fails.
+Spark's loop raises the first error that it receives: with one thread, the error of the first
+candidate in the grid that fails.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from trackmllib.spark.interventions import SearchIsOver, Task, raising, returnin
 
 
 class Turns:
-    """The tasks of a fold, which take the candidates in an order of their own.
+    """Tasks of a fold that compute the candidates in their own order.
 
-    ``candidate`` tells of which candidate the task was that has raised in this thread, or None.
+    ``candidate`` returns the candidate of the last task in this thread, or None if unknown.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Turns:
         self._ended: dict[int, Task] = {}
 
     def tasks(self) -> list[Task]:
-        """What Spark runs in the place of the tasks: each has the result of the next candidate."""
+        """Tasks for Spark: each returns the result of the grid's next candidate."""
         return [self._next] * len(self._left)
 
     def _next(self) -> Any:
@@ -46,7 +46,7 @@ class Turns:
                     give = self._ended.pop(wanted)
                     break
                 if not self._left:
-                    # What was to compute it has ended with an error that is of no candidate.
+                    # Its task has ended with an error that belongs to no candidate.
                     raise SearchIsOver
                 task = self._left.popleft()
                 self._running += 1
@@ -54,7 +54,7 @@ class Turns:
         return give()
 
     def _run(self, task: Task) -> None:
-        """Run a task, and keep what it returns or raises for the turn of its candidate."""
+        """Run a task, and keep its result or error for its candidate's turn."""
         candidate: int | None = None
         try:
             result = task()

@@ -752,7 +752,7 @@ def test_data_behind_a_shuffle_is_read_as_spark_trains_on_it(on, spark, switches
     pairs = spark.range(0, 4000, 1, 3).selectExpr("id % 500 AS k", "id * 7 % 100 / 100 AS a")
     shuffled = pairs.groupBy("k").agg(functions.max("a").alias("a"))
     shuffled = shuffled.selectExpr("a", "k * 13 % 50 / 50 AS b", "double(hash(k) % 2 = 0) AS label")
-    merged = shuffled.localCheckpoint()
+    merged = spark.createDataFrame(shuffled.collect(), shuffled.schema).coalesce(1)
     fit(tree_pipeline([2, 4], parallelism=2), merged)
     trackmllib.autolog(resume=True, progress=False, **switches)
     before, taken = fit(tree_pipeline([2, 4], parallelism=2), shuffled)

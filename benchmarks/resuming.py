@@ -71,7 +71,7 @@ def trees_and_rows(session: Any, folder: Path) -> None:
     print(
         f"rows of {trees.IMAGES} images in {len(folds)} folds: {rows_seconds:.2f} s (median of "
         f"{ROUNDS}, {min(took[1:]):.2f} to {max(took[1:]):.2f}), {rows_seconds / whole[0]:.1%} of "
-        f"a search of {whole[0]:.1f} s; taken up whole, with the refit: {again[0]:.1f} s",
+        f"a search of {whole[0]:.1f} s; reused whole, with the refit: {again[0]:.1f} s",
         flush=True,
     )
 

@@ -92,9 +92,9 @@ def autolog(
     :param max_cached_folds: Of how many folds ``parallel_folds`` keeps the data at a time.
     :param resume: Reuse the scores of an earlier search, of this process or another, if Spark would
         compute the same: with equal estimator, params, evaluator, versions, conf, and rows of the
-        fold in equal order and partitions. One Spark job reads the rows. The scores come from the
-        outbox on this machine and from the tracking server. ``"seed"`` also uses the seeds of the
-        earlier search where you set none.
+        fold in equal order and partitions. Spark reads the rows before the first fit. The scores
+        come from the outbox on this machine and from the tracking server. ``"seed"`` also uses the
+        seeds of the earlier search where you set none.
     :param code_version: Version of your own code, by which you vouch that the code is the same
         wherever the version is. Without it, ``resume`` reuses no scores of a search with components
         that come from neither Spark nor an installed distribution.

@@ -289,7 +289,7 @@ class Earlier:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchKeyed(Event):
-    """The search can be taken up by later ones.
+    """Later searches can reuse the scores of this one.
 
     ``family`` is equal for all whose scores could be of use to each other. ``seeds`` are those that
     nobody has set, by the place of their owner.

@@ -6,6 +6,7 @@ With none asked for, Spark's own code runs untouched.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -163,7 +164,7 @@ class SearchIsOver(Exception):
     """Ends a cell of a search that is over; nobody sees it."""
 
 
-class Intervention:
+class Intervention(ABC):
     """One of them, for one search; ``name`` is the option that asks for it."""
 
     name: str
@@ -182,9 +183,9 @@ class Intervention:
         """
         return folds
 
+    @abstractmethod
     def lay_out(self, call: FoldCall, lay_out: LayOut) -> Tasks:
         """The tasks of a fold, made by ``lay_out``; called in the thread of ``fit()``."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """The search is over, in whatever way: keep nothing. Cells may still run."""

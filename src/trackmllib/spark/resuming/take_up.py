@@ -80,10 +80,10 @@ class TakeUp(Intervention):
             frames = of_frames(call)
             self._begin_loop(call, self._frames or [(frames.train, frames.validation)])
             self._frames = []
-        keys = self._left.pop(0) if self._left else []
+        of_fold = self._left.pop(0) if self._left else []
         reused = {
             candidate: self._found[key].earlier
-            for candidate, key in enumerate(keys)
+            for candidate, key in enumerate(of_fold)
             if key in self._found
         }
         if not reused or (self._all_or_none and len(reused) < len(call.maps)):

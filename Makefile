@@ -1,32 +1,34 @@
-# Everything here sets up what it needs by itself: Java, and a virtual environment in .venv.
+# Each target sets up what it needs: Java, and a virtual environment in .venv.
 #
-#   make demo         run the notebooks of examples/, and print what they recorded
-#   make ui           open MLflow's page on the demo's runs
-#   make test         run the tests; make test ARGS="-k folds" runs some
-#   make test-all     make test, test-heavy (what takes longer), test-stores (others), test-timed
-#   make test-timed   the tests that measure time, for which nothing else may run meanwhile
-#   make test-oldest  the same with the oldest versions of pyspark and mlflow (Python 3.10 or 3.11)
-#   make matrix       some of them with each pair of pyspark and MLflow, for docs/compatibility.md
-#   make soak         the fault tests, with twenty rounds of the random ones
-#   make bench        what tracking costs, for docs/benchmarks.md: 20 minutes, nothing else may run
-#   make bench-smoke  the same once and small, without a verdict
-#   make bench-resume what resume costs, for docs/how-to/resume.md: 5 minutes, nothing else may run
-#   make fleet        fifty drivers at one server, for docs/scale.md: 8 minutes, nothing else may run
-#   make lint         ruff, mypy and import-linter
-#   make docs         make the table in docs/configuration.md from the code
-#   make screenshots  make the pictures in docs/images from the demo's runs
-#   make lock         bring requirements/*.lock up to date
-#   make clean        remove all that was made
+#   make demo         run the notebooks in examples/ and print what they recorded
+#   make ui           open the MLflow UI on the demo's runs
+#   make test         run the fast tests, on real Spark too; select with make test ARGS="-k folds"
+#   make test-all     run all tests: test-timed, test-untimed, and test-stores (other stores)
+#   make test-timed   run the tests that measure time; nothing else may run
+#   make test-oldest  run version-dependent tests with the oldest packages (Python 3.10 or 3.11)
+#   make matrix       run some tests with each pyspark and MLflow, for docs/compatibility.md
+#   make soak         run fault tests and random searches on Connect, with 20 rounds
+#   make bench        measure costs, for docs/benchmarks.md: 20 minutes, nothing else may run
+#   make bench-smoke  run the benchmarks once and small, without checking bounds
+#   make bench-resume measure resume, for docs/how-to/resume.md: 5 minutes, nothing else may run
+#   make bench-metrics measure further metrics, for docs/how-to/several-metrics.md: 5 minutes
+#   make fleet        run 50 drivers on a server, for docs/scale.md: 8 minutes, nothing else may run
+#   make lint         run ruff, mypy and import-linter
+#   make docs         update the table in docs/configuration.md from the code
+#   make screenshots  take the screenshots in docs/images of the demo's runs
+#   make lock         update requirements/*.lock
+#   make clean        remove everything that make created
 
 PYTHON = python3
 VENV = .venv
 BIN = $(VENV)/bin
 ARGS =
-# What make test-all runs on other stores too; any test can: make test ARGS="--store=s3".
-ON_FILES = $(addprefix tests/spark/,test_child_runs.py test_several_searches.py test_values.py)
-ON_POSTGRES = $(ON_FILES) $(addprefix tests/spark/,test_main_run.py test_nested.py)
+# Number of parallel test processes, each with its own JVM and MLflow server.
+WORKERS = 2
+PYTEST = $(BIN)/python -m pytest
+PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help venv java demo ui test test-all test-heavy test-stores test-timed test-oldest matrix soak bench bench-smoke bench-resume fleet lint docs screenshots lock clean
+.PHONY: help venv java demo ui test test-all test-untimed test-stores test-timed test-oldest matrix soak bench bench-smoke bench-resume bench-metrics fleet lint docs screenshots lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -52,34 +54,38 @@ ui: venv
 	@$(BIN)/python tools/ui.py
 
 test: java venv
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(PARALLEL) $(ARGS)
 
-test-all: test-timed test test-heavy test-stores
+test-all: test-timed test-untimed test-stores
 
-test-heavy: java venv $(VENV)-client/.done
-	@CLIENT_VENV=$(abspath $(VENV)-client) $(BIN)/python -m pytest -m heavy $(ARGS)
+test-untimed: java venv $(VENV)-client/.done
+	@CLIENT_VENV=$(abspath $(VENV)-client) $(PYTEST) $(PARALLEL) -m "not timed" $(ARGS)
 
 test-timed: java venv
-	@$(BIN)/python -m pytest -m timed $(ARGS)
+	@$(PYTEST) -m timed $(ARGS)
 
-# MLflow's file store does not bear threads of users that take up one run at the same time.
+# Two threads cannot resume one run on MLflow's file store. To run all tests on another store:
+# make test-untimed ARGS="--store=s3".
 test-stores: java venv
-	@$(BIN)/python -m pytest --store=postgres $(ON_POSTGRES)
-	@$(BIN)/python -m pytest --store=file $(ON_FILES) -k "not threads_in_one_run"
+	@$(PYTEST) --store=postgres -m "postgres and not timed"
+	@$(PYTEST) --store=file -m "file_store and not timed" -k "not threads_in_one_run"
 
-# Their lock file has no Jupyter and no browser.
-NEWEST_ONLY = --ignore tests/faults/test_notebook.py --ignore tests/pages \
-	--deselect tests/unit/test_progress.py::test_in_a_notebook_with_widgets_nothing_is_written
+# The oldest packages include no Jupyter, no browser and no S3.
+OLDEST = tests/unit tests/spark tests/faults --ignore tests/faults/test_killed_notebook.py \
+	--deselect tests/unit/reporting/test_progress.py::test_notebook_with_widgets_writes_nothing
 
 test-oldest: java $(VENV)-oldest/.done
-	@$(VENV)-oldest/bin/python -m pytest $(NEWEST_ONLY) $(ARGS)
+	@$(VENV)-oldest/bin/python -m pytest $(OLDEST) -m "versions and not timed" $(ARGS)
 
 matrix: java venv
 	@rm -rf .matrix
 	@$(BIN)/nox $(ARGS); status=$$?; $(BIN)/python tools/compatibility.py && exit $$status
 
+# What draws at random more often with more rounds.
+RANDOM = tests/faults tests/integration/test_connect_middleware.py
+
 soak: java venv
-	@TRACKMLLIB_ROUNDS=20 $(BIN)/python -m pytest tests/faults -o timeout=1800 $(ARGS)
+	@TRACKMLLIB_ROUNDS=20 $(PYTEST) $(RANDOM) -m "not timed" -o timeout=1800 $(ARGS)
 
 bench: java venv
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -88,7 +94,10 @@ bench-smoke: java venv
 	@$(BIN)/python -m benchmarks --smoke $(ARGS)
 
 bench-resume: java venv
-	@$(BIN)/python -m benchmarks.resuming $(ARGS)
+	@$(BIN)/python -m benchmarks.resume_cost $(ARGS)
+
+bench-metrics: java venv
+	@$(BIN)/python -m benchmarks.metrics_cost $(ARGS)
 
 fleet: java venv
 	@$(BIN)/python -m benchmarks.fleet --rate 20 $(ARGS)

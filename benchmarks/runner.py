@@ -1,4 +1,4 @@
-"""Asks the questions one after the other, and says what came of it."""
+"""Runs the questions one after another and prints the results."""
 
 from __future__ import annotations
 
@@ -10,39 +10,47 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from benchmarks import growth, page, small, stub, switches, text, trees, waiting
-from benchmarks.bench import Bench, prepare
-from benchmarks.figures import Row
-from benchmarks.sampler import Sampler
+from benchmarks import (
+    delivery_cost,
+    docs_page,
+    event_and_import_cost,
+    fit_overhead,
+    grid_size_cost,
+    middleware_speedup,
+    real_model_overhead,
+    text_tables,
+)
+from benchmarks.measurement import Bench, prepare
+from benchmarks.ratios import Row
+from benchmarks.thread_sampler import Sampler
 
 Question = Callable[[Bench], Iterable[Row]]
 
-# Those without a Spark session in this process come first: nothing of one runs beside them. The one
-# that takes longest is last, with as many rounds as there is time for.
+# Questions without a Spark session in this process come first, so that no session disturbs them.
+# The longest one is last and uses the remaining time.
 QUESTIONS: dict[str, Question] = {
-    "import": small.on_import,
-    "event": small.on_events,
-    "growth": growth.measure,
-    "connect": trees.on_connect,
-    "stub-sqlite": stub.on_sqlite,
-    "stub-server": stub.on_server,
-    "stub-far": stub.on_far_server,
-    "waiting": waiting.measure,
-    "switches-pca": switches.on_pca,
-    "switches-text": switches.on_text,
-    "switches-uneven": switches.on_uneven,
-    "switches-tree": switches.on_tree,
-    "trees": trees.on_classic,
+    "import": event_and_import_cost.on_import,
+    "event": event_and_import_cost.on_events,
+    "growth": grid_size_cost.measure,
+    "connect": real_model_overhead.on_connect,
+    "stub-sqlite": fit_overhead.on_sqlite,
+    "stub-server": fit_overhead.on_server,
+    "stub-far": fit_overhead.on_far_server,
+    "waiting": delivery_cost.measure,
+    "options-pca": middleware_speedup.on_pca,
+    "options-text": middleware_speedup.on_text,
+    "options-uneven": middleware_speedup.on_uneven,
+    "options-tree": middleware_speedup.on_tree,
+    "trees": real_model_overhead.on_classic,
 }
-# For all questions together, less than the twenty minutes that are promised: a search that has
-# begun by then comes to its end.
+# For all questions; less than the promised twenty minutes, since a running search is finished.
 SECONDS = 19 * 60.0
-# On the disk of the project, and not in a folder for temporary files, which may be in memory.
+# On the project's disk, because a temporary folder may be in memory.
 FOLDER = Path(__file__).resolve().parent.parent / ".bench"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 1 where a bound is missed or a question could not be asked, else 0."""
+    """Return the exit code: 1 if a bound is missed or a question failed, else 0."""
     asked = _parser().parse_args(arguments)
     names = list(chosen(asked.only))
     began = time.monotonic()
@@ -65,8 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
                 bench.left()
                 for row in QUESTIONS[name](bench):
                     rows.append(row)
-                    print(text.line(row, judged=not asked.smoke), flush=True)
-            except Exception:  # noqa: BLE001 - the others are asked nevertheless
+                    print(text_tables.line(row, judged=not asked.smoke), flush=True)
+            except Exception:  # noqa: BLE001 - the other questions still run
                 traceback.print_exc()
                 failed.append(name)
             if bench.sampler is not None:
@@ -83,16 +91,16 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.smoke or bench.sampler is not None:
         return int(bool(failed))
     if names == list(QUESTIONS):
-        page.write(rows, failed, seconds)
-        print(f"Written to {page.PAGE.parent.name}/{page.PAGE.name}.")
-    print(text.missed(rows) or "All bounds hold.")
+        docs_page.write(rows, failed, seconds)
+        print(f"Written to {docs_page.PAGE.parent.name}/{docs_page.PAGE.name}.")
+    print(text_tables.missed(rows) or "All bounds hold.")
     return int(bool(failed) or any(not row.holds for row in rows))
 
 
 def chosen(only: list[str]) -> Iterator[str]:
-    """The questions whose names begin with one of these; all, if there are none.
+    """Yield the questions whose names start with one of these; all by default.
 
-    SystemExit for a name of no question.
+    Raises SystemExit for a name that matches no question.
     """
     for wanted in only:
         if not any(name.startswith(wanted) for name in QUESTIONS):

@@ -1,4 +1,4 @@
-"""Fresh stores to record in, and whether what they have is complete."""
+"""New stores for benchmarks, and checks that their records are complete."""
 
 from __future__ import annotations
 
@@ -16,21 +16,19 @@ from typing import Any, NamedTuple
 
 import mlflow
 
-from benchmarks.taker import COUNTS
-from conftest import free_port, start_server, stop_server
+from benchmarks.discarding_server import COUNTS
+from support.mlflow_server import free_port, start_server, stop_server
 
 ROUND_TRIP_SECONDS = 0.05
 _numbers = itertools.count(1)
 
 
 class Incomplete(Exception):
-    """The record lacks something, or has something too much."""
+    """The record is incomplete or has too much, or a question has no result."""
 
 
 class Count(NamedTuple):
-    """How many runs there are, how many of them are finished, how many children, and how many
-    points of a metric on all of them.
-    """
+    """Numbers of runs, finished runs, child runs, and points of a metric on them."""
 
     runs: int
     finished: int
@@ -40,9 +38,9 @@ class Count(NamedTuple):
 
 @dataclass(frozen=True)
 class Store:
-    """A tracking server. ``count`` says what an experiment has there, with the points of a metric.
+    """A tracking server; ``count`` counts the runs of an experiment and a metric's points.
 
-    ``set_delay`` says how many seconds each request takes longer, where the store is far away.
+    ``set_delay`` adds seconds to each request to a distant store.
     """
 
     uri: str
@@ -51,7 +49,7 @@ class Store:
     set_delay: Callable[[float], None] = lambda _: None
 
     def new_experiment(self) -> str:
-        """Have MLflow record in an experiment that nobody has used; its name."""
+        """Set a new experiment and return its name."""
         name = f"benchmark-{next(_numbers)}"
         mlflow.set_tracking_uri(self.uri)
         mlflow.MlflowClient().create_experiment(name, self.files)
@@ -59,9 +57,7 @@ class Store:
         return name
 
     def check(self, experiment: str, runs: int, children: int, points: int, metric: str) -> None:
-        """Incomplete unless the experiment has so many runs, all of them finished, of which so many
-        are children, and so many points of the metric.
-        """
+        """Raise Incomplete unless the experiment has these numbers, with all runs finished."""
         found = self.count(experiment, metric)
         if found != Count(runs, runs, children, points):
             raise Incomplete(
@@ -70,7 +66,7 @@ class Store:
 
 
 def sqlite(folder: Path) -> Store:
-    """A SQLite file, as MLflow's client opens it in the process of the search."""
+    """A SQLite file, opened by MLflow in the process of the search."""
     folder.mkdir()
     file = folder / "mlflow.db"
     return Store(f"sqlite:///{file}", _counting(file), (folder / "artifacts").as_uri())
@@ -78,7 +74,7 @@ def sqlite(folder: Path) -> Store:
 
 @contextmanager
 def server(folder: Path) -> Iterator[Store]:
-    """An ``mlflow server`` of its own process on loopback."""
+    """An ``mlflow server`` in its own process on loopback."""
     folder.mkdir()
     port = free_port()
     process = start_server(folder, port)
@@ -90,10 +86,8 @@ def server(folder: Path) -> Iterator[Store]:
 
 @contextmanager
 def far_away(near: Store) -> Iterator[Store]:
-    """A server whose answer to each request takes longer, as ``set_delay`` says. What makes it so
-    is a process of its own, and costs the search nothing.
-    """
-    with _started("far", near.uri) as (uri, process):
+    """A server with added latency, set by ``set_delay``, from a proxy in its own process."""
+    with _started("latency_proxy", near.uri) as (uri, process):
 
         def set_delay(seconds: float) -> None:
             print(seconds, file=process.stdin, flush=True)
@@ -103,8 +97,8 @@ def far_away(near: Store) -> Iterator[Store]:
 
 
 @contextmanager
-def taker() -> Iterator[Store]:
-    """What takes everything at once, in the place of a server."""
+def discarding_server() -> Iterator[Store]:
+    """A server that discards everything at once."""
 
     def count(experiment: str, metric: str) -> Count:
         with urllib.request.urlopen(uri + COUNTS, timeout=60) as answer:
@@ -113,13 +107,13 @@ def taker() -> Iterator[Store]:
             *(found.get(name, 0) for name in ("runs", "ended FINISHED", "children", metric))
         )
 
-    with _started("taker") as (uri, _):
+    with _started("discarding_server") as (uri, _):
         yield Store(uri, count)
 
 
 @contextmanager
 def _started(module: str, *arguments: str) -> Iterator[tuple[str, Any]]:
-    """A process of one of the modules here that prints its address."""
+    """Run a module of benchmarks that prints its address; yield the address."""
     process = subprocess.Popen(
         [sys.executable, "-m", f"benchmarks.{module}", *arguments],
         stdin=subprocess.PIPE,
@@ -135,7 +129,7 @@ def _started(module: str, *arguments: str) -> Iterator[tuple[str, Any]]:
 
 
 def _counting(database: Path) -> Callable[[str, str], Count]:
-    """Counts in the SQLite file behind a store."""
+    """Return a function that counts in the SQLite file of a store."""
     nested = "run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'mlflow.parentRunId')"
     queries = (
         "SELECT count(*) FROM runs WHERE TRUE",

@@ -1,61 +1,53 @@
-"""One Spark session, one store of each kind and one MLflow server for all tests.
-
-``pytest --store=postgres`` runs the tests that take what ``store`` gives them on another store.
-"""
+"""One Spark session for all tests, and a clean state of MLflow and of trackmllib for each."""
 
 from __future__ import annotations
 
-import atexit
 import importlib
-import itertools
 import os
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
 
 import trackmllib
-from java import submit_options
-from reading import Store
-from stores import PASSWORD, S3, USER, Place, Postgres, basic_auth
-from trackmllib import thread_exit
-from trackmllib.autolog import exchange
+from support.java import submit_options
+from support.mlflow_reader import Store
+from trackmllib.api.autolog import exchange
 
-# For every Spark that is started from here, also by the processes that tests start.
+# For each Spark that the tests start, in this and other processes.
 os.environ["SPARK_SUBMIT_OPTS"] = submit_options()
 
-_numbers = itertools.count(1)
+pytest_plugins = ["support.store_fixtures"]
 
 
-def pytest_addoption(parser):
-    parser.addoption(
-        "--store",
-        default="sqlite",
-        choices=["sqlite", "server", "postgres", "s3", "file", "file-server"],
-        help="where tests record: the fixture NAME_uri or NAME_place of tests/conftest.py",
-    )
+# They begin first, so that no worker is left alone with one of them.
+LONGEST_FILES = (
+    "test_random_searches.py",
+    "test_score_keys.py",
+    "test_resume_comparability.py",
+    "test_hostile_proxy.py",
+    "test_model_logging.py",
+    "test_fresh_install.py",
+    "test_mlflow_ui.py",
+    "test_connect_middleware.py",
+)
 
 
-def pytest_generate_tests(metafunc):
-    said = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
-    if "any_store" in metafunc.fixturenames and "any_store" not in said:
-        chosen = metafunc.config.getoption("--store")
-        names = ["sqlite", "server"] if chosen == "sqlite" else [chosen]
-        metafunc.parametrize("any_store", names, indirect=True)
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if {"faults", "integration"} & set(item.path.parts):
+            item.add_marker(pytest.mark.slow)
+    order = {name: number for number, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture(scope="session")
 def spark():
     from pyspark.sql import SparkSession
 
-    # Else the workers of Spark take the first python3 on the path, which may have no pandas.
+    # Otherwise Spark's workers use the first python3 on the path, which may lack pandas.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     session = (
         SparkSession.builder.master("local[2]")
@@ -70,7 +62,7 @@ def spark():
 
 @pytest.fixture(scope="session")
 def points(spark):
-    """300 rows of two classes; no shuffle, whose stages concurrent jobs would share by chance."""
+    """300 rows of two classes, without a shuffle, whose stages concurrent jobs might share."""
     from pyspark.ml.linalg import Vectors
 
     rows = [
@@ -84,163 +76,13 @@ def points(spark):
     return spark.createDataFrame(rows, ["features", "label", "fold"])
 
 
-@pytest.fixture(scope="session")
-def sqlite_uri(tmp_path_factory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/mlflow.db"
-
-
-# MLflow 3 wants to be told that a file store is meant.
-FILE_STORE = {"MLFLOW_ALLOW_FILE_STORE": "true"}
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def start_server(
-    folder: Path,
-    port: int,
-    *,
-    files: bool = False,
-    backend: str | None = None,
-    artifacts: str | None = None,
-    options: tuple[str, ...] = (),
-    environ: Mapping[str, str] | None = None,
-) -> subprocess.Popen:
-    """A real MLflow server on loopback, in front of SQLite, of a file store, or of ``backend``;
-    returns when it answers.
-    """
-    if backend is None:
-        backend = (folder / "mlruns").as_uri() if files else f"sqlite:///{folder}/server.db"
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
-            *("--host", "127.0.0.1", "--port", str(port)),
-            *("--backend-store-uri", backend),
-            *("--artifacts-destination", artifacts or str(folder / "artifacts")),
-            *options,
-        ],
-        # A process less: nobody here asks the server for jobs.
-        env={
-            **os.environ,
-            **FILE_STORE,
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            **(environ or {}),
-        },
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).read()
-            return process
-        except OSError:
-            if time.monotonic() > deadline or process.poll() is not None:
-                stop_server(process)
-                raise
-            time.sleep(0.2)
-
-
-def stop_server(process: subprocess.Popen, number: int = 15) -> None:
-    """End the server and the workers it started: they are one process group."""
-    if process.poll() is None:
-        os.killpg(process.pid, number)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(30)
-
-
-@pytest.fixture(scope="session")
-def server_uri(tmp_path_factory):
-    port = free_port()
-    process = start_server(tmp_path_factory.mktemp("server"), port)
-    yield f"http://127.0.0.1:{port}"
-    stop_server(process)
-
-
-@pytest.fixture(scope="session")
-def file_server_uri(tmp_path_factory):
-    port = free_port()
-    process = start_server(tmp_path_factory.mktemp("file-server"), port, files=True)
-    yield f"http://127.0.0.1:{port}"
-    stop_server(process)
-
-
-@pytest.fixture(scope="session")
-def file_uri(tmp_path_factory) -> str:
-    """The store that older MLflow uses when nobody has said anything."""
-    return (tmp_path_factory.mktemp("files") / "mlruns").as_uri()
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    """The database of ``postgres_place``, and the one of its users."""
-    database = Postgres(free_port(), ("mlflow", "users"))
-    yield database
-    database.close()
-
-
-@pytest.fixture(scope="session")
-def s3():
-    store = S3()
-    yield store
-    store.close()
-
-
-@pytest.fixture(scope="session")
-def postgres_place(tmp_path_factory, postgres, s3):
-    """A server as companies have it: PostgreSQL, passwords, files that it hands on to S3."""
-    folder, port = tmp_path_factory.mktemp("company"), free_port()
-    process = start_server(
-        folder,
-        port,
-        backend=postgres.uri("mlflow"),
-        artifacts=f"s3://{s3.bucket}/served",
-        options=("--app-name", "basic-auth"),
-        environ={**s3.environ, **basic_auth(folder, postgres.uri("users"))},
-    )
-    place = Place(
-        f"http://127.0.0.1:{port}",
-        {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD},
-    )
-    _warm(place)
-    yield place
-    stop_server(process)
-
-
-@pytest.fixture(scope="session")
-def s3_place(postgres_place, s3) -> Place:
-    """The same server; clients write the files to S3 themselves."""
-    environ = {**postgres_place.environ, **s3.environ}
-    place = Place(postgres_place.uri, environ, f"s3://{s3.bucket}/direct")
-    _warm(place)
-    return place
-
-
-def _warm(place: Place) -> None:
-    """What is loaded at the first request and the first file is loaded: no test waits for it."""
-    with pytest.MonkeyPatch.context() as environment:
-        for variable, value in place.environ.items():
-            environment.setenv(variable, value)
-        store = _new_store(place)
-        run = store.client.create_run(store.experiment_id)
-        store.client.log_text(run.info.run_id, "warm", "trackmllib/warm.txt")
-        store.client.set_terminated(run.info.run_id)
-
-
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
-    """No state of MLflow's or ours goes from one test to the next; our errors are raised."""
+    """Isolate the state of MLflow and trackmllib per test, and raise internal errors."""
     for name in [name for name in os.environ if name.startswith("TRACKMLLIB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TRACKMLLIB_STRICT", "1")
-    # A report is drawn by a process of its own; the tests of reports ask for them.
+    # Each report takes a process; tests of reports turn them on.
     monkeypatch.setenv("TRACKMLLIB_REPORT", "false")
     monkeypatch.setenv("TRACKMLLIB_HOME", str(tmp_path / "home"))
     for name in (
@@ -248,86 +90,62 @@ def clean(monkeypatch, tmp_path):
         "MLFLOW_EXPERIMENT_ID",
         "MLFLOW_EXPERIMENT_NAME",
         "MLFLOW_RUN_ID",
+        # The width of a table.
+        "COLUMNS",
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+    context = active_context()
+    before = None if context is None else context._jsc.sc().getLocalProperties().clone()
     yield
     assert_no_labels_are_left()
+    # Job descriptions of the next test would begin with one that this test left.
+    if before is not None and active_context() is context:
+        context._jsc.sc().setLocalProperties(before)
     while mlflow.active_run() is not None:
         mlflow.end_run()
     session, _ = exchange(None)
+    importlib.import_module("trackmllib.api.autolog")._calls.clear()
     if session is not None:
-        # What a test leaves undelivered is not waited for when the tests are over.
-        atexit.unregister(session._at_exit)
-        thread_exit.unregister(session._before_pools_stop)
-        # Nor is it tried again: another test may have a server in its place by then.
-        session._delivery.stop()
+        # The end of the tests does not wait for undelivered operations.
+        session.process_exit.discard()
+        # They are not retried, since another test may run a server at that address.
+        session.relay.stop()
     mlflow.set_tracking_uri(None)
     mlflow.tracking.fluent._active_experiment_id = None
 
 
-def assert_no_labels_are_left() -> None:
-    """Nothing of ours stays in the properties of the thread that called ``fit()``."""
+def active_context() -> Any:
+    """The active SparkContext of this process, if any."""
     from pyspark import SparkContext
 
     context = SparkContext._active_spark_context
-    if context is not None and context._jsc is not None:
+    return None if context is None or context._jsc is None else context
+
+
+def assert_no_labels_are_left() -> None:
+    """Check that no local property of trackmllib stays in this thread."""
+    context = active_context()
+    if context is not None:
         left = str(context._jsc.sc().getLocalProperties())
         assert "trackmllib" not in left
         assert " · " not in left
 
 
-def _place(request, name: str) -> Place:
-    """What ``--store`` and the parameter of ``any_store`` name."""
-    if name in ("postgres", "s3"):
-        return request.getfixturevalue(f"{name}_place")
-    uri = request.getfixturevalue(f"{name.replace('-', '_')}_uri")
-    return Place(uri, FILE_STORE if name == "file" else {})
-
-
-def _new_store(place: Place) -> Store:
-    store = Store(place.uri, f"test-{next(_numbers)}")
-    location = f"{place.files}/{store.experiment}" if place.files else None
-    store.client.create_experiment(store.experiment, location)
-    return store
-
-
-def _store(request, name: str) -> Store:
-    place = _place(request, name)
-    for variable, value in place.environ.items():
-        request.getfixturevalue("monkeypatch").setenv(variable, value)
-    store = _new_store(place)
-    mlflow.set_tracking_uri(place.uri)
-    mlflow.set_experiment(store.experiment)
-    return store
-
-
-@pytest.fixture
-def store(request) -> Store:
-    """SQLite or what ``--store`` names, with an experiment for this test."""
-    return _store(request, request.config.getoption("--store"))
-
-
-@pytest.fixture
-def any_store(request) -> Store:
-    """SQLite and a real server, one after the other; or what ``--store`` names."""
-    return _store(request, request.param)
-
-
 @pytest.fixture
 def recorded(store) -> Store:
-    """Recording is on, to ``store``."""
+    """``store``, with recording enabled."""
     trackmllib.autolog()
     return store
 
 
 @pytest.fixture
 def session(recorded):
-    """The session behind autolog(), to change its settings or to wait for its delivery."""
-    return importlib.import_module("trackmllib.autolog")._session
+    """The session behind autolog()."""
+    return importlib.import_module("trackmllib.api.autolog")._session
 
 
 @pytest.fixture
 def lenient(monkeypatch):
-    """Our errors are warned of, as for users."""
+    """Internal errors cause warnings, as for users."""
     monkeypatch.delenv("TRACKMLLIB_STRICT")

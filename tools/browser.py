@@ -1,4 +1,4 @@
-"""Finds Chromium or Chrome for the pictures; installs Chromium where apt-get can."""
+"""Finds Chromium or Chrome for the screenshots, or installs Chromium with apt-get."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES = (
     "google-chrome",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
-# Without a sandbox it also runs as root; it only ever opens the page on loopback.
+# Root requires --no-sandbox; the browser only opens pages on loopback.
 ARGS = [
     "--headless",
     "--no-sandbox",
@@ -27,7 +27,7 @@ ARGS = [
 
 
 def executable() -> str:
-    """The browser's path."""
+    """Return the path of the browser."""
     found = _find()
     if found is None:
         print("The pictures need Chromium, and there is none on PATH.", flush=True)

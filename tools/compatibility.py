@@ -1,4 +1,4 @@
-"""Writes the table of tested versions into docs/compatibility.md, from what nox has left."""
+"""Writes the table of tested versions into docs/compatibility.md, from nox's results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ END = "<!-- End of the table. -->\n"
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """The table in Markdown: a row for each combination, by version."""
+    """Return the table in Markdown: a row for each combination, by version."""
     heads = ["Python", "pyspark", "MLflow", "tests"]
     rows = [heads, ["---"] * len(heads)]
     for result in sorted(results, key=lambda result: [_numbers(v) for v in result["versions"]]):
@@ -28,7 +28,7 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def with_table(page: str, made: str) -> str:
-    """The page with this between its two marks."""
+    """Return the page with a new table between its markers."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -41,7 +41,7 @@ def _numbers(version: str) -> list[int]:
 
 
 def _java() -> str:
-    """The version of the Java that Spark took, as it says it itself."""
+    """Return the version of the Java that Spark uses."""
     home = os.environ.get("JAVA_HOME")
     java = f"{home}/bin/java" if home else "java"
     done = subprocess.run([java, "-version"], capture_output=True, text=True, check=True)

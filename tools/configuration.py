@@ -1,10 +1,10 @@
-"""Writes the table of all options into docs/configuration.md, from the list in the code."""
+"""Update the table of options in docs/configuration.md from the code."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from trackmllib.options.listed import OPTIONS, Option
+from trackmllib.config.names import OPTIONS, Option
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 BEGIN = "<!-- The table is made from the code: make docs -->\n"
@@ -12,14 +12,14 @@ END = "<!-- End of the table. -->\n"
 
 
 def table() -> str:
-    """The table in Markdown: a row for each option."""
+    """The table in Markdown, with a row per option."""
     heads = ["argument", "default", "variable", "Spark conf key", "meaning"]
     rows = [heads, ["---"] * len(heads), *map(_row, OPTIONS)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def with_table(page: str) -> str:
-    """The page with the table of the code between its two marks."""
+    """The page, with the table between its two marks replaced."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -31,7 +31,7 @@ def _row(option: Option) -> list[str]:
     default = option.default
     shown = f"{default:g}" if isinstance(default, float) else repr(default)
     keys = "<br>".join(f"`{key}`" for key in option.keys)
-    return [f"`{option.argument}`", f"`{shown}`", f"`{option.variable}`", keys, option.meaning]
+    return [f"`{option.argument}`", f"`{shown}`", f"`{option.variable}`", keys, option.help]
 
 
 if __name__ == "__main__":

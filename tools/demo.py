@@ -21,20 +21,20 @@ import trackmllib
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = [ROOT / "examples" / name for name in ("tuning.ipynb", "long_search.ipynb")]
 DEMO = Path(os.environ.get("DEMO_FOLDER", ROOT / ".demo"))
-# One for each notebook.
+# One per notebook.
 EXPERIMENTS = ("digits", "long searches")
 EXPERIMENT = EXPERIMENTS[0]
 CELL_TIMEOUT_SECONDS = 600
 
 
 def prepare() -> None:
-    """An empty store. Made here and not by the notebook, so that its artifacts are in it too."""
+    """Create an empty store here, so that it also holds the notebooks' artifacts."""
     shutil.rmtree(DEMO, ignore_errors=True)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     artifacts = DEMO / "artifacts"
     artifacts.mkdir(parents=True)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{DEMO / 'mlflow.db'}"
-    # What one of them leaves behind is its own affair, and not that of the user's searches.
+    # Keep outboxes of the demo apart from those of the user.
     os.environ["TRACKMLLIB_HOME"] = str(DEMO / "outbox")
     for experiment in EXPERIMENTS:
         mlflow.MlflowClient().create_experiment(experiment, artifact_location=artifacts.as_uri())
@@ -42,10 +42,10 @@ def prepare() -> None:
 
 def run_notebook(path: Path) -> None:
     """Run a copy of a notebook with this Python; the copy keeps its outputs."""
-    # A kernel that the user has registered as python3 must not be taken for this one.
+    # Ignore kernels that the user has registered as python3.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    # Spark warns of a host name that leads to a loopback address.
+    # Spark warns of a host name that resolves to a loopback address.
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
@@ -55,7 +55,7 @@ def run_notebook(path: Path) -> None:
         resources={"metadata": {"path": str(DEMO)}},
     )
     try:
-        # What the kernel and Spark have to say beside the outputs is kept, but not shown.
+        # The logs of kernel and Spark are kept, but not shown.
         with (DEMO / "kernel.log").open("a") as log:
             client.execute(stderr=log)
     finally:
@@ -63,7 +63,7 @@ def run_notebook(path: Path) -> None:
 
 
 def candidates() -> pd.DataFrame:
-    """A row for each child run, the searches in the order they began."""
+    """Return a row per child run, the searches oldest first."""
     runs = mlflow.search_runs(
         experiment_names=[EXPERIMENT],
         filter_string="tags.`trackmllib.candidate` != ''",
@@ -73,23 +73,29 @@ def candidates() -> pd.DataFrame:
     started = runs.groupby("tags.trackmllib.search_id")["start_time"].transform("min")
     runs = runs.assign(started=started, candidate=runs["tags.trackmllib.candidate"].astype(int))
     runs = runs.sort_values(["started", "candidate"])
-    # A TrainValidationSplit has one score for each candidate, and so no average of them.
-    scores = runs["metrics.avg_weightedPrecision"].fillna(runs["metrics.weightedPrecision"])
+
+    def scores(metric: str) -> pd.Series[str]:
+        # A TrainValidationSplit has one score per candidate, and no average.
+        averages = runs[f"metrics.avg_{metric}"].fillna(runs[f"metrics.{metric}"])
+        return averages.map("{:.4f}".format)
+
     deviations = runs["metrics.std_weightedPrecision"]
     return pd.DataFrame(
         {
             "search": runs["tags.trackmllib.search_id"].str[:8],
             "run": runs["tags.mlflow.runName"],
             "status": runs["status"],
-            "weightedPrecision": scores.map("{:.4f}".format),
+            "weightedPrecision": scores("weightedPrecision"),
             "deviation": deviations.map("{:.4f}".format, na_action="ignore"),
+            "training": scores("train_weightedPrecision"),
+            "f1": scores("f1"),
             "best": runs["tags.trackmllib.best"].map({"true": "best"}),
         }
     ).fillna("")
 
 
 def first_run() -> Run:
-    """The main run of the first search."""
+    """Return the parent run of the first search."""
     runs = mlflow.search_runs(
         experiment_names=[EXPERIMENT],
         filter_string="params.candidates != ''",
@@ -101,14 +107,14 @@ def first_run() -> Run:
 
 
 def answer() -> str:
-    """Which setting was best in the first search, in a sentence."""
+    """Return a sentence about the best candidate of the first search."""
     run = first_run()
     search_id = run.data.tags["trackmllib.search_id"]
     return trackmllib.load_results(run.info.run_id, search_id=search_id).answer
 
 
 def report() -> Path:
-    """The report that the first search has left among the files of its run."""
+    """Return the path of the first search's report."""
     (found,) = DEMO.glob(f"artifacts/{first_run().info.run_id}/artifacts/trackmllib/report.html")
     return found
 
@@ -135,7 +141,7 @@ def main() -> int:
     print(f"Done in {time.monotonic() - begin:.0f} s.")
     print(f"The report is {_shown(report())}: open it in a browser.")
     print("The notebooks with their results are .demo/tuning.ipynb and .demo/long_search.ipynb.")
-    print("Open MLflow's page with: make ui")
+    print("Open the MLflow UI with: make ui")
     return 0
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes sure that the Java which Spark will take is 17 or newer; installs it where apt-get can.
+# Checks that Spark will use Java 17 or newer; otherwise installs it with apt-get.
 set -eu
 
 NEEDED=17
@@ -12,7 +12,7 @@ version_of() {
     echo "${major:-0}"
 }
 
-# Spark looks at JAVA_HOME first, and at PATH only if that is not set.
+# Spark uses JAVA_HOME, or PATH if that is not set.
 spark_java() {
     if [ -n "${JAVA_HOME:-}" ]; then
         echo "$JAVA_HOME/bin/java"
@@ -21,7 +21,7 @@ spark_java() {
     fi
 }
 
-# The home of a Java that is new enough, wherever it is on this machine.
+# The home of any sufficiently new Java on this machine.
 find_home() {
     for java in \
         "$(command -v java || true)" \

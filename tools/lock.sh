@@ -1,5 +1,5 @@
 #!/bin/sh
-# Brings the lock files up to date, for every Python from 3.10 on: lock.sh PYTHON
+# Updates the lock files, for Python 3.10 and later: lock.sh PYTHON
 set -eu
 
 venv=.venv-lock

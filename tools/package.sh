@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs a system package, or says the line that does: package.sh BREW-NAME APT-NAME...
+# Installs a system package, or prints the command for it: package.sh BREW-NAME APT-NAME...
 #
-# The first of the apt names that this system has is taken.
+# Uses the first of the apt names that this system has.
 set -eu
 
 brew_name=$1
@@ -16,7 +16,7 @@ if ! command -v apt-get >/dev/null; then
     exit 1
 fi
 if [ "$(id -u)" != 0 ]; then
-    # Without root the lists may be old, but they are all there is to choose by.
+    # Without root, the package lists may be outdated.
     name=$1
     for other in "$@"; do
         if apt-cache show "$other" >/dev/null 2>&1; then

@@ -1,5 +1,6 @@
-"""Makes the pictures in docs/images of the runs that make demo recorded: MLflow's page, the report,
-and the table in a terminal.
+"""Takes the screenshots in docs/images of the demo's runs.
+
+They show the MLflow UI, the report, and the table in a terminal.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ WIDTHS = {
 
 
 def kept_state(experiment: str, expanded: str) -> str:
-    """A script that gives the page the state which a visitor's clicks would leave in it."""
+    """Return a script that sets the state of the page as a visitor's clicks would."""
     table = {
         "searchFilter": "",
         "orderByKey": "attributes.start_time",
@@ -60,14 +61,14 @@ def kept_state(experiment: str, expanded: str) -> str:
 
 
 def open_page(page: Page, url: str, shown: str) -> None:
-    """Go to a page; wait for the text ``shown``, and a little longer for the rest."""
+    """Open a page, and wait for the text ``shown`` and the rest of the page."""
     page.goto(url)
-    # Addresses of this page differ only after the #, which alone loads nothing anew.
+    # Addresses of this page differ only after the #, so opening one does not reload it.
     page.reload()
     page.get_by_text(shown).first.wait_for()
-    # The page asks the server again and again, so that the network is never idle.
+    # The page polls the server, so the network is never idle.
     page.wait_for_timeout(SETTLE_MS)
-    # The button of MLflow's assistant lies on top of everything.
+    # The button of MLflow's assistant covers the page.
     page.add_style_tag(content="[data-assistant-ui] { display: none !important }")
 
 
@@ -77,7 +78,7 @@ def save(page: Page, name: str) -> None:
 
 
 def in_terminal(columns: int, *words: str) -> str:
-    """What a command of ours writes to a terminal that is so many columns wide."""
+    """Return the output of a trackmllib command on a terminal of this width."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "trackmllib", *words],
@@ -87,8 +88,8 @@ def in_terminal(columns: int, *words: str) -> str:
         stderr=theirs,
     )
     os.close(theirs)
-    said = b""
-    # Reading from a terminal whose other end is closed is an error on Linux, and nothing elsewhere.
+    output = b""
+    # Reading from a closed terminal is an error on Linux and returns nothing on macOS.
     while True:
         try:
             part = os.read(ours, 65536)
@@ -96,20 +97,20 @@ def in_terminal(columns: int, *words: str) -> str:
             break
         if not part:
             break
-        said += part
+        output += part
     process.wait()
-    return said.decode().replace("\r\n", "\n")
+    return output.decode().replace("\r\n", "\n")
 
 
-def terminal_page(command: str, said: str) -> str:
-    """A page that looks like a terminal, for texts with bold and coloured words."""
+def terminal_page(command: str, output: str) -> str:
+    """Return a page that looks like a terminal with this command and output."""
     styles = {"1": "font-weight: bold", "2": "opacity: 0.6", "32": "color: #7ee787"}
 
     def span(found: re.Match[str]) -> str:
-        codes = [styles[code] for code in found[1].split(";") if code in styles]
+        codes = [styles[code] for code in re.findall(r"\d+", found[0]) if code in styles]
         return f'</span><span style="{"; ".join(codes)}">'
 
-    text = re.sub(r"\x1b\[([\d;]*)m", span, html.escape(said))
+    text = re.sub(r"(?:\x1b\[[\d;]*m)+", span, html.escape(output))
     return f"""<body style="margin: 0; background: #0d1117; color: #e6edf3">
     <pre style="display: inline-block; margin: 0; padding: 24px; font: 15px/1.45 'DejaVu Sans Mono'"
     ><span style="opacity: 0.6">$ </span>{html.escape(command)}\n<span>{text}</span></pre></body>"""
@@ -134,9 +135,11 @@ def main() -> None:
         open_page(page, table, "maxDepth=8")
         save(page, "nested-runs.png")
         run_page = f"{url}/#/experiments/{experiment}/runs/{parent}"
-        open_page(page, run_page, "27 of 27 cells")
+        open_page(page, run_page, "27 of 27 fits")
         save(page, "description.png")
         open_page(page, f"{run_page}/artifacts/trackmllib/report.html", "report.html")
+        # The folder of this machine says nothing to readers.
+        page.get_by_text("Path:").last.evaluate("row => { row.style.visibility = 'hidden' }")
         save(page, "artifact.png")
 
         (report,) = server.DEMO.glob(f"artifacts/{parent}/artifacts/trackmllib/report.html")
@@ -145,8 +148,8 @@ def main() -> None:
         save(page, "report.png")
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{server.DATABASE}"
         search_id = first["tags.trackmllib.search_id"]
-        said = in_terminal(100, "show", parent, "--search", search_id)
-        page.set_content(terminal_page(f"trackmllib show {parent[:4]}", said))
+        output = in_terminal(100, "show", parent, "--search", search_id)
+        page.set_content(terminal_page(f"trackmllib show {parent[:4]}", output))
         page.locator("pre").screenshot(path=IMAGES / "terminal.png")
         print("docs/images/terminal.png")
         chromium.close()

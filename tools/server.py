@@ -1,4 +1,4 @@
-"""Runs MLflow's server on the demo's store, on loopback only, for as long as somebody needs it."""
+"""Runs MLflow's server on the demo's store, on loopback only."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ LOG = DEMO / "server.log"
 FIRST_PORT = 5000
 START_SECONDS = 120
 STOP_SECONDS = 10
-# A proxy, if the environment names one, does not know this machine's loopback.
+# A proxy of the environment cannot reach this machine's loopback.
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @contextmanager
 def running() -> Iterator[str]:
-    """The address of the page, once it answers. The server ends with the block."""
+    """Run the server during the block; yield its address once it answers."""
     if not DATABASE.exists():
         raise SystemExit("There are no runs to show yet; run make demo first.")
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
-    # SIGTERM would end this process without its finally.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Otherwise SIGTERM would skip the finally block.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with LOG.open("w") as log:
-        # The server starts processes of its own; a group of their own ends them all.
+        # A process group, to end the server with its child processes.
         process = subprocess.Popen(
             _command(port), env=_environment(), stdout=log, stderr=log, start_new_session=True
         )
@@ -43,6 +43,7 @@ def running() -> Iterator[str]:
         yield url
     finally:
         _end(process)
+        signal.signal(signal.SIGTERM, before)
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
@@ -68,9 +69,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _free_port() -> int:
-    """The first port from 5000 on that nobody listens on."""
+    """Return the first free port from 5000 on."""
     for port in range(FIRST_PORT, FIRST_PORT + 100):
-        # On macOS a port that is taken on all addresses can still be bound on this one: ask first.
+        # On macOS, a port used on all addresses can still be bound on one, so try to connect first.
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 continue
@@ -92,8 +93,8 @@ def _command(port: int) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """This environment, less the settings of MLflow that would lead elsewhere."""
+    """Return the environment without MLflow's settings."""
     kept = {name: value for name, value in os.environ.items() if "MLFLOW_" not in name}
-    # Background jobs are for evaluating language models: seven processes with nothing to do here.
+    # Background jobs evaluate language models; they would take seven idle processes.
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     return {**kept, **quiet}

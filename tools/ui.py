@@ -1,4 +1,4 @@
-"""Shows MLflow's page on the demo's runs until Ctrl-C."""
+"""Shows the MLflow UI on the demo's runs until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import server
 if __name__ == "__main__":
     try:
         with server.running() as url:
-            print(f"MLflow's page is at {url} (Ctrl-C ends it).", flush=True)
+            print(f"the MLflow UI is at {url} (Ctrl-C ends it).", flush=True)
             signal.pause()
     except KeyboardInterrupt:
         print()

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the virtual environment with everything in a lock file: venv.sh PYTHON FOLDER LOCK
+# Creates a virtual environment from a lock file: venv.sh PYTHON FOLDER LOCK
 set -eu
 
 python=$1
@@ -16,14 +16,14 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
     echo "Name a newer one: make venv PYTHON=python3.11" >&2
     exit 1
 fi
-# Debian keeps what venv needs in a package of its own.
+# Debian has a separate package for venv.
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     version=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
     echo "$python cannot make virtual environments: its venv package is missing." >&2
     sh "$tools/package.sh" python "$version-venv" python3-venv
 fi
 
-# A folder of another Python is made anew; one of this Python only gets what it lacks.
+# Recreate an environment of another Python; update one of this Python.
 if [ "$("$venv/bin/python" -V 2>&1 || true)" = "$("$python" -V 2>&1)" ]; then
     echo "Bringing $venv up to date with $lock."
 else

@@ -1,1 +1,1 @@
-"""A fleet of drivers at one server: ``python -m benchmarks.fleet``."""
+"""A fleet of drivers on one server: ``python -m benchmarks.fleet``."""

@@ -1,13 +1,12 @@
-"""A fleet: many drivers at once against one server, whose requests are limited to a fixed rate.
+"""A fleet of drivers on one server with a limited request rate.
 
     python -m benchmarks.fleet [--drivers 50] [--rate 40] [--candidates 16] [--store postgres]
 
-The drivers (driver.py) have no Spark, but recorder, outbox, delivery and MLflow's client for
-real. Between them and a real ``mlflow server`` is a gateway (gateway.py), in two ways: it has
-requests that come too early wait, or it refuses them with 429. In the middle the server is killed
-and started again. Each time, the record is read back from the store and compared with what was
-played (record.py). Exit code 1 when a bound is missed. The figures of docs/scale.md are from
-here.
+The drivers (driver.py) run without Spark, with the real recorder, outbox, relay and MLflow client.
+A gateway (gateway.py) in front of a real ``mlflow server`` either delays early requests or refuses
+them with 429. The server is killed and restarted halfway. The record is then read back from the
+store and compared with the played searches (record_check.py). The exit code is 1 if a bound is
+missed. docs/scale.md has the figures.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.fleet.figures import Away, figures_of
 from benchmarks.fleet.gateway import AT_ONCE, read_log
+from benchmarks.fleet.log_figures import Outage, figures_of
 from benchmarks.fleet.processes import Server, Store, program
-from benchmarks.fleet.record import differences, set_aside
-from conftest import free_port
+from benchmarks.fleet.record_check import differences, rejected_operations
+from support.mlflow_server import free_port
 
-# Requests of a search besides three for each child, about: to know when the middle is.
-OF_MAIN_RUN = 14
-# How many requests may come too early. Where they wait, there is room for all drivers.
+# Approximate requests of a search besides three per child, to find the middle of the run.
+PARENT_RUN_REQUESTS = 14
+# Maximum number of early requests; in mode "delay", there is room for all drivers.
 QUEUES = {"delay": 1000, "refuse": 10}
-CELL_SECONDS = 0.03
+FIT_SECONDS = 0.03
 
 
 class Bound(NamedTuple):
-    """A figure that must not be larger."""
+    """The maximum of a figure."""
 
     figure: str
     most: float
@@ -46,8 +45,9 @@ class Bound(NamedTuple):
 
 
 def bounds(drivers: int, rate: float, restart: bool) -> list[Bound]:
-    """What each run must hold. If all share the server evenly, each driver has a turn every
-    ``drivers / rate`` seconds.
+    """Return the bounds of each run.
+
+    If all drivers share the server evenly, each has a turn every ``drivers / rate`` seconds.
     """
     patience = max(5.0, 15 * drivers / rate)
     always = [
@@ -77,9 +77,9 @@ def run(
     restart: bool = True,
     keep: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """The figures of each mode; ``missed`` in them names the bounds that were missed.
+    """Return the figures of each mode, with the names of the ``missed`` bounds.
 
-    ``keep`` is a folder in which the gateways' logs are left.
+    ``keep`` is a folder for the gateways' logs.
     """
     found = {}
     for mode in modes:
@@ -100,14 +100,14 @@ def run(
 
 
 class _Fleet:
-    """One run. All of its processes have their files in one folder."""
+    """One run, whose processes have their files in one folder."""
 
     def __init__(self, folder: Path, drivers: int, rate: float, candidates: int, mode: str) -> None:
         self._folder = folder
         self._drivers, self._rate, self._candidates = drivers, rate, candidates
         self._mode = mode
-        # For so long all of it needs the server.
-        self._seconds = drivers * (3 * candidates + OF_MAIN_RUN) / rate
+        # How long the requests of all drivers take at this rate.
+        self._seconds = drivers * (3 * candidates + PARENT_RUN_REQUESTS) / rate
         self._patience = int(3 * self._seconds + 120)
 
     def run(self, store: str, workers: int, restart: bool) -> dict[str, Any]:
@@ -133,12 +133,12 @@ class _Fleet:
             "store_ms_a_request": cpu / figures["requests"] * 1000,
         }
 
-    def _drive(self, server: Any, restart: bool) -> tuple[Away | None, int]:
-        """Let all drivers play; when the server was away, and how many are not delivered."""
+    def _drive(self, server: Any, restart: bool) -> tuple[Outage | None, int]:
+        """Run all drivers; return the outage and the number of undelivered searches."""
         way_in, log = free_port(), self._folder / "gateway.log"
         gateway = (way_in, server.port, self._rate, QUEUES[self._mode], self._mode, log)
         uri = f"http://127.0.0.1:{way_in}"
-        how = (self._candidates, CELL_SECONDS, self._patience)
+        how = (self._candidates, FIT_SECONDS, self._patience)
         search = (self._drivers, self._folder, uri, *how)
         away = None
         with (
@@ -150,25 +150,30 @@ class _Fleet:
                 killed = time.monotonic()
                 server.stop(signal.SIGKILL)
                 server.start()
-                away = Away(killed, time.monotonic())
+                away = Outage(killed, time.monotonic())
             try:
                 drivers.wait(self._patience + 30)
             except subprocess.TimeoutExpired:
                 print("Drivers are not done, and are ended", file=sys.stderr)
-        said = [json.loads(path.read_text()) for path in self._folder.glob("driver-*.json")]
-        return away, self._drivers - sum(driver["delivered"] for driver in said)
+        summaries = [json.loads(path.read_text()) for path in self._folder.glob("driver-*.json")]
+        return away, self._drivers - sum(driver["delivered"] for driver in summaries)
 
     def _of_drivers(self) -> dict[str, float]:
-        said = [json.loads(path.read_text()) for path in self._folder.glob("driver-*.json")]
+        summaries = [json.loads(path.read_text()) for path in self._folder.glob("driver-*.json")]
         return {
-            "driver_cpu_seconds": statistics.median(driver["cpu_seconds"] for driver in said),
-            "driver_own_mib": statistics.median(driver["own_bytes"] for driver in said) / 2**20,
+            "driver_cpu_seconds": statistics.median(driver["cpu_seconds"] for driver in summaries),
+            "driver_own_mib": statistics.median(driver["own_bytes"] for driver in summaries)
+            / 2**20,
         }
 
     def _compared(self, store_uri: str) -> dict[str, int]:
         files = self._folder / "artifacts"
         lines = differences(store_uri, files, self._drivers, self._candidates)
-        aside = [reason for home in self._folder.glob("driver-*/") for reason in set_aside(home)]
+        aside = [
+            reason
+            for home in self._folder.glob("driver-*/")
+            for reason in rejected_operations(home)
+        ]
         for line in [*lines[:10], *aside[:10]]:
             print(line, file=sys.stderr)
         return {"lost": len(lines), "set_aside": len(aside)}

@@ -1,11 +1,11 @@
-"""Driver processes of a fleet: each with a session, an outbox and a delivery thread of its own.
+"""Driver processes of a fleet, each with its own session, outbox and relay thread.
 
-    python -m benchmarks.fleet.driver DRIVERS FOLDER URI CANDIDATES CELL_SECONDS BOUND
+    python -m benchmarks.fleet.driver DRIVERS FOLDER URI CANDIDATES FIT_SECONDS BOUND
 
 One process imports MLflow and the library, and forks the drivers, which share what was imported.
-Driver 7 has its TRACKMLLIB_HOME in FOLDER/driver-7, calls itself ``driver-7`` to the gateway, plays
-a search as the seam would, and ends when it is delivered; what it has to say of itself is then in
-FOLDER/driver-7.json. After BOUND seconds a driver is ended by the system, whatever it is doing.
+Driver 7 has its TRACKMLLIB_HOME in FOLDER/driver-7, is ``driver-7`` to the gateway, plays the
+events of a search, and ends after their delivery. It writes its figures to FOLDER/driver-7.json.
+The system ends a driver after BOUND seconds.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from made import FOLDS, description
-from trackmllib.clock import SystemClock
-from trackmllib.events import (
+from support.search_descriptions import FOLDS, describe
+from trackmllib.config.settings import Settings
+from trackmllib.domain.events import (
     CandidateScored,
-    CellScored,
-    CellStarted,
     Event,
+    FitScored,
+    FitStarted,
     RefitStarted,
     SearchFinished,
     SearchStarted,
 )
-from trackmllib.operations import Destination
-from trackmllib.outbox.home import Home
-from trackmllib.session import Session
-from trackmllib.settings import Settings
+from trackmllib.domain.operations import Destination
+from trackmllib.outbox.directory import OutboxDirectory
+from trackmllib.runtime.session import Session
+from trackmllib.support.clock import SystemClock
 
 FIT_SECONDS, EVALUATE_SECONDS = 0.123456789, 0.0123456789
 
 
 def experiment(driver: int) -> str:
-    """Each driver has an experiment of its own, as teams have."""
+    """Return the name of the driver's own experiment."""
     return f"fleet-{driver}"
 
 
 def score(driver: int, candidate: int, fold: int) -> float:
-    """A number with all its digits, another one for each cell of the fleet."""
+    """Return a score with 17 digits, different for each fit of the fleet."""
     return ((driver * 1009 + candidate) * 31 + fold) * 0.618033988749895 % 1.0
 
 
@@ -55,18 +55,18 @@ def average(driver: int, candidate: int) -> float:
     return sum(score(driver, candidate, fold) for fold in range(FOLDS)) / FOLDS
 
 
-def search(driver: int, candidates: int, cell_seconds: float) -> Iterator[Event]:
-    """The events of a driver's search; a cell takes ``cell_seconds``."""
+def search(driver: int, candidates: int, fit_seconds: float) -> Iterator[Event]:
+    """The events of a driver's search; a fit takes ``fit_seconds``."""
     now_ms = SystemClock().now_ms
     search_id = str(uuid.UUID(int=driver + 1))
     averages = tuple(average(driver, index) for index in range(candidates))
     best = averages.index(max(averages))
-    yield SearchStarted(search_id=search_id, time_ms=now_ms(), description=description(candidates))
+    yield SearchStarted(search_id=search_id, time_ms=now_ms(), description=describe(candidates))
     for fold in range(FOLDS):
         for index in range(candidates):
-            yield CellStarted(search_id=search_id, time_ms=now_ms(), candidate=index, fold=fold)
-            time.sleep(cell_seconds)
-            yield CellScored(
+            yield FitStarted(search_id=search_id, time_ms=now_ms(), candidate=index, fold=fold)
+            time.sleep(fit_seconds)
+            yield FitScored(
                 search_id=search_id,
                 time_ms=now_ms(),
                 candidate=index,
@@ -94,8 +94,8 @@ def search(driver: int, candidates: int, cell_seconds: float) -> Iterator[Event]
     )
 
 
-def drive(driver: int, folder: Path, uri: str, candidates: int, cell_seconds: float) -> None:
-    """One search, until all of it is delivered."""
+def drive(driver: int, folder: Path, uri: str, candidates: int, fit_seconds: float) -> None:
+    """Play one search until it is delivered."""
     own = folder / f"driver-{driver}"
     own.mkdir()
     os.environ.update(
@@ -104,18 +104,18 @@ def drive(driver: int, folder: Path, uri: str, candidates: int, cell_seconds: fl
         MLFLOW_TRACKING_PASSWORD="of the fleet",
     )
     session = Session(
-        # The report is drawn by a process of its own, which is no part of the delivery.
+        # Another process creates the report, which is no part of delivery.
         Settings(wait=False, silent=True, flush_timeout=0.0, report=False, progress=False),
-        home=Home(own / "outbox"),
+        directory=OutboxDirectory(own / "outbox"),
         destination=lambda: Destination(tracking_uri=uri, experiment_name=experiment(driver)),
     )
     began = time.monotonic()
-    for event in search(driver, candidates, cell_seconds):
-        session.emit(event)
+    for event in search(driver, candidates, fit_seconds):
+        session.callbacks.emit(event)
     played = time.monotonic()
     delivered = session.flush(None)
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    said = {
+    summary = {
         "driver": driver,
         "began": began,
         "played": played,
@@ -124,11 +124,11 @@ def drive(driver: int, folder: Path, uri: str, candidates: int, cell_seconds: fl
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "own_bytes": _own_bytes(),
     }
-    (folder / f"driver-{driver}.json").write_text(json.dumps(said))
+    (folder / f"driver-{driver}.json").write_text(json.dumps(summary))
 
 
 def _own_bytes() -> int:
-    """Memory that this process shares with no other; 0 where the system does not say."""
+    """Return the memory that only this process uses; 0 if unknown."""
     try:
         lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -137,7 +137,7 @@ def _own_bytes() -> int:
 
 
 def main(drivers: str, folder: str, uri: str, candidates: str, pause: str, bound: str) -> None:
-    # What is here already is never looked at again, and so stays shared.
+    # Objects that the collector never visits stay in shared memory.
     gc.collect()
     gc.freeze()
     children = []
@@ -147,7 +147,7 @@ def main(drivers: str, folder: str, uri: str, candidates: str, pause: str, bound
             signal.alarm(int(bound))
             try:
                 drive(driver, Path(folder), uri, int(candidates), float(pause))
-            except BaseException:  # noqa: BLE001 - the end of a process
+            except BaseException:  # noqa: BLE001 - the process exits
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)

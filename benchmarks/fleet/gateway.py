@@ -1,18 +1,18 @@
-"""A gateway in front of a tracking server, which lets a fixed number of requests through a second.
+"""Gateway that limits the rate of requests to a tracking server.
 
     python -m benchmarks.fleet.gateway PORT SERVER_PORT RATE QUEUE MODE LOG
 
-It does what nginx does in front of an application, by ``limit_req zone=all burst=QUEUE``:
+It acts like nginx with ``limit_req zone=all burst=QUEUE``:
 
-* ``delay``: requests that come too early wait for their turn, in the order in which they came;
-  when QUEUE of them wait, the next one is refused;
-* ``refuse`` (``nodelay``): QUEUE requests may come too early, and go through at once; the next one
-  is refused, until the rate has made up for it.
+* ``delay``: early requests wait for their turn, in order of arrival; when QUEUE of them wait, the
+  next one is refused;
+* ``refuse`` (``nodelay``): up to QUEUE early requests pass at once; the next one is refused, until
+  the rate allows it again.
 
-What is refused is answered with 429 (``limit_req_status 429``), and without a ``Retry-After``,
-which nginx does not send. While the server is away, a request is answered with 502. No more than
-eight requests are at the server at once, as by ``maxconn`` of HAProxy: with more than fifteen,
-MLflow's wait for each other's connections to the database (docs/scale.md).
+Refused requests get a 429 (``limit_req_status 429``) without ``Retry-After``, which nginx does not
+send. During an outage of the server, requests get a 502. At most eight requests are at the server
+at once, as with ``maxconn`` of HAProxy: more than fifteen wait for each other's connections to
+MLflow's database (docs/scale.md).
 
 SIGTERM ends the gateway.
 """
@@ -35,7 +35,7 @@ AT_ONCE = 8
 
 
 class Limiter:
-    """The leaky bucket of nginx. Times are seconds of any clock that does not go backwards."""
+    """The leaky bucket of nginx; times are seconds of a monotonic clock."""
 
     def __init__(self, rate: float, queue: int, *, delay: bool) -> None:
         self._interval = 1.0 / rate
@@ -44,9 +44,9 @@ class Limiter:
         self._next_turn = 0.0
 
     def admit(self, now: float) -> float | None:
-        """How many seconds a request that comes now has to wait; None if it is refused.
+        """Return the seconds that a request must wait; None if it is refused.
 
-        One that is refused costs no turn.
+        A refused request takes no turn.
         """
         turn = max(self._next_turn, now)
         if turn - now > self._queue * self._interval + 1e-9:
@@ -55,10 +55,11 @@ class Limiter:
         return turn - now if self._delay else 0.0
 
 
-class Seen(NamedTuple):
-    """A request at the gateway: when it came and when it was answered, by the machine's monotonic
-    clock, and the seconds that the server took for it; who sent it, the status, and what it asked
-    for.
+class LoggedRequest(NamedTuple):
+    """A request at the gateway.
+
+    Times of arrival and answer are of the machine's monotonic clock; ``served`` are the seconds
+    that the server took.
     """
 
     came: float
@@ -69,10 +70,12 @@ class Seen(NamedTuple):
     call: str
 
 
-def read_log(path: Path) -> list[Seen]:
-    """What a gateway has seen, in the order of its answers."""
+def read_log(path: Path) -> list[LoggedRequest]:
+    """Return the requests of a gateway, in the order of its answers."""
     rows = (line.split("\t") for line in path.read_text().splitlines())
-    return [Seen(float(r[0]), float(r[1]), float(r[2]), r[3], int(r[4]), r[5]) for r in rows]
+    return [
+        LoggedRequest(float(r[0]), float(r[1]), float(r[2]), r[3], int(r[4]), r[5]) for r in rows
+    ]
 
 
 class _Gateway:
@@ -93,7 +96,7 @@ class _Gateway:
         self._log.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """All requests of one connection, one after the other."""
+        """Answer the requests of one connection."""
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -110,7 +113,7 @@ class _Gateway:
     async def _answer(
         self, request: str, headers: dict[str, str], body: bytes
     ) -> tuple[int, bytes, float]:
-        """The status, the answer, and the seconds that the server took for it."""
+        """Return the status, the answer, and the seconds that the server took."""
         wait = self._limiter.admit(time.monotonic())
         if wait is None:
             return _refusal(TOO_MANY)
@@ -127,7 +130,7 @@ class _Gateway:
             return _refusal(BAD_GATEWAY)
         first, *lines = head.decode("latin-1").split("\r\n")
         if len(content) < int(_headers(lines).get("content-length", 0)):
-            # The server died in the middle of it.
+            # The server died during the request.
             return _refusal(BAD_GATEWAY)
         status = int(first.split()[1])
         kept = [it for it in lines if _name(it) not in ("content-length", "connection")]
@@ -135,7 +138,7 @@ class _Gateway:
         return status, "\r\n".join(lines).encode("latin-1") + content, served
 
     async def _pass_on(self, request: str, headers: dict[str, str], body: bytes) -> bytes:
-        """As nginx does it by default: by HTTP/1.0, on a connection of its own."""
+        """Forward a request by HTTP/1.0 on its own connection, the default of nginx."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._server_port)
         try:
             line = request.replace("HTTP/1.1", "HTTP/1.0")
@@ -164,7 +167,7 @@ def _headers(lines: list[str]) -> dict[str, str]:
 
 
 def _user(headers: dict[str, str]) -> str:
-    """Who sends a request, by the user name that it says."""
+    """Return the user name in the headers of a request."""
     scheme, _, encoded = headers.get("authorization", "").partition(" ")
     if scheme != "Basic":
         return "-"

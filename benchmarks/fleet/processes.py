@@ -1,4 +1,4 @@
-"""The server, its store and other processes of a fleet: started, ended by their ids, measured."""
+"""Starts, ends and measures the processes of a fleet, by their ids."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from conftest import free_port, start_server, stop_server
-from stores import Postgres
+from support.deployments import Postgres
+from support.mlflow_server import free_port, start_server, stop_server
 
 
 class Store:
-    """What the server writes to: ``sqlite`` or ``postgres``."""
+    """The store of the server: ``sqlite`` or ``postgres``."""
 
     def __init__(self, kind: str, folder: Path) -> None:
         self._file = folder / "server.db"
@@ -27,7 +27,7 @@ class Store:
         )
 
     def size(self) -> int:
-        """Bytes that it takes on disk, with its indexes; of PostgreSQL the tables alone."""
+        """Return the bytes on disk with indexes; for PostgreSQL, those of the tables."""
         if self._postgres is None:
             with sqlite3.connect(self._file) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -42,7 +42,7 @@ class Store:
         return int(size)
 
     def cpu_seconds(self) -> float:
-        """Of the processes of its own; SQLite is a part of the server."""
+        """Return the CPU seconds of its own processes; SQLite runs in the server."""
         if self._postgres is None or self._postgres._process is None:
             return 0.0
         return cpu_seconds_of_group(self._postgres._process.pid)
@@ -53,7 +53,7 @@ class Store:
 
 
 class Server:
-    """A real ``mlflow server`` on a port of its own, that can be ended and started again."""
+    """A real ``mlflow server`` that can be restarted."""
 
     def __init__(self, folder: Path, store_uri: str, workers: int) -> None:
         self.port = free_port()
@@ -62,11 +62,11 @@ class Server:
         self._options = ("--workers", str(workers))
         self._process: subprocess.Popen[bytes] | None = None
         self._at_start = 0.0
-        # What its requests have cost, without what a start costs.
+        # CPU seconds of its requests, without those of its start.
         self.cpu_seconds = 0.0
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start it and wait until it answers."""
         self._process = start_server(
             self._folder, self.port, backend=self._store_uri, options=self._options
         )
@@ -81,7 +81,7 @@ class Server:
 
 @contextmanager
 def program(name: str, *arguments: object) -> Iterator[subprocess.Popen[Any]]:
-    """A module in a process and a group of its own, which is ended when the block is."""
+    """Run a module in its own process group, which ends with the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", name, *map(str, arguments)], start_new_session=True
     )
@@ -92,9 +92,7 @@ def program(name: str, *arguments: object) -> Iterator[subprocess.Popen[Any]]:
 
 
 def cpu_seconds_of_group(group: int) -> float:
-    """Of all processes of a group that live, and of those that they have waited for; 0 where the
-    system does not say.
-    """
+    """Return the CPU seconds of a group's processes and their ended children; 0 if unknown."""
     ticks = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

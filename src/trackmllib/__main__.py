@@ -1,4 +1,4 @@
-"""``python -m trackmllib``: the command, where it is not on the PATH."""
+"""``python -m trackmllib``, for environments without scripts on PATH."""
 
 import sys
 

@@ -1,10 +1,12 @@
-"""What tests need: searches recorded in memory, a listener that remembers, a clock that obeys.
+"""Helpers for tests: searches recorded in memory, events and a clock.
 
 >>> from trackmllib import testing
 >>> with testing.recording() as record:                     # doctest: +SKIP
 ...     model = cv.fit(train)
 >>> [run.name for run in record.store.children()]           # doctest: +SKIP
 ['maxDepth=2', 'maxDepth=4']
+
+``events`` has the classes of the events that a listener receives, such as ``events.FitScored``.
 """
 
 from __future__ import annotations
@@ -15,64 +17,83 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from trackmllib.autolog import exchange
-from trackmllib.errors import Rejected
-from trackmllib.events import Event
-from trackmllib.operations import (
+from trackmllib.api.autolog import exchange
+from trackmllib.config.settings import Settings
+from trackmllib.domain import events
+from trackmllib.domain.operations import (
     CreateChildRun,
-    Describe,
     Destination,
     EndRun,
     LogArtifact,
     LogBatch,
     LogDataset,
     Metric,
-    OpenMainRun,
+    OpenParentRun,
     Operation,
-    TakeOver,
+    Recover,
+    SetDescription,
 )
-from trackmllib.settings import Settings
+from trackmllib.exceptions import Rejected
 
-E = TypeVar("E", bound=Event)
+E = TypeVar("E", bound=events.Event)
 
 
 class FakeClock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that stands still until ``advance`` is called.
+
+    :param start_ms: The first time, in milliseconds since the epoch.
+    """
 
     def __init__(self, start_ms: int = 1_700_000_000_000) -> None:
         self._ms = float(start_ms)
 
     def now_ms(self) -> int:
+        """The current time, in milliseconds since the epoch."""
         return int(self._ms)
 
     def monotonic(self) -> float:
+        """The current time, in seconds; only differences are meaningful."""
         return self._ms / 1000.0
 
     def advance(self, seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Move the clock forward."""
         self._ms += seconds * 1000.0
 
 
 class RecordingListener:
-    """A listener that keeps all events in the order they came."""
+    """A listener that keeps all events, in the order of their emission.
+
+    :ivar events: The events. Their ``search_id`` and ``time_ms`` say where and when they happened.
+    """
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        self.events: list[events.Event] = []
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: events.Event) -> None:
         self.events.append(event)
 
     def of_type(self, kind: type[E]) -> list[E]:
-        """The events of one class."""
+        """The events of one class, or of its subclasses."""
         return [event for event in self.events if isinstance(event, kind)]
 
 
 @dataclass
 class RecordedRun:
-    """A run of the in-memory store. ``status`` is RUNNING until the run is ended.
+    """A run in an ``InMemoryStore``.
 
-    ``candidate`` is None for a main run; times are milliseconds since the epoch. ``description`` is
-    the Markdown that MLflow's page shows of a main run.
+    :ivar search_id: The id of the search.
+    :ivar candidate: The index of the candidate in the grid; None for a parent run.
+    :ivar name: The run name.
+    :ivar start_ms: The start, in milliseconds since the epoch.
+    :ivar end_ms: The end, likewise; None while the run is running.
+    :ivar status: An MLflow run status: RUNNING, FINISHED, FAILED or KILLED.
+    :ivar params: The values of params, by name.
+    :ivar tags: The values of tags, by key.
+    :ivar metrics: The points of each metric in the order in which they were logged, by key. A point
+        has ``value``, ``time_ms`` and ``step``.
+    :ivar artifacts: The contents of artifacts as text, by file name.
+    :ivar datasets: The digest of the dataset that the search was fitted on, if that was logged.
+    :ivar description: The Markdown text that the MLflow UI shows for a parent run.
     """
 
     search_id: str
@@ -90,9 +111,9 @@ class RecordedRun:
 
 
 class InMemoryStore:
-    """Runs in memory, filled by the same operations that MLflow is told.
+    """A store of runs that replaces a tracking server.
 
-    Applying an operation twice is applying it once, as with a tracking server.
+    Applying an operation is idempotent, as with a tracking server.
     """
 
     def __init__(self) -> None:
@@ -100,26 +121,33 @@ class InMemoryStore:
         self._ended: set[str] = set()
         self._lock = threading.Lock()
 
-    def main_runs(self) -> list[RecordedRun]:
-        """The main runs, one a search, in the order they were opened."""
+    def parent_runs(self) -> list[RecordedRun]:
+        """The parent runs, one per search, in the order of their start."""
         with self._lock:
             return [run for run in self._runs.values() if run.candidate is None]
 
     def children(self, search_id: str | None = None) -> list[RecordedRun]:
-        """The child runs of one search or of all, by candidate."""
+        """The child runs, ordered by candidate.
+
+        :param search_id: Only the child runs of this search.
+        """
         with self._lock:
             found = [run for run in self._runs.values() if run.candidate is not None]
         if search_id is not None:
             found = [run for run in found if run.search_id == search_id]
         return sorted(found, key=lambda run: run.candidate or 0)
 
-    def apply(self, operation: Operation, again: bool = False) -> None:
-        """Carry out one operation. Raises Rejected for a run that does not exist."""
+    def apply(self, operation: Operation, redelivered: bool = False) -> None:
+        """Apply an operation.
+
+        :param redelivered: Whether the operation may have been applied before.
+        :raises trackmllib.exceptions.Rejected: The run does not exist.
+        """
         key = (operation.search_id, operation.candidate)
         with self._lock:
             if operation.search_id in self._ended:
                 return
-            if isinstance(operation, (OpenMainRun, CreateChildRun)):
+            if isinstance(operation, (OpenParentRun, CreateChildRun)):
                 run = RecordedRun(*key, name=operation.name, start_ms=operation.start_ms)
                 if isinstance(operation, CreateChildRun):
                     run.tags.update(operation.tags)
@@ -141,27 +169,31 @@ class InMemoryStore:
                 case LogArtifact():
                     content = b"".join(operation.pieces())
                     run.artifacts[operation.file_name] = content.decode(errors="replace")
-                case Describe():
+                case SetDescription():
                     run.description = operation.text
-                case LogDataset():
+                case LogDataset(context="train"):
                     run.datasets = [operation.digest]
                 case EndRun() if run.status == "RUNNING" or not operation.if_running:
                     run.status, run.end_ms = operation.status, operation.end_ms
                     run.tags.update(operation.tags)
-                case TakeOver() if "results.csv" in run.artifacts:
+                case Recover() if "results.csv" in run.artifacts:
                     self._ended.add(operation.search_id)
 
     def answers(self, search_id: str) -> bool:
-        """True: the store is in memory."""
+        """Whether the store is reachable: always, since it is in memory."""
         return True
 
     def forget(self, search_id: str) -> None:
-        """Nothing more will come of this search; its runs stay."""
+        """Do nothing: the runs of a search that is complete are kept."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What was recorded: ``store`` holds the runs, ``listener`` the events."""
+    """What ``recording()`` has recorded.
+
+    :ivar store: The runs of all searches.
+    :ivar listener: The events of all searches.
+    """
 
     store: InMemoryStore
     listener: RecordingListener
@@ -169,12 +201,15 @@ class Recording:
 
 @contextmanager
 def recording() -> Iterator[Recording]:
-    """Record the searches of a ``with`` block in memory, in strict mode; needs no server.
+    """Record the searches of a ``with`` block in memory.
 
-    ``autolog`` is suspended meanwhile. Errors of trackmllib's are raised, no progress is shown, and
-    no report is made.
+    ``autolog()`` is suspended in the block. Errors of trackmllib are raised instead of being
+    logged, no progress bar is shown, and no reports are created.
+
+    :returns: A context manager; ``as`` gives what is recorded.
+    :raises trackmllib.IncompleteRecord: By ``fit()``, if part of a search is not recorded.
     """
-    from trackmllib.session import Session
+    from trackmllib.runtime.session import Session
 
     record = Recording(InMemoryStore(), RecordingListener())
     session = Session(

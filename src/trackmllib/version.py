@@ -1,3 +1,3 @@
-"""The version of this package; the build reads it from here."""
+"""Version of trackmllib, which the build reads."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""What the fault tests found, printed at the end: a line for each fault, for docs/durability.md."""
+"""Prints the figures of the fault tests at the end, for docs/durability.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _figures: dict[str, str] = {}
 
 @pytest.fixture
 def figures() -> dict[str, str]:
-    """Where a test puts what it found, under a name that begins with the number of its fault."""
+    """Results of the tests, by names that begin with the number of the fault."""
     return _figures
 
 

@@ -1,4 +1,4 @@
-"""A user's program: short searches, each with a Ctrl-C at a random moment after Spark's last fit.
+"""Driver that runs short searches, each with a Ctrl-C at a random moment after its last fit.
 
 interrupted_driver.py SEARCHES
 """
@@ -20,11 +20,11 @@ from pyspark.ml.linalg import Vectors
 from pyspark.sql import SparkSession
 
 import trackmllib
-from searches import stub_search
-from stubs import StubEstimator
+from support.searches import stub_search
+from support.stubs import StubEstimator
 
 
-def say(**what):
+def print_json(**what):
     os.write(1, (json.dumps(what) + "\n").encode())
 
 
@@ -55,7 +55,7 @@ def run(number):
     except KeyboardInterrupt:
         pass
     Estimator.sender.join()
-    say(search=number, end="interrupted" if model is None else "model")
+    print_json(search=number, end="interrupted" if model is None else "model")
 
 
 moments = random.Random(5)
@@ -66,5 +66,5 @@ points = points.toDF("features", "label")
 trackmllib.autolog()
 for number in range(int(sys.argv[1])):
     run(number)
-say(flushed=trackmllib.flush(60))
+print_json(flushed=trackmllib.flush(60))
 spark.stop()

@@ -1,7 +1,8 @@
-"""A user's program with ``autolog(resume=True)``: a search of stubs, or of a pipeline of a tree,
-each score said aloud. Run by the tests: resumed_driver.py SETTINGS, a JSON object:
+"""Driver with ``autolog(resume=True)`` that prints each score of a search.
 
-kind: ``stub`` or ``tree``; candidates, folds, parallelism, fit_seconds: the search
+resumed_driver.py SETTINGS, a JSON object:
+
+kind: ``stub`` or ``pipeline``; candidates, folds, parallelism, fit_seconds: the search
 autolog: more arguments of ``autolog()``; fold_col: folds by a column; partitions of the data
 """
 
@@ -15,18 +16,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+from pyspark.ml.evaluation import RegressionEvaluator
 from pyspark.sql import SparkSession
 
 import trackmllib
-from resuming import RowsEvaluator, rows_search, table, tree_pipeline
-from stubs import StubEstimator
+from support.resume_searches import RowsEvaluator, pipeline_search, rows_search, table
+from support.stubs import StubEstimator
 
 settings = json.loads(sys.argv[1])
 
 
-def say(**what):
-    """One line at once: of a process that is killed, what was said is complete."""
+def print_json(**what):
+    """Print and flush one line, so that the output of a killed process is complete."""
     os.write(1, (json.dumps({"time": time.time(), **what}) + "\n").encode())
 
 
@@ -42,9 +43,9 @@ count = settings.get("candidates", 10)
 folds = {"numFolds": settings.get("folds", 3), "parallelism": settings.get("parallelism", 2)}
 if settings.get("fold_col"):
     folds["foldCol"] = "fold"
-if settings.get("kind") == "tree":
-    tuner = tree_pipeline(range(1, count + 1), **folds)
-    evaluator = MulticlassClassificationEvaluator
+if settings.get("kind") == "pipeline":
+    tuner = pipeline_search([(at + 1) / 10 for at in range(count)], **folds)
+    evaluator = RegressionEvaluator
 else:
     est = StubEstimator(fitSeconds=settings.get("fit_seconds", 0.05))
     tuner = rows_search([float(x) for x in range(count)], est=est, **folds)
@@ -52,34 +53,37 @@ else:
 evaluate = evaluator.evaluate
 
 
-def aloud(self, dataset, params=None):
+def print_score(self, dataset, params=None):
     score = evaluate(self, dataset, params)
-    say(search=0, x=None, score=score)
+    print_json(search=0, x=None, score=score)
     return score
 
 
 def described(model):
-    """All numbers of a model."""
+    """Return all numbers of a model."""
     if not hasattr(model, "stages"):
         return [model.getOrDefault("x")]
-    _, scaler, tree = model.stages
-    # Its first line has a uid.
-    return [str(scaler.mean), str(scaler.std), tree.toDebugString.partition("\n")[2]]
+    _, scaler, last = model.stages
+    return [
+        str(scaler.mean),
+        str(scaler.std),
+        *(each.hex() for each in (*last.coefficients, last.intercept)),
+    ]
 
 
-evaluator.evaluate = aloud
+evaluator.evaluate = print_score
 trackmllib.autolog(**{"resume": True, "code_version": "1", **settings.get("autolog", {})})
-say(ready=os.getpid())
+print_json(ready=os.getpid())
 model = tuner.fit(data)
 search = trackmllib.results(model).search
-say(
+print_json(
     fitted=0,
     seconds=0.0,
     averages=[each.hex() for each in model.avgMetrics],
     deviations=[each.hex() for each in model.stdMetrics],
     best=search.best,
     model=described(model.bestModel),
-    taken=sum(found.taken_up for found in search.candidates.values()),
+    taken=sum(found.reused for found in search.candidates.values()),
 )
-say(done=True)
+print_json(done=True)
 spark.stop()

@@ -1,4 +1,4 @@
-"""Credentials reach the server, and nothing else."""
+"""Credentials are sent to the server and stored nowhere."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from faults.proxy import Proxy
-from faults.scene import Scene, compare, finish
+from support.driver_machine import Machine, compare, finish
+from support.faulty_proxy import Proxy
 
 USER, PASSWORD = "me", "s3cr3t"
 HEADER = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -21,41 +21,41 @@ def proxy(server_uri):
     made.close()
 
 
-def everything_in(scene: Scene) -> bytes:
-    return b"".join(path.read_bytes() for path in scene.folder.rglob("*") if path.is_file())
+def everything_in(machine: Machine) -> bytes:
+    return b"".join(path.read_bytes() for path in machine.folder.rglob("*") if path.is_file())
 
 
-def test_credentials_in_the_uri_are_used_and_not_written_down(tmp_path, proxy, server_uri):
+def test_credentials_in_the_uri_are_used_but_not_stored(tmp_path, proxy, server_uri):
     whole = proxy.uri.replace("://", f"://{USER}:{PASSWORD}@")
-    scene = Scene(tmp_path, whole, real_uri=server_uri)
+    machine = Machine(tmp_path, whole, real_uri=server_uri)
     proxy.rule = lambda _: 503
-    driver = scene.driver(candidates=3, autolog={"flush_timeout": 1}).finish()
-    (search,) = scene.status()["searches"]
-    assert search["server"] == proxy.uri
-    assert PASSWORD.encode() not in everything_in(scene)
+    driver = machine.driver(candidates=3, autolog={"flush_timeout": 1}).finish()
+    (search,) = machine.status()["searches"]
+    assert search["tracking_uri"] == proxy.uri
+    assert PASSWORD.encode() not in everything_in(machine)
     proxy.rule = lambda _: None
 
-    scene.uri = proxy.uri
-    said = scene.sync("--timeout", "20", code=1)
-    assert "MLFLOW_TRACKING_USERNAME" in said
-    assert scene.status()["searches"][0]["waiting"] == search["waiting"]
+    machine.uri = proxy.uri
+    printed = machine.sync("--timeout", "20", code=1)
+    assert "MLFLOW_TRACKING_USERNAME" in printed
+    assert machine.status()["searches"][0]["waiting"] == search["waiting"]
 
-    said = scene.sync("--server", whole)
-    assert PASSWORD not in said
-    report = compare(scene.store, driver)
+    printed = machine.sync("--tracking-uri", whole)
+    assert PASSWORD not in printed
+    report = compare(machine.store, driver)
     assert report.is_clean(), report
-    runs = scene.store.runs()
+    runs = machine.store.runs()
     assert len(runs) == 4
     assert PASSWORD not in "".join(str(run.to_dictionary()) for run in runs)
-    assert scene.files() == []
+    assert machine.files() == []
 
 
 def test_credentials_in_mlflows_variables_are_used(tmp_path, proxy, server_uri):
-    scene = Scene(tmp_path, proxy.uri, real_uri=server_uri)
-    scene.more_environ = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
-    driver = scene.driver(candidates=3, autolog={"flush_timeout": 60}).finish()
-    assert compare(scene.store, driver).is_clean()
+    machine = Machine(tmp_path, proxy.uri, real_uri=server_uri)
+    machine.more_environ = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+    driver = machine.driver(candidates=3, autolog={"flush_timeout": 60}).finish()
+    assert compare(machine.store, driver).is_clean()
     assert driver.warnings() == []
-    assert PASSWORD.encode() not in everything_in(scene)
-    out, _ = finish(scene.command("status"), 0)
+    assert PASSWORD.encode() not in everything_in(machine)
+    out, _ = finish(machine.command("status"), 0)
     assert out == "Nothing is left on disk: every search is on its server.\n"

@@ -1,8 +1,8 @@
 """Records through a gateway between Spark's driver and MLflow that answers by itself.
 
 Each round draws, by its seed, what the gateway does to the REST API and to artifacts, how often and
-for how long. Afterwards one ``trackmllib sync`` completes the record. ``TRACKMLLIB_SEED`` repeats
-the rounds of a seed.
+for how long. One ``trackmllib sync`` then completes the record. ``TRACKMLLIB_SEED`` repeats the
+rounds of a seed.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from commands import trackmllib_command
-from faults.proxy import LOGIN, MOVED, Action, Answer, Proxy
-from faults.scene import ROUNDS, Driver, Scene
-from played import Player, search
-from reading import Store
+from support.commands import trackmllib_command
+from support.driver_machine import ROUNDS, Driver, Machine
+from support.faulty_proxy import LOGIN, MOVED, Action, Answer, Proxy
+from support.mlflow_reader import Store
+from support.search_events import search
+from support.search_player import Player
 from trackmllib.cli import main
 
 SEED = int(os.environ.get("TRACKMLLIB_SEED") or random.randrange(1_000_000))
 ARTIFACTS = "/mlflow-artifacts/"
 JSON = "application/json"
-# For these requests, MLflow never answers with an empty object.
+# Requests that MLflow never answers with an empty object.
 HOLD_SOMETHING = (
     "/experiments/create",
     "/experiments/get-by-name",
@@ -38,19 +39,20 @@ REFUSALS = (400, 404, 407, 408, 409, 413, 421, 425)
 FAILURES = (500, 501, 502, 503, 504, 507, 511, 520)
 FILES = {"best_params.json", "outcome.json", "results.csv", "search.json"}
 REPORT = {"report.html", "report.png"}
-MAIN_PARAMS = {
+PARENT_PARAMS = {
     *("best_x", "candidates", "collectSubModels", "estimator", "evaluator"),
     *("foldCol", "metric", "numFolds", "parallelism", "seed"),
 }
-MAIN_METRICS = {"best_avg_stub", "candidates_finished", "cells_finished", "refit_seconds"}
+PARENT_METRICS = {"best_avg_stub", "candidates_finished", "fits_finished", "refit_seconds"}
 PLAYED_PARAMS = {"best_maxDepth", "candidates", "estimator", "evaluator", "metric"}
 CHILD_METRICS = {"avg_stub", "evaluate_seconds", "fit_seconds", "std_stub", "stub"}
 LONGEST_SECONDS = 150.0
 
 
 class Gateway:
-    """What happens to requests, by a seed. It heals after ``seconds`` from the first request on,
-    or by ``heal``.
+    """Gateway that disturbs requests at random until ``heal()``.
+
+    It also heals ``seconds`` after its first request.
     """
 
     def __init__(self, rng: random.Random, uri: str) -> None:
@@ -144,7 +146,7 @@ class Gateway:
 
 @dataclass
 class Plan:
-    """The program of the driver in a round."""
+    """What the driver does in a round."""
 
     candidates: int
     folds: int
@@ -164,7 +166,7 @@ class Plan:
             "autolog": {"flush_timeout": self.flush_timeout, "log_datasets": True},
         }
         if self.nested:
-            # The cell at which the inner search stands still: none.
+            # The inner search stops in none of its fits.
             self.settings["inner"] = 0
 
     @classmethod
@@ -180,14 +182,14 @@ class Plan:
             sync_early=rng.random() < 0.5,
         )
 
-    def main_runs(self) -> int:
-        """The number of searches; a refit runs one too."""
+    def parent_runs(self) -> int:
+        """Return the number of searches; each refit runs one too."""
         inner = self.candidates * self.folds + 1 if self.nested else 0
         return self.searches * (1 + inner)
 
     def child_runs(self) -> int:
         outer = self.searches * self.candidates
-        return outer + 2 * (self.main_runs() - self.searches)
+        return outer + 2 * (self.parent_runs() - self.searches)
 
 
 @pytest.mark.parametrize("round_", range(ROUNDS), ids=lambda number: f"round {number + 1}")
@@ -200,25 +202,25 @@ def test_record_is_complete_after_hostile_proxy(tmp_path, server_uri, round_, fi
     where = f"TRACKMLLIB_SEED={seed}: {plan}; {gateway}"
     print(where)
     proxy.disturb = gateway.disturb
-    scene = Scene(tmp_path, proxy.uri, real_uri=server_uri)
-    scene.more_environ = {
+    machine = Machine(tmp_path, proxy.uri, real_uri=server_uri)
+    machine.more_environ = {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
         "TRACKMLLIB_REPORT": str(plan.report).lower(),
     }
     try:
-        driver = scene.driver(**plan.settings).finish(LONGEST_SECONDS)
-        left = scene.status()["searches"]
+        driver = machine.driver(**plan.settings).finish(LONGEST_SECONDS)
+        left = machine.status()["searches"]
         if left:
-            said = driver.warnings()
-            assert any("trackmllib sync" in text for text in said), (where, said, left)
+            printed = driver.warnings()
+            assert any("trackmllib sync" in text for text in printed), (where, printed, left)
         if plan.sync_early:
-            early = scene.command("sync", "--timeout", "8")
-            said_by_sync = early.communicate(timeout=90)
-            assert early.returncode in (0, 1), (where, said_by_sync)
+            early = machine.command("sync", "--timeout", "8")
+            printed_by_sync = early.communicate(timeout=90)
+            assert early.returncode in (0, 1), (where, printed_by_sync)
         print(dict(gateway.done))
         gateway.heal()
-        scene.sync()
-        check(scene, proxy, driver, plan)
+        machine.sync()
+        check(machine, proxy, driver, plan)
     finally:
         proxy.close()
     figures[f"15 hostile proxy, round {round_ + 1}"] = (
@@ -231,7 +233,7 @@ def test_record_is_complete_after_hostile_proxy(tmp_path, server_uri, round_, fi
 def test_played_record_is_complete_after_hostile_proxy(
     tmp_path, server_uri, monkeypatch, lenient, capsys, round_
 ):
-    """The same without Spark, in this process, for many rounds in little time."""
+    """Without Spark and in this process, for many rounds in little time."""
     monkeypatch.setenv("TRACKMLLIB_HOME", str(tmp_path))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     seed = SEED + round_
@@ -253,11 +255,11 @@ def test_played_record_is_complete_after_hostile_proxy(
         )
         scores = [[rng.random() for _ in range(rng.choice([2, 3]))]] * rng.choice([2, 5])
         searches = [player.emit(search(scores, [0.5] * len(scores), 0)) for _ in range(2)]
-        player.session._at_exit()
-        # The end of a process would cut off the request at hand, and free the outbox.
-        while not player.session._delivery.stop():
+        player.session.process_exit.at_exit()
+        # The end of a process would abort the current request and release the outbox.
+        while not player.session.relay.stop():
             pass
-        player.session._outbox.release()
+        player.session.outbox.release()
         if rng.random() < 0.5:
             assert trackmllib_command("sync", "--timeout", "3").returncode in (0, 1)
         gateway.heal()
@@ -279,15 +281,15 @@ def test_played_record_is_complete_after_hostile_proxy(
         proxy.close()
 
 
-def check(scene: Scene, proxy: Proxy, driver: Driver, plan: Plan) -> None:
-    """Check that the record has everything the driver computed, once, and nothing waits."""
-    store = scene.store
+def check(machine: Machine, proxy: Proxy, driver: Driver, plan: Plan) -> None:
+    """Check that the record is complete, without duplicates, and nothing waits."""
+    store = machine.store
     runs = [run for run in store.runs() if run.info.lifecycle_stage == "active"]
     assert Counter(run.info.status for run in runs) == {"FINISHED": len(runs)}
-    mains = [run for run in runs if "trackmllib.candidate" not in run.data.tags]
+    parents = [run for run in runs if "trackmllib.candidate" not in run.data.tags]
     children = [run for run in runs if "trackmllib.candidate" in run.data.tags]
-    assert (len(mains), len(children)) == (plan.main_runs(), plan.child_runs())
-    assert most_frequent(run.data.tags["trackmllib.search_id"] for run in mains) == 1
+    assert (len(parents), len(children)) == (plan.parent_runs(), plan.child_runs())
+    assert most_frequent(run.data.tags["trackmllib.search_id"] for run in parents) == 1
     assert most_frequent(candidate_of(run) for run in children) == 1
 
     points = {
@@ -300,44 +302,46 @@ def check(scene: Scene, proxy: Proxy, driver: Driver, plan: Plan) -> None:
         for key, history in of_run.items():
             assert most_frequent(point.step for point in history) == 1, key
 
-    said = Counter((line["x"], repr(line["score"])) for line in driver.said() if "score" in line)
+    printed = Counter(
+        (line["x"], repr(line["score"])) for line in driver.printed() if "score" in line
+    )
     recorded = Counter(
         (float(run.data.params["x"]), repr(point.value))
         for run in children
         for point in points[run.info.run_id]["stub"]
     )
-    assert recorded == said
+    assert recorded == printed
     for run in children:
         assert set(run.data.params) == {"x"}
         assert set(run.data.metrics) == CHILD_METRICS
     best = [run.data.tags["trackmllib.search_id"] for run in children if is_best(run)]
-    assert Counter(best) == Counter(run.data.tags["trackmllib.search_id"] for run in mains)
+    assert Counter(best) == Counter(run.data.tags["trackmllib.search_id"] for run in parents)
 
-    for run in mains:
-        assert set(run.data.params) == MAIN_PARAMS
-        assert set(run.data.metrics) == MAIN_METRICS
+    for run in parents:
+        assert set(run.data.params) == PARENT_PARAMS
+        assert set(run.data.metrics) == PARENT_METRICS
         assert "**Finished**" in run.data.tags["mlflow.note.content"]
         assert len(run.inputs.dataset_inputs) == 1
         files = set(store.files(run))
         assert files - REPORT == FILES
         assert plan.report or files == FILES
-    check_files(scene, proxy, said)
-    assert scene.status() == {"searches": [], "damaged": []}
-    assert scene.files() == []
+    check_files(machine, proxy, printed)
+    assert machine.status() == {"searches": [], "damaged": []}
+    assert machine.files() == []
 
 
-def check_files(scene: Scene, proxy: Proxy, said: Counter) -> None:
+def check_files(machine: Machine, proxy: Proxy, printed: Counter) -> None:
     """Check that each artifact is the last one sent, with the scores of the driver."""
-    check_uploads(proxy, scene.real_uri)
-    tables = [run for run in scene.store.runs() if "trackmllib.candidate" not in run.data.tags]
-    rows = [row for run in tables for row in scene.store.results(run)]
+    check_uploads(proxy, machine.real_uri)
+    tables = [run for run in machine.store.runs() if "trackmllib.candidate" not in run.data.tags]
+    rows = [row for run in tables for row in machine.store.results(run)]
     in_tables = Counter(
         (float(row["params.x"]), repr(float(score)))
         for row in rows
         for column, score in row.items()
         if column.startswith("fold_")
     )
-    assert in_tables == said
+    assert in_tables == printed
 
 
 def check_uploads(proxy: Proxy, uri: str) -> None:

@@ -1,8 +1,7 @@
-"""Bad input: the training goes on, or fails as Spark fails, and the record says what was."""
+"""Bad input: the training continues or raises Spark's own error, and the record is true."""
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import pickle
@@ -15,30 +14,23 @@ from pyspark.ml.evaluation import MulticlassClassificationEvaluator
 from pyspark.ml.tuning import CrossValidator
 
 import trackmllib
-from searches import stub_search, stub_split
-from stubs import StubEstimator, StubEvaluator
+from support.searches import stub_search, stub_split
+from support.stubs import StubEstimator, StubEvaluator
+from support.waiting import wait_until
 
 
-@pytest.fixture
-def warned(recorded, lenient, caplog):
-    """Recording is on, in the way of users; returns the warnings of trackmllib's so far."""
-    trackmllib.autolog()
-    caplog.set_level(logging.WARNING, logger="trackmllib")
-    return lambda: [r.getMessage() for r in caplog.records if r.name == "trackmllib"]
-
-
-def test_a_tracking_uri_with_an_unknown_scheme(points, warned):
+def test_tracking_uri_with_unknown_scheme(points, user_warnings):
     mlflow.set_tracking_uri("gopher://user:secret@nowhere?token=hidden")
     model = stub_search(numFolds=2).fit(points)
     assert len(model.avgMetrics) == 3
-    (warning,) = warned()
+    (warning,) = user_warnings()
     assert "gopher://***@nowhere?***" in warning
     assert "secret" not in warning
     assert "hidden" not in warning
     assert "The training is not affected" in warning
 
 
-def test_a_sqlite_file_that_cannot_be_opened(points, warned, tmp_path):
+def test_sqlite_file_that_cannot_be_opened(points, user_warnings, tmp_path):
     trackmllib.autolog(flush_timeout=2)
     (tmp_path / "folder.db").mkdir()
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/folder.db")
@@ -46,22 +38,22 @@ def test_a_sqlite_file_that_cannot_be_opened(points, warned, tmp_path):
     model = stub_search(numFolds=2).fit(points)
     assert len(model.avgMetrics) == 3
     assert time.monotonic() - began < 10
-    (warning,) = warned()
+    (warning,) = user_warnings()
     assert f"{tmp_path}/folder.db: unable to open database file" in warning
 
 
-def test_an_experiment_that_does_not_exist(points, warned, monkeypatch):
+def test_experiment_that_does_not_exist(points, user_warnings, monkeypatch):
     mlflow.tracking.fluent._active_experiment_id = None
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "987654321")
     stub_split().fit(points)
-    (warning,) = warned()
+    (warning,) = user_warnings()
     assert "987654321" in warning
 
 
-def test_an_experiment_that_is_deleted_during_the_search(points, warned, recorded):
+def test_experiment_deleted_during_the_search(points, user_warnings, recorded):
     def delete(prediction):
         if prediction.x == 2.0:
-            time.sleep(0.5)
+            wait_until(lambda: len(recorded.children(run.info.run_id)) == 2)
             recorded.client.delete_experiment(experiment_id)
 
     experiment_id = recorded.experiment_id
@@ -69,38 +61,38 @@ def test_an_experiment_that_is_deleted_during_the_search(points, warned, recorde
         model = stub_split(eva=StubEvaluator(call=delete)).fit(points)
         recorded.client.restore_experiment(experiment_id)
     assert len(model.validationMetrics) == 3
-    (warning,) = warned()
+    (warning,) = user_warnings()
     assert "active" in warning
     assert [c.info.run_name for c in recorded.children(run.info.run_id)] == ["x=1.0", "x=2.0"]
 
 
-def test_an_active_run_that_is_ended_during_the_search(points, warned, recorded):
+def test_active_run_ended_during_the_search(points, user_warnings, recorded):
     def end(prediction):
         if prediction.x == 2.0:
-            time.sleep(0.3)
+            wait_until(lambda: len(recorded.children(run.info.run_id)) == 2)
             recorded.client.set_terminated(run.info.run_id, "KILLED")
 
     with mlflow.start_run() as run:
         model = stub_split(eva=StubEvaluator(call=end)).fit(points)
     assert len(model.validationMetrics) == 3
-    (warning,) = warned()
+    (warning,) = user_warnings()
     assert f"run {run.info.run_id} was ended (KILLED)" in warning
-    main = recorded.client.get_run(run.info.run_id)
-    assert main.data.metrics["best_stub"] == max(model.validationMetrics)
-    assert len(recorded.children(main)) == 3
+    parent = recorded.client.get_run(run.info.run_id)
+    assert parent.data.metrics["best_stub"] == max(model.validationMetrics)
+    assert len(recorded.children(parent)) == 3
 
 
-def test_an_active_run_that_is_deleted_during_the_search(points, warned, recorded):
+def test_active_run_deleted_during_the_search(points, user_warnings, recorded):
     def delete(prediction):
         if prediction.x == 2.0:
-            time.sleep(0.3)
+            wait_until(lambda: len(recorded.children(run.info.run_id)) == 2)
             recorded.client.delete_run(run.info.run_id)
 
     with mlflow.start_run() as run:
         model = stub_split(eva=StubEvaluator(call=delete)).fit(points)
         recorded.client.restore_run(run.info.run_id)
     assert len(model.validationMetrics) == 3
-    (warning,) = warned()
+    (warning,) = user_warnings()
     assert "'active' state" in warning
     children = recorded.children(run.info.run_id)
     assert [c.data.metrics["stub"] for c in children] == list(model.validationMetrics)
@@ -119,8 +111,9 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_tuner_fails_as_spark_fails(points, recorded, name):
+def test_broken_tuner_raises_sparks_own_error(points, recorded, name):
     search = BROKEN[name]()
     trackmllib.autolog(disable=True)
     with pytest.raises(Exception) as untracked:  # noqa: PT011 - compared below
@@ -130,13 +123,13 @@ def test_a_broken_tuner_fails_as_spark_fails(points, recorded, name):
         search.fit(points)
     assert type(tracked.value) is type(untracked.value)
     assert str(tracked.value).partition("#")[0] == str(untracked.value).partition("#")[0]
-    main = recorded.only_main_run()
-    assert main.info.status == "FAILED"
-    assert main.data.tags["trackmllib.error"].startswith(type(tracked.value).__name__)
-    assert recorded.children(main) == []
+    parent = recorded.only_parent_run()
+    assert parent.info.status == "FAILED"
+    assert parent.data.tags["trackmllib.error"].startswith(type(tracked.value).__name__)
+    assert recorded.children(parent) == []
 
 
-def test_a_wrong_column_fails_as_spark_fails(points, recorded):
+def test_missing_column_raises_sparks_own_error(points, recorded):
     est = LogisticRegression(featuresCol="wrong")
     search = CrossValidator(
         estimator=est,
@@ -146,11 +139,11 @@ def test_a_wrong_column_fails_as_spark_fails(points, recorded):
     )
     with pytest.raises(Exception, match="wrong"):
         search.fit(points)
-    assert recorded.only_main_run().info.status == "FAILED"
+    assert recorded.only_parent_run().info.status == "FAILED"
 
 
 @pytest.mark.parametrize("arguments", [(), ("no data",), (None,), ({}, 5)])
-def test_wrong_arguments_fail_as_spark_fails(points, recorded, arguments):
+def test_wrong_arguments_raise_sparks_own_error(points, recorded, arguments):
     if len(arguments) == 2:
         arguments = (points, arguments[1])
     search = stub_search(numFolds=2)
@@ -163,7 +156,7 @@ def test_wrong_arguments_fail_as_spark_fails(points, recorded, arguments):
     assert str(tracked.value) == str(untracked.value)
 
 
-def test_a_forked_child_records_and_sends_nothing(points, recorded):
+def test_forked_child_records_and_sends_nothing(points, recorded):
     """A fork in the middle of a search, and a fit in the child."""
     search = stub_search(xs=[1.0], numFolds=2)
     exits = []
@@ -184,8 +177,8 @@ def test_a_forked_child_records_and_sends_nothing(points, recorded):
     search.getEvaluator().call = fork
     model = search.fit(points)
     assert exits == [0]
-    main = recorded.only_main_run()
-    (child,) = recorded.children(main)
+    parent = recorded.only_parent_run()
+    (child,) = recorded.children(parent)
     assert [child.data.metrics["avg_stub"]] == list(model.avgMetrics)
     assert [step for step, _ in recorded.history(child, "stub")] == [0, 1]
 
@@ -197,7 +190,7 @@ class StubOnly(CrossValidator):
         return None
 
 
-def test_a_pool_of_forked_processes_sends_nothing_twice(points, recorded):
+def test_pool_of_forked_processes_sends_nothing_twice(points, recorded):
     stub_search(xs=[1.0], numFolds=2).fit(points)
     before = len(recorded.runs())
     with multiprocessing.get_context("fork").Pool(2) as pool:
@@ -209,13 +202,13 @@ def fit_in_child(number):
     return StubOnly().fit(number)
 
 
-def test_a_pickled_tuner_is_fitted_without_a_record(points, recorded):
+def test_pickled_tuner_is_fitted_without_recording(points, recorded):
     search = pickle.loads(pickle.dumps(StubOnly()))
     code = pickle.dumps(search)
     assert b"trackmllib" not in code
 
 
-def test_nothing_is_doubled_at_the_exit_of_a_child(points, recorded):
+def test_exit_of_forked_child_duplicates_nothing(points, recorded):
     """A child that ends by sys.exit runs the exit handlers of its parent."""
     evaluator = StubEvaluator()
     pids = []
@@ -233,25 +226,25 @@ def test_nothing_is_doubled_at_the_exit_of_a_child(points, recorded):
     evaluator.call = fork
     stub_search(xs=[1.0], numFolds=2, eva=evaluator).fit(points)
     assert pids == [0]
-    (child,) = recorded.children(recorded.only_main_run())
+    (child,) = recorded.children(recorded.only_parent_run())
     assert len(recorded.history(child, "stub")) == 2
 
 
-NOT_TAKEN = "a\x00b\ud800c"
+REJECTED_TEXT = "a\x00b\ud800c"
 CONTROLS = "".join(map(chr, range(1, 32))) + "\x7f\x85\u2028\u202e\ufffe\uffff"
 
 
 def test_nul_and_lone_surrogates_are_logged_escaped(points, any_store):
-    """In a param, a run name, an error and the name of a metric; all else is logged with them."""
+    """In a param, a run name, an error and a metric name; everything else is logged unchanged."""
     trackmllib.autolog(flush_timeout=60)
-    error = ValueError(f"cannot read {NOT_TAKEN}")
+    error = ValueError(f"cannot read {REJECTED_TEXT}")
     est = StubEstimator(fail={"b\x00": error})
-    evaluator = StubEvaluator(scores={NOT_TAKEN: 0.25, CONTROLS: 0.5})
-    evaluator.getMetricName = lambda: f"m{NOT_TAKEN}"
+    evaluator = StubEvaluator(scores={REJECTED_TEXT: 0.25, CONTROLS: 0.5})
+    evaluator.getMetricName = lambda: f"m{REJECTED_TEXT}"
     with pytest.raises(ValueError, match="cannot read"):
-        stub_split(est=est, eva=evaluator, xs=[NOT_TAKEN, CONTROLS, "b\x00"]).fit(points)
-    main = any_store.only_main_run()
-    good, controls, bad = any_store.children(main)
+        stub_split(est=est, eva=evaluator, xs=[REJECTED_TEXT, CONTROLS, "b\x00"]).fit(points)
+    parent = any_store.only_parent_run()
+    good, controls, bad = any_store.children(parent)
     assert controls.data.params["x"] == CONTROLS
     assert good.data.params["x"] == r"a\x00b\ud800c"
     assert good.info.run_name == r"x=a\x00b\ud800c"
@@ -260,7 +253,7 @@ def test_nul_and_lone_surrogates_are_logged_escaped(points, any_store):
     assert bad.data.params["x"] == r"b\x00"
     assert bad.data.tags["trackmllib.error"] == r"ValueError: cannot read a\x00b\ud800c"
     assert r"cannot read a\x00b\ud800c" in any_store.text(bad, "trackmllib/traceback.txt")
-    assert main.data.params["metric"] == r"ma\x00b\ud800c"
-    candidate, *_ = any_store.json(main, "trackmllib/search.json")["grid"]["candidates"]
-    assert candidate["params"]["x"] == NOT_TAKEN
-    assert any_store.results(main)[0]["params.x"] == r"a\x00b\ud800c"
+    assert parent.data.params["metric"] == r"ma\x00b\ud800c"
+    candidate, *_ = any_store.json(parent, "trackmllib/search.json")["grid"]["candidates"]
+    assert candidate["params"]["x"] == REJECTED_TEXT
+    assert any_store.results(parent)[0]["params.x"] == r"a\x00b\ud800c"

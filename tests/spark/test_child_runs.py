@@ -1,4 +1,4 @@
-"""Paragraph 2: a child run for each candidate, exact and live."""
+"""Child runs: one per candidate, exact and live."""
 
 from __future__ import annotations
 
@@ -17,14 +17,21 @@ from pyspark.ml.feature import HashingTF, Tokenizer, VectorAssembler
 from pyspark.ml.tuning import CrossValidator, ParamGridBuilder, TrainValidationSplit
 
 import trackmllib
-from searches import regression_search, stub_search, stub_split, tree_search
-from stubs import NamelessEvaluator, StubEstimator, StubEvaluator
+from support.searches import regression_search, stub_search, stub_split, tree_search
+from support.stubs import NamelessEvaluator, StubEstimator, StubEvaluator
+
+pytestmark = [
+    pytest.mark.versions,
+    pytest.mark.matrix,
+    pytest.mark.postgres,
+    pytest.mark.file_store,
+]
 
 
 def assert_exact(store, model):
-    main = store.only_main_run()
-    children = store.children(main)
-    metric = main.data.params["metric"]
+    parent = store.only_parent_run()
+    children = store.children(parent)
+    metric = parent.data.params["metric"]
     assert [c.data.metrics[f"avg_{metric}"] for c in children] == list(model.avgMetrics)
     assert [c.data.metrics[f"std_{metric}"] for c in children] == list(model.stdMetrics)
     for child in children:
@@ -35,21 +42,21 @@ def assert_exact(store, model):
             assert all(value > 0 for _, value in points)
 
 
-def test_averages_and_deviations_of_a_pipeline_are_the_models_doubles(points, any_store):
+def test_averages_and_deviations_of_a_pipeline_are_exact(points, any_store):
     trackmllib.autolog()
     assert_exact(any_store, tree_search(parallelism=2).fit(points))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallelism", [1, 8])
-def test_averages_and_deviations_of_a_regression_are_the_models_doubles(
-    points, recorded, parallelism
-):
+def test_averages_and_deviations_of_a_regression_are_exact(points, recorded, parallelism):
     assert_exact(recorded, regression_search(parallelism=parallelism).fit(points))
 
 
-def test_the_score_of_a_split_is_the_models_double(points, recorded):
+@pytest.mark.slow
+def test_score_of_a_split_is_exact(points, recorded):
     model = regression_search(TrainValidationSplit).fit(points)
-    children = recorded.children(recorded.only_main_run())
+    children = recorded.children(recorded.only_parent_run())
     metric = "logLoss"
     assert [c.data.metrics[metric] for c in children] == list(model.validationMetrics)
     assert not any(k.startswith(("avg_", "std_")) for c in children for k in c.data.metrics)
@@ -60,17 +67,18 @@ def test_the_score_of_a_split_is_the_models_double(points, recorded):
 def test_averages_are_exact_for_many_folds(points, recorded, folds, candidates):
     xs = [0.1 * n for n in range(candidates)]
     model = stub_search(xs=xs, numFolds=folds, parallelism=2).fit(points)
-    children = recorded.children(recorded.only_main_run())
+    children = recorded.children(recorded.only_parent_run())
     assert [c.data.metrics["avg_stub"] for c in children] == list(model.avgMetrics)
     assert [c.data.metrics["std_stub"] for c in children] == list(model.stdMetrics)
-    # One point each: nothing had to be corrected at the end.
+    # One point each: nothing was corrected at the end.
     assert all(len(recorded.history(c, "avg_stub")) == 1 for c in children)
 
 
-def test_a_child_is_named_by_its_candidate_and_has_the_params_of_the_grid(points, recorded):
+@pytest.mark.slow
+def test_child_run_has_name_and_params_of_its_candidate(points, recorded):
     model = tree_search(TrainValidationSplit).fit(points)
-    main = recorded.only_main_run()
-    children = recorded.children(main)
+    parent = recorded.only_parent_run()
+    children = recorded.children(parent)
     assert [c.info.run_name for c in children] == [
         "maxDepth=1, maxBins=4",
         "maxDepth=1, maxBins=8",
@@ -80,7 +88,7 @@ def test_a_child_is_named_by_its_candidate_and_has_the_params_of_the_grid(points
     assert [c.data.params for c in children][1] == {"maxDepth": "1", "maxBins": "8"}
     found = recorded.client.search_runs([recorded.experiment_id], 'params.maxBins = "8"')
     assert {r.info.run_id for r in found} == {children[1].info.run_id, children[3].info.run_id}
-    search_id = main.data.tags["trackmllib.search_id"]
+    search_id = parent.data.tags["trackmllib.search_id"]
     assert [c.data.tags["trackmllib.candidate"] for c in children] == ["0", "1", "2", "3"]
     assert {c.data.tags["trackmllib.search_id"] for c in children} == {search_id}
     marks = [c.data.tags.get("trackmllib.best") for c in children]
@@ -88,7 +96,7 @@ def test_a_child_is_named_by_its_candidate_and_has_the_params_of_the_grid(points
     assert marks == ["true" if i == best else None for i in range(4)]
 
 
-def test_the_winner_is_marked_before_the_refit_ends(points, recorded):
+def test_winner_is_marked_before_the_refit_ends(points, recorded):
     seen = {}
 
     class SlowRefit(StubEstimator):
@@ -96,7 +104,7 @@ def test_the_winner_is_marked_before_the_refit_ends(points, recorded):
             if not dataset.is_cached:  # only the refit gets the user's own data
                 deadline = time.monotonic() + 20
                 while not seen.get("best") and time.monotonic() < deadline:
-                    # Of a run that is just being made, a file store does not show the parent yet.
+                    # A file store does not show the parent of a run that is being created.
                     seen["best"] = [
                         run.info.run_name
                         for run in recorded.runs()
@@ -108,13 +116,13 @@ def test_the_winner_is_marked_before_the_refit_ends(points, recorded):
     assert seen["best"] == ["x=3.0"]
 
 
-def test_start_and_end_are_measured(points, recorded):
+def test_start_and_end_times_are_measured(points, recorded):
     before = int(time.time() * 1000)
     stub_search(est=StubEstimator(fitSeconds=0.1), numFolds=2).fit(points)
     after = int(time.time() * 1000)
-    main = recorded.only_main_run()
-    children = recorded.children(main)
-    assert before <= main.info.start_time <= children[0].info.start_time
+    parent = recorded.only_parent_run()
+    children = recorded.children(parent)
+    assert before <= parent.info.start_time <= children[0].info.start_time
     starts = [c.info.start_time for c in children]
     assert starts == sorted(starts)
     assert starts[1] - starts[0] >= 100
@@ -123,13 +131,13 @@ def test_start_and_end_are_measured(points, recorded):
         assert 390 <= child.info.end_time - child.info.start_time <= after - before
         for m in recorded.client.get_metric_history(child.info.run_id, "stub"):
             assert child.info.start_time <= m.timestamp <= child.info.end_time
-    assert children[-1].info.end_time <= main.info.end_time <= after
+    assert children[-1].info.end_time <= parent.info.end_time <= after
 
 
-def test_times_are_measured_also_when_delivered_late(points, recorded, monkeypatch):
-    from trackmllib.tracking.apply import MlflowTracking
+def test_times_are_measured_even_if_delivered_late(points, recorded, monkeypatch):
+    from trackmllib.tracking.executor import MlflowExecutor
 
-    apply = MlflowTracking.apply
+    apply = MlflowExecutor.apply
     first = threading.Event()
 
     def late(self, operation, again=False):
@@ -138,15 +146,15 @@ def test_times_are_measured_also_when_delivered_late(points, recorded, monkeypat
             first.set()
         apply(self, operation, again)
 
-    monkeypatch.setattr(MlflowTracking, "apply", late)
+    monkeypatch.setattr(MlflowExecutor, "apply", late)
     began = int(time.time() * 1000)
     stub_search(numFolds=2).fit(points)
-    children = recorded.children(recorded.only_main_run())
+    children = recorded.children(recorded.only_parent_run())
     assert all(c.info.end_time - began < 1400 for c in children)
 
 
-def test_a_second_process_sees_half_of_the_search_halfway(points, any_store):
-    """Done when 3: RUNNING children with the scores so far, seen by another process."""
+def test_second_process_sees_half_of_the_search_halfway(points, any_store):
+    """Another process sees RUNNING child runs with the scores so far."""
     look = (
         "import sys, json, mlflow\n"
         "c = mlflow.MlflowClient(sys.argv[1])\n"
@@ -181,18 +189,18 @@ def test_a_second_process_sees_half_of_the_search_halfway(points, any_store):
     ]
 
 
-def test_children_appear_when_their_first_cell_starts(points, recorded):
+def test_child_run_starts_with_its_first_fit(points, recorded):
     counts = []
 
     def count(prediction):
         time.sleep(0.5)
-        counts.append(len(recorded.children(recorded.only_main_run())))
+        counts.append(len(recorded.children(recorded.only_parent_run())))
 
     stub_split(eva=StubEvaluator(call=count)).fit(points)
     assert counts == [1, 2, 3]
 
 
-def test_params_of_the_same_name_are_qualified_by_class(points, recorded):
+def test_params_with_the_same_name_are_qualified_by_class(points, recorded):
     first = StubEstimator()
     other = LogisticRegression()
     maps = [{first.x: 1.0, other.regParam: 0.1}, {first.x: 2.0, other.regParam: 0.2}]
@@ -201,7 +209,7 @@ def test_params_of_the_same_name_are_qualified_by_class(points, recorded):
     CrossValidator(
         estimator=first, estimatorParamMaps=maps, evaluator=StubEvaluator(), numFolds=2
     ).fit(points)
-    child = recorded.children(recorded.only_main_run())[0]
+    child = recorded.children(recorded.only_parent_run())[0]
     assert child.data.params == {"StubEstimator.x": "1.0", "OtherStub.x": "5.0", "regParam": "0.1"}
     assert child.info.run_name == "StubEstimator.x=1.0, regParam=0.1, OtherStub.x=5.0"
 
@@ -210,7 +218,8 @@ class OtherStub(StubEstimator):
     """A second class with the params of the first."""
 
 
-def test_two_stages_of_one_class_get_their_position_too(spark, recorded):
+@pytest.mark.slow
+def test_stages_of_one_class_are_qualified_by_position(spark, recorded):
     texts = spark.createDataFrame(
         [(f"w{i} w{i % 3}", float(i % 2)) for i in range(40)], ["text", "label"]
     )
@@ -233,31 +242,31 @@ def test_two_stages_of_one_class_get_their_position_too(spark, recorded):
         evaluator=MulticlassClassificationEvaluator(),
         numFolds=2,
     ).fit(texts)
-    main = recorded.only_main_run()
-    (child,) = recorded.children(main)
+    parent = recorded.only_parent_run()
+    (child,) = recorded.children(parent)
     assert child.info.run_name == "HashingTF[1].numFeatures=4, HashingTF[2].numFeatures=8"
     # MLflow refuses brackets in keys; each becomes an underscore.
     assert child.data.params == {
         "HashingTF_1_.numFeatures": "4",
         "HashingTF_2_.numFeatures": "8",
     }
-    owners = recorded.json(main, "trackmllib/search.json")["grid"]["params"]
+    owners = recorded.json(parent, "trackmllib/search.json")["grid"]["params"]
     assert [(p["name"], p["stage"], p["stage_position"]) for p in owners] == [
         ("numFeatures", one.uid, "1"),
         ("numFeatures", two.uid, "2"),
     ]
-    assert main.data.params["best_HashingTF_1_.numFeatures"] == "4"
+    assert parent.data.params["best_HashingTF_1_.numFeatures"] == "4"
 
 
 @pytest.mark.parametrize("evaluator", [NamelessEvaluator])
-def test_an_evaluator_without_a_metric_name_gives_its_class_name(points, recorded, evaluator):
+def test_unnamed_metric_gets_the_class_name_of_its_evaluator(points, recorded, evaluator):
     stub_search(eva=evaluator(), numFolds=2).fit(points)
-    main = recorded.only_main_run()
-    assert main.data.params["metric"] == "NamelessEvaluator"
-    assert "avg_NamelessEvaluator" in recorded.children(main)[0].data.metrics
+    parent = recorded.only_parent_run()
+    assert parent.data.params["metric"] == "NamelessEvaluator"
+    assert "avg_NamelessEvaluator" in recorded.children(parent)[0].data.metrics
 
 
-def test_an_evaluator_that_has_no_get_metric_name_gives_its_class_name(points, recorded):
+def test_evaluator_without_get_metric_name_gives_its_class_name(points, recorded):
     from pyspark.ml.evaluation import Evaluator
 
     class Plain(Evaluator):
@@ -265,7 +274,7 @@ def test_an_evaluator_that_has_no_get_metric_name_gives_its_class_name(points, r
             return prediction.x
 
     stub_search(eva=Plain(), numFolds=2).fit(points)
-    assert recorded.only_main_run().data.params["metric"] == "Plain"
+    assert recorded.only_parent_run().data.params["metric"] == "Plain"
 
 
 def test_no_run_stays_running(points, recorded):

@@ -1,4 +1,4 @@
-"""The docs are true: their examples run, and their tables name what is recorded."""
+"""The docs are correct: examples run, and tables list the recorded keys."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import mlflow
 import pytest
 
 import trackmllib
-from resuming import rows_search
-from searches import regression_search, stub_search, tree_search
-from stubs import SearchingEstimator, StubEstimator
+from support.own_loop import OwnLoop
+from support.resume_searches import rows_search
+from support.searches import regression_search, stub_search, tree_search
+from support.stubs import SearchingEstimator, StubEstimator
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,6 +22,16 @@ def python_blocks(file: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
 
 
+@pytest.fixture
+def mlflow_autolog_off(mlflow_autolog):
+    """Turn off what ``mlflow.autolog()`` has turned on, after the test."""
+    yield
+    mlflow.autolog(disable=True)
+
+
+# MLflow warns of untested versions of pyspark.
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("mlflow_autolog_off")
 @pytest.mark.parametrize(
     "file",
     [
@@ -30,8 +41,11 @@ def python_blocks(file: str) -> list[str]:
         "docs/testing.md",
         "docs/how-to/faster-searches.md",
         "docs/how-to/find-out-why-a-search-is-slow.md",
+        pytest.param("docs/how-to/rank-models.md", marks=pytest.mark.slow),
         "docs/how-to/read-results-in-code.md",
         "docs/how-to/resume.md",
+        "docs/how-to/score-the-model-on-new-data.md",
+        pytest.param("docs/how-to/several-metrics.md", marks=pytest.mark.slow),
         "docs/how-to/share-results.md",
     ],
 )
@@ -45,13 +59,16 @@ def test_examples_run(points, store, spark, file):
     for block in blocks:
         exec(compile(block, file, "exec"), names)
     if file == "README.md":
-        assert len(store.children(store.only_main_run())) == 3
+        assert len(store.children(store.only_parent_run())) == 3
 
 
-def test_the_page_on_faster_searches_shows_what_explain_says(spark, capsys):
+def test_page_on_faster_searches_shows_the_output_of_explain(spark, capsys):
     text = (ROOT / "docs/how-to/faster-searches.md").read_text()
     (shown,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
-    exec(python_blocks("docs/how-to/faster-searches.md")[0], {"trackmllib": trackmllib})
+    (example,) = [
+        block for block in python_blocks("docs/how-to/faster-searches.md") if "explain(" in block
+    ]
+    exec(example, {"trackmllib": trackmllib})
     assert capsys.readouterr().out == shown
 
 
@@ -64,16 +81,19 @@ def test_readme_links_to_files_that_exist():
                 assert ((ROOT / file).parent / link).exists(), f"{file}: {link}"
 
 
-def test_architecture_names_files_that_exist():
-    text = (ROOT / "docs/architecture.md").read_text()
-    sources = set(re.findall(r"`((?:\w+/)?\w+\.py)`", text))
-    assert len(sources) > 20
-    for source in sources:
-        assert any((ROOT / base / source).exists() for base in ("src/trackmllib", ".")), source
+@pytest.mark.parametrize("page", ["architecture", "spark-and-mlflow-internals"])
+def test_developer_pages_name_files_that_exist(page):
+    text = (ROOT / f"docs/{page}.md").read_text()
+    names = set(re.findall(r"`\s*((?:\w+/)+(?:\w+\.py)?)`", text))
+    assert len(names) > {"architecture": 40, "spark-and-mlflow-internals": 6}[page]
+    for name in names:
+        bases = (ROOT, ROOT / "src/trackmllib", ROOT / "src/trackmllib/spark")
+        assert any((base / name).exists() for base in bases), name
 
 
-def test_the_tutorial_runs(store, spark, monkeypatch, tmp_path, capsys):
-    """Its program and its commands, as they stand, in an empty folder."""
+@pytest.mark.slow
+def test_tutorial_runs(store, spark, monkeypatch, tmp_path, capsys):
+    """Runs its program and its commands unchanged in an empty folder."""
     from trackmllib.cli import main
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
@@ -85,13 +105,13 @@ def test_the_tutorial_runs(store, spark, monkeypatch, tmp_path, capsys):
     assert [line.split()[1] for line in lines] == ["searches", "show", "report"]
     for line in lines:
         assert main(shlex.split(line)[1:]) == 0, capsys.readouterr().err
-    said = capsys.readouterr().out
-    assert " is best: accuracy 0." in said
+    output = capsys.readouterr().out
+    assert " is best: accuracy 0." in output
     assert "<h1" in (tmp_path / "search.html").read_text()
 
 
-def test_the_commands_in_the_docs_are_commands(monkeypatch, capsys, tmp_path):
-    """Each line of a console block that begins with ``trackmllib`` is understood."""
+def test_commands_in_the_docs_are_valid(monkeypatch, capsys, tmp_path):
+    """Parses each line of a console block that begins with ``trackmllib``."""
     from trackmllib.cli import main
 
     lines = {
@@ -104,22 +124,22 @@ def test_the_commands_in_the_docs_are_commands(monkeypatch, capsys, tmp_path):
     assert len(lines) >= 6
     for line in lines:
         code = main(line.split()[1:])
-        said = capsys.readouterr().out
+        output = capsys.readouterr().out
         assert code == (1 if " drop " in line else 0), line
-        assert said, line
+        assert output, line
     for verb in ("status", "sync", "drop"):
         assert any(line.startswith(f"trackmllib {verb}") for line in lines)
 
 
 def documented(section: str) -> set[str]:
-    """The keys in the first cells of a section's tables, `<…>` as a wildcard."""
+    """The keys in the key column of a section's tables, with `<…>` as a wildcard."""
     text = (ROOT / "docs/what-is-recorded.md").read_text()
     part = text.split(f"## {section}\n")[1].split("\n## ")[0]
     keys: set[str] = set()
     for row in re.findall(r"^\| (.*) \|$", part, re.MULTILINE):
         cells = row.split(" | ")
-        cell = cells[1] if cells[0] in ("param", "metric", "tag", "file") else cells[0]
-        keys.update(re.findall(r"`([^`]+)`", cell))
+        key = cells[1] if cells[0] in ("param", "metric", "tag", "artifact") else cells[0]
+        keys.update(re.findall(r"`([^`]+)`", key))
     return {key.removeprefix("trackmllib/") if "." in key and "/" in key else key for key in keys}
 
 
@@ -137,15 +157,16 @@ def recorded_keys(store, run) -> set[str]:
     return set(run.data.params) | set(run.data.metrics) | tags | set(store.files(run))
 
 
-def test_the_tables_name_every_key_and_no_other(spark, points, recorded, monkeypatch):
-    from test_calls import OwnLoop
-
+@pytest.mark.slow
+def test_tables_in_the_docs_name_every_key_and_no_other(spark, points, recorded, monkeypatch):
     monkeypatch.setattr(type(spark.sparkContext), "uiWebUrl", "http://driver:4040")
-    trackmllib.autolog(report=True, history_server="http://history:18080")
+    trackmllib.autolog(report=True, history_server="http://history:18080", rank_tags=True)
     regression_search().fit(points)
     assert trackmllib.flush(60)
     trackmllib.autolog()
     stub_search(kind=OwnLoop).fit(points)
+    trackmllib.autolog(metrics=["mae"], train_scores=True)
+    regression_search().fit(points)
     trackmllib.autolog(reuse_stages=True, children="best:2")
     tree_search().fit(points)
     trackmllib.autolog()
@@ -158,7 +179,7 @@ def test_the_tables_name_every_key_and_no_other(spark, points, recorded, monkeyp
         search.fit(points)
     with pytest.raises(ValueError, match="boom"):
         stub_search(est=StubEstimator(fail={1.0: ValueError("boom")})).fit(points)
-    recorded.client.set_tag(recorded.main_runs()[-1].info.run_id, "trackmllib.stop", "true")
+    recorded.client.set_tag(recorded.parent_runs()[-1].info.run_id, "trackmllib.stop", "true")
     trackmllib.autolog()
     from pyspark.ml.tuning import TrainValidationSplit
 
@@ -166,8 +187,8 @@ def test_the_tables_name_every_key_and_no_other(spark, points, recorded, monkeyp
     stub_search(est=SearchingEstimator(stub_search(xs=(5.0,))), xs=(1.0,)).fit(points)
     children = [r for r in recorded.runs() if "trackmllib.candidate" in r.data.tags]
     ids = {child.info.run_id for child in children}
-    main_runs = [run for run in recorded.runs() if run.info.run_id not in ids]
-    for section, runs in (("Main run", main_runs), ("Child runs", children)):
+    parent_runs = [run for run in recorded.runs() if run.info.run_id not in ids]
+    for section, runs in (("Parent run", parent_runs), ("Child runs", children)):
         patterns = documented(section)
         used: set[str] = set()
         for run in runs:
@@ -178,20 +199,20 @@ def test_the_tables_name_every_key_and_no_other(spark, points, recorded, monkeyp
         assert used == patterns, f"{section}: never recorded: {patterns - used}"
 
 
-def test_a_recording_in_memory_is_the_record_of_mlflow(points, recorded):
-    """``trackmllib.testing`` tells its users what MLflow would have."""
+def test_recording_in_memory_equals_the_record_in_mlflow(points, recorded):
+    """``trackmllib.testing`` records what MLflow would."""
     from trackmllib import testing
 
     with testing.recording() as record:
         model = stub_search(numFolds=2, seed=1).fit(points)
     assert recorded.runs() == []
     stub_search(numFolds=2, seed=1).fit(points)
-    main = recorded.only_main_run()
-    (in_memory,) = record.store.main_runs()
-    assert in_memory.params == main.data.params
-    assert in_memory.name == main.info.run_name
-    assert in_memory.status == main.info.status
-    for run, child in zip(record.store.children(), recorded.children(main), strict=True):
+    parent = recorded.only_parent_run()
+    (in_memory,) = record.store.parent_runs()
+    assert in_memory.params == parent.data.params
+    assert in_memory.name == parent.info.run_name
+    assert in_memory.status == parent.info.status
+    for run, child in zip(record.store.children(), recorded.children(parent), strict=True):
         assert run.params == child.data.params
         assert set(run.metrics) == set(child.data.metrics)
         assert run.metrics["avg_stub"][0].value == child.data.metrics["avg_stub"]

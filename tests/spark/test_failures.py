@@ -1,4 +1,4 @@
-"""Paragraph 4: the user's errors reach the user as they were; ours never do."""
+"""User errors are raised unchanged; internal errors never reach the user."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 from pyspark.sql.utils import IllegalArgumentException
 
 import trackmllib
-from searches import stub_search, stub_split
-from stubs import StubEstimator, StubEvaluator
+from support.searches import stub_search, stub_split
+from support.stubs import StubEstimator, StubEvaluator
+
+pytestmark = pytest.mark.versions
 
 
 class OddError(Exception):
-    """An error of the user's, with an argument and two lines of message."""
+    """A user error with an argument and a message of two lines."""
 
 
 def fitted(search, data) -> BaseException:
@@ -31,7 +33,7 @@ def fitted(search, data) -> BaseException:
     return caught.value
 
 
-def test_an_error_reaches_the_user_as_it_was(points, any_store):
+def test_user_error_is_raised_unchanged(points, any_store):
     error = OddError("first line\nsecond line")
     search = stub_search(est=StubEstimator(fail={2.0: error}), numFolds=2)
     untracked = fitted(search, points)
@@ -46,10 +48,10 @@ def test_an_error_reaches_the_user_as_it_was(points, any_store):
     assert caught.__cause__ is None
     assert caught.__context__ is context is None
 
-    main = any_store.only_main_run()
-    assert main.info.status == "FAILED"
-    assert main.data.tags["trackmllib.error"] == "OddError: first line"
-    children = any_store.children(main)
+    parent = any_store.only_parent_run()
+    assert parent.info.status == "FAILED"
+    assert parent.data.tags["trackmllib.error"] == "OddError: first line"
+    children = any_store.children(parent)
     assert [c.info.status for c in children[:2]] == ["KILLED", "FAILED"]
     assert children[1].data.tags["trackmllib.error"] == "OddError: first line"
     text = any_store.text(children[1], "trackmllib/traceback.txt")
@@ -60,14 +62,14 @@ def test_an_error_reaches_the_user_as_it_was(points, any_store):
 
 
 @pytest.mark.parametrize("parallelism", [1, 3])
-def test_an_error_of_the_evaluator_fails_its_cell(points, recorded, parallelism):
+def test_error_of_the_evaluator_fails_its_fit(points, recorded, parallelism):
     def scored():
-        children = [c for main in recorded.main_runs() for c in recorded.children(main)]
+        children = [c for parent in recorded.parent_runs() for c in recorded.children(parent)]
         return [c.info.run_name for c in children if "stub" in c.data.metrics]
 
     def fail(prediction):
         if prediction.x == 3.0:
-            # A search that failed is over: a score that comes later than the error isn't of it.
+            # A score after the error is not recorded, since the search has failed.
             deadline = time.monotonic() + 60
             while len(scored()) < 2 and time.monotonic() < deadline:
                 time.sleep(0.05)
@@ -75,13 +77,13 @@ def test_an_error_of_the_evaluator_fails_its_cell(points, recorded, parallelism)
 
     search = stub_search(eva=StubEvaluator(call=fail), numFolds=2, parallelism=parallelism)
     assert type(fitted(search, points)) is OddError
-    children = recorded.children(recorded.only_main_run())
+    children = recorded.children(recorded.only_parent_run())
     assert [c.info.status for c in children] == ["KILLED", "KILLED", "FAILED"]
     assert children[2].data.tags["trackmllib.error"] == "OddError"
     assert scored() == ["x=1.0", "x=2.0"]
 
 
-def test_an_error_of_spark_is_unchanged_and_recorded(points, recorded):
+def test_spark_error_is_raised_unchanged_and_recorded(points, recorded):
     search = TrainValidationSplit(
         estimator=LogisticRegression(featuresCol="nowhere"),
         estimatorParamMaps=[{}],
@@ -89,26 +91,26 @@ def test_an_error_of_spark_is_unchanged_and_recorded(points, recorded):
     )
     error = fitted(search, points)
     assert isinstance(error, IllegalArgumentException)
-    main = recorded.only_main_run()
-    assert main.info.status == "FAILED"
-    (child,) = recorded.children(main)
+    parent = recorded.only_parent_run()
+    assert parent.info.status == "FAILED"
+    (child,) = recorded.children(parent)
     assert child.info.status == "FAILED"
     assert "nowhere" in child.data.tags["trackmllib.error"]
 
 
-def test_a_run_of_the_users_stays_as_it_is_when_the_search_fails(points, recorded):
+def test_failed_search_leaves_the_users_run_active(points, recorded):
     search = stub_search(est=StubEstimator(fail={1.0: OddError()}))
     with mlflow.start_run() as run:
         assert type(fitted(search, points)) is OddError
         assert mlflow.active_run().info.run_id == run.info.run_id
         assert recorded.client.get_run(run.info.run_id).info.status == "RUNNING"
-    assert recorded.only_main_run().info.status == "FINISHED"
+    assert recorded.only_parent_run().info.status == "FINISHED"
     with pytest.raises(OddError), mlflow.start_run() as failing:
         search.fit(points)
     assert recorded.client.get_run(failing.info.run_id).info.status == "FAILED"
 
 
-def test_a_refit_that_fails_leaves_its_scores(points, recorded):
+def test_failed_refit_keeps_the_scores(points, recorded):
     class NoRefit(StubEstimator):
         def _fit(self, dataset):
             if not dataset.is_cached:
@@ -116,16 +118,16 @@ def test_a_refit_that_fails_leaves_its_scores(points, recorded):
             return super()._fit(dataset)
 
     assert type(fitted(stub_search(est=NoRefit(), numFolds=2), points)) is OddError
-    main = recorded.only_main_run()
-    assert main.info.status == "FAILED"
-    children = recorded.children(main)
+    parent = recorded.only_parent_run()
+    assert parent.info.status == "FAILED"
+    children = recorded.children(parent)
     assert {c.info.status for c in children} == {"FINISHED"}
     assert children[2].data.tags["trackmllib.best"] == "true"
-    assert main.data.params["best_x"] == "3.0"
+    assert parent.data.params["best_x"] == "3.0"
 
 
 def ctrl_c(search, points) -> float:
-    """Press it while a cell is fitted; how many seconds it took to pass."""
+    """Press Ctrl-C during a fit; return the seconds until it is raised."""
     pressed = []
 
     def press():
@@ -140,23 +142,24 @@ def ctrl_c(search, points) -> float:
 
 
 @pytest.mark.timed
-def test_ctrl_c_passes_at_once(points, recorded):
-    # The cell at hand ends after 1.5 s.
+def test_ctrl_c_is_raised_at_once(points, recorded):
+    # The running fit ends after 1.5 s.
     assert ctrl_c(stub_search(est=StubEstimator(fitSeconds=3.0), numFolds=2), points) < 1.2
-    time.sleep(3)  # Spark's pool ends its cell
+    time.sleep(3)  # Spark's pool ends its fit
 
 
-def test_ctrl_c_passes_and_the_runs_end_killed(points, recorded):
+def test_runs_end_killed_after_ctrl_c(points, recorded):
     ctrl_c(stub_search(est=StubEstimator(fitSeconds=3.0), numFolds=2), points)
-    time.sleep(3)  # delivery goes on in the background, and Spark's pool ends its cell
-    main = recorded.only_main_run()
-    assert main.info.status == "KILLED"
-    statuses = [c.info.status for c in recorded.children(main)]
+    time.sleep(3)  # Spark's pool ends its fit
+    assert trackmllib.flush(60)
+    parent = recorded.only_parent_run()
+    assert parent.info.status == "KILLED"
+    statuses = [c.info.status for c in recorded.children(parent)]
     assert "RUNNING" not in statuses
     assert set(statuses) == {"KILLED"}
 
 
-def test_what_runs_on_after_the_end_is_not_recorded(points, recorded):
+def test_fits_still_running_after_the_search_are_not_recorded(points, recorded):
     began, done = threading.Event(), threading.Event()
 
     class Slow(StubEstimator):
@@ -173,13 +176,13 @@ def test_what_runs_on_after_the_end_is_not_recorded(points, recorded):
     assert type(fitted(search, points)) is OddError
     assert done.wait(10)
     time.sleep(0.5)
-    children = recorded.children(recorded.only_main_run())
+    children = recorded.children(recorded.only_parent_run())
     assert [c.info.status for c in children] == ["FAILED", "KILLED"]
     assert "stub" not in children[1].data.metrics
 
 
-def test_our_errors_become_one_warning(points, recorded, lenient, caplog):
-    """A store that refuses: the training goes on, and one warning says what is missing."""
+def test_refusing_store_causes_one_warning(points, recorded, lenient, caplog):
+    """The training continues, and one warning lists what the store rejected."""
     trackmllib.autolog()
     experiment = recorded.experiment_id
 
@@ -198,8 +201,8 @@ def test_our_errors_become_one_warning(points, recorded, lenient, caplog):
     assert experiment in text or "active" in text
 
 
-def test_our_bugs_become_one_warning(points, recorded, lenient, caplog, monkeypatch):
-    """A mistake of ours in the recorder, in every event of a kind."""
+def test_bug_in_the_recorder_causes_one_warning(points, recorded, lenient, caplog, monkeypatch):
+    """The recorder fails at every event of one kind."""
     from trackmllib.recorder import child_runs
 
     def broken(*args):
@@ -211,10 +214,10 @@ def test_our_bugs_become_one_warning(points, recorded, lenient, caplog, monkeypa
         model = stub_search(numFolds=2).fit(points)
     assert len(model.avgMetrics) == 3
     (warning,) = [r for r in caplog.records if r.name == "trackmllib"]
-    assert "recording CellScored failed: ZeroDivisionError: a bug (6 times)" in warning.getMessage()
+    assert "recording FitScored failed: ZeroDivisionError: a bug (6 times)" in warning.getMessage()
 
 
-def test_strict_raises_our_errors(points, recorded, monkeypatch):
+def test_strict_raises_internal_errors(points, recorded, monkeypatch):
     from trackmllib.recorder import child_runs
 
     def broken(*args):
@@ -225,7 +228,7 @@ def test_strict_raises_our_errors(points, recorded, monkeypatch):
         stub_search(numFolds=2).fit(points)
 
 
-def test_silent_says_nothing(points, recorded, lenient, caplog):
+def test_silent_prints_no_warning(points, recorded, lenient, caplog):
     trackmllib.autolog(silent=True)
     mlflow.set_tracking_uri("gopher://nowhere")
     with caplog.at_level(logging.INFO, logger="trackmllib"):
@@ -233,33 +236,33 @@ def test_silent_says_nothing(points, recorded, lenient, caplog):
     assert [r for r in caplog.records if r.name == "trackmllib"] == []
 
 
-def test_a_value_that_mlflow_refuses_costs_only_itself(points, recorded, lenient, caplog):
-    """One param of a batch clashes on the server; all the others of the batch are logged."""
+def test_rejected_value_does_not_affect_its_batch(points, recorded, lenient, caplog):
+    """One param of a batch conflicts on the server; the rest of the batch is logged."""
     trackmllib.autolog()
     from trackmllib.tracking import conflicts
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conflicts, "settle", lambda name, *rest: name)
+        patch.setattr(conflicts, "resolve_name", lambda name, *rest: name)
         with mlflow.start_run(), caplog.at_level(logging.WARNING, logger="trackmllib"):
             mlflow.log_param("numFolds", "mine")
             stub_search(numFolds=2).fit(points)
-    main = recorded.only_main_run()
-    assert main.data.params["numFolds"] == "mine"
-    assert main.data.params["seed"]
-    assert main.data.tags["trackmllib.search_id"]
+    parent = recorded.only_parent_run()
+    assert parent.data.params["numFolds"] == "mine"
+    assert parent.data.params["seed"]
+    assert parent.data.tags["trackmllib.search_id"]
     (warning,) = [r for r in caplog.records if r.name == "trackmllib"]
     assert "numFolds not logged" in warning.getMessage()
 
 
-def test_the_call_of_the_user_never_stands_in_a_try_of_ours():
-    """Promise 2, read off the source: no call of the original inside a ``try``."""
+def test_no_original_function_is_called_inside_try():
+    """Guarantee 2, checked on the source code."""
     import ast
     import inspect
 
-    from trackmllib import patching
-    from trackmllib.spark import seam, standins
+    from trackmllib.spark.instrumentation import proxies, tuners
+    from trackmllib.support import patching
 
-    for module in (patching, seam, standins):
+    for module in (patching, tuners, proxies):
         for node in ast.walk(ast.parse(inspect.getsource(module))):
             if not isinstance(node, ast.Try):
                 continue
@@ -267,9 +270,9 @@ def test_the_call_of_the_user_never_stands_in_a_try_of_ours():
             assert not called & {"original", "task", "fit", "self._evaluator.evaluate"}
 
 
-def test_errors_of_a_model_list_are_those_of_spark(points, recorded):
+def test_errors_of_a_model_list_are_sparks_own(points, recorded):
     error = fitted(CrossValidator(), points)
     assert isinstance(error, KeyError)
-    main = recorded.only_main_run()
-    assert main.info.status == "FAILED"
-    assert recorded.children(main) == []
+    parent = recorded.only_parent_run()
+    assert parent.info.status == "FAILED"
+    assert recorded.children(parent) == []

@@ -1,4 +1,4 @@
-"""With MLflow's own autologging on as well: a search is recorded once, the rest by MLflow."""
+"""Beside MLflow's own autologging, which records everything except searches."""
 
 from __future__ import annotations
 
@@ -11,41 +11,31 @@ from pyspark.ml.evaluation import MulticlassClassificationEvaluator
 from pyspark.ml.tuning import ParamGridBuilder, TrainValidationSplit
 
 import trackmllib
-from searches import regression_search
-from stubs import StubEstimator
+from support.searches import regression_search
+from support.stubs import StubEstimator
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture
-def mlflow_autolog():
-    import mlflow.pyspark.ml
-
-    def switch_on():
-        mlflow.pyspark.ml.autolog(log_models=False, log_datasets=False)
-
-    yield switch_on
-    mlflow.pyspark.ml.autolog(disable=True)
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.versions, pytest.mark.matrix]
 
 
 @pytest.mark.parametrize("ours_first", [True, False])
-@pytest.mark.parametrize("parallelism", [1, 2])
-def test_a_search_is_recorded_once(points, store, mlflow_autolog, ours_first, parallelism):
+@pytest.mark.parametrize("parallelism", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_search_is_recorded_once(points, store, mlflow_autolog, ours_first, parallelism):
     if ours_first:
         trackmllib.autolog()
     mlflow_autolog()
     if not ours_first:
         trackmllib.autolog()
     model = regression_search(TrainValidationSplit, parallelism=parallelism).fit(points)
-    main = store.only_main_run()
-    assert "mlflow.autologging" not in main.data.tags
-    children = store.children(main)
+    parent = store.only_parent_run()
+    assert "mlflow.autologging" not in parent.data.tags
+    children = store.children(parent)
     assert [c.data.metrics["logLoss"] for c in children] == list(model.validationMetrics)
     assert len(store.runs()) == 4
     assert mlflow.active_run() is None
 
 
-def test_with_everything_switched_on(points, store):
+@pytest.mark.slow
+def test_search_is_recorded_once_under_mlflow_autolog(points, store):
     mlflow.autolog(log_models=False, log_datasets=False, silent=True)
     try:
         trackmllib.autolog()
@@ -57,7 +47,7 @@ def test_with_everything_switched_on(points, store):
         mlflow.pyspark.ml.autolog(disable=True)
 
 
-def test_other_estimators_are_recorded_by_mlflow_as_before(points, store, mlflow_autolog):
+def test_mlflow_still_records_other_estimators(points, store, mlflow_autolog):
     trackmllib.autolog()
     mlflow_autolog()
     LogisticRegression(maxIter=1).fit(points)
@@ -66,9 +56,7 @@ def test_other_estimators_are_recorded_by_mlflow_as_before(points, store, mlflow
     assert run.data.params["maxIter"] == "1"
 
 
-def test_a_fit_in_another_thread_during_a_search_is_recorded_by_mlflow(
-    points, store, mlflow_autolog
-):
+def test_mlflow_records_fits_of_other_threads_during_a_search(points, store, mlflow_autolog):
     def fit_elsewhere(prediction):
         if not threads:
             thread = threading.Thread(target=LogisticRegression(maxIter=2).fit, args=(points,))
@@ -76,7 +64,7 @@ def test_a_fit_in_another_thread_during_a_search_is_recorded_by_mlflow(
             thread.start()
             thread.join(60)
 
-    from stubs import StubEvaluator
+    from support.stubs import StubEvaluator
 
     threads: list[threading.Thread] = []
     trackmllib.autolog()
@@ -92,7 +80,8 @@ def test_a_fit_in_another_thread_during_a_search_is_recorded_by_mlflow(
     assert len(store.runs()) == 3
 
 
-def test_the_threads_of_one_vs_rest_inside_of_a_search_start_no_runs(points, store, mlflow_autolog):
+@pytest.mark.slow
+def test_threads_of_one_vs_rest_in_a_search_start_no_runs(points, store, mlflow_autolog):
     trackmllib.autolog()
     mlflow_autolog()
     svc = LinearSVC(maxIter=1)
@@ -106,10 +95,11 @@ def test_the_threads_of_one_vs_rest_inside_of_a_search_start_no_runs(points, sto
     assert len(store.runs()) == 2
 
 
-def test_mlflow_records_searches_again_when_ours_is_off(points, store, mlflow_autolog):
+@pytest.mark.slow
+def test_mlflow_records_searches_after_disable(points, store, mlflow_autolog):
     trackmllib.autolog()
     mlflow_autolog()
     trackmllib.autolog(disable=True)
     regression_search(TrainValidationSplit).fit(points)
-    main = store.only_main_run()
-    assert main.data.tags["mlflow.autologging"] == "pyspark.ml"
+    parent = store.only_parent_run()
+    assert parent.data.tags["mlflow.autologging"] == "pyspark.ml"

@@ -1,8 +1,7 @@
-"""``autolog(on_error=…)`` and ``candidate_timeout``: candidates fail, and the search goes on."""
+"""``on_error`` and ``candidate_timeout``: the search continues although candidates fail."""
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -10,14 +9,16 @@ import time
 import numpy as np
 import pytest
 from pyspark.ml import tuning
+from pyspark.ml.feature import StandardScaler
 from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
 
 import trackmllib
-from searches import fit_within, stub_search, tree_search
-from stubs import FitMultipleEstimator, StubEstimator, StubEvaluator
-from trackmllib.errors import SearchStopped
-from trackmllib.spark import on_error as module
-from trackmllib.spark.application import is_of_application
+from support.searches import fit_within, regression_search, stub_search
+from support.stage_searches import scaled_search
+from support.stubs import FitMultipleEstimator, StubEstimator, StubEvaluator
+from trackmllib.exceptions import SearchStopped
+from trackmllib.spark.middleware import on_error as module
+from trackmllib.spark.middleware.fatal_errors import is_fatal
 
 
 @pytest.fixture(autouse=True)
@@ -25,18 +26,12 @@ def no_wait(monkeypatch):
     monkeypatch.setattr(module, "FIRST_WAIT_SECONDS", 0.01)
 
 
-@pytest.fixture
-def said(caplog):
-    caplog.set_level(logging.WARNING, "trackmllib")
-    return lambda: [r.getMessage() for r in caplog.records if r.name == "trackmllib"]
-
-
 def on(**given):
     trackmllib.autolog(progress=False, **given)
 
 
 class Flaky(StubEstimator):
-    """Fails so many times for this value of ``x``."""
+    """Fails ``times`` times for this value of ``x``."""
 
     def __init__(self, x: float, times: int):
         super().__init__()
@@ -59,9 +54,11 @@ class Flaky(StubEstimator):
 
 @pytest.mark.parametrize("parallelism", [1, 2])
 @pytest.mark.parametrize("larger", [True, False])
-@pytest.mark.parametrize("switches", [{}, {"parallel_folds": True}])
-def test_a_candidate_that_fails_is_skipped(points, recorded, said, parallelism, larger, switches):
-    on(on_error="skip", **switches)
+@pytest.mark.parametrize("options", [{}, {"parallel_folds": True}])
+def test_failed_candidate_is_skipped(
+    points, recorded, logged_warnings, parallelism, larger, options
+):
+    on(on_error="skip", **options)
     failing = 3.0 if larger else 1.0
     search = stub_search(
         est=StubEstimator(fail={failing: ValueError("too deep")}),
@@ -73,9 +70,9 @@ def test_a_candidate_that_fails_is_skipped(points, recorded, said, parallelism, 
     at = 2 if larger else 0
     assert model.avgMetrics[at] == (-math.inf if larger else math.inf)
     assert all(math.isfinite(each) for index, each in enumerate(model.avgMetrics) if index != at)
-    main = recorded.only_main_run()
-    assert main.info.status == "FINISHED"
-    children = recorded.children(main)
+    parent = recorded.only_parent_run()
+    assert parent.info.status == "FINISHED"
+    children = recorded.children(parent)
     assert [child.info.status for child in children].count("FAILED") == 1
     failed = children[at]
     assert failed.info.status == "FAILED"
@@ -84,14 +81,12 @@ def test_a_candidate_that_fails_is_skipped(points, recorded, said, parallelism, 
     assert "avg_stub" not in failed.data.metrics
     best = [c.data.params["x"] for c in children if c.data.tags.get("trackmllib.best") == "true"]
     assert best == ["2.0"]
-    assert main.data.metrics["refit_seconds"] > 0
-    (sentence,) = said()
-    assert (
-        sentence == f"1 candidate failed and did not count: candidate {at} (ValueError: too deep)."
-    )
+    assert parent.data.metrics["refit_seconds"] > 0
+    (sentence,) = logged_warnings()
+    assert sentence == f"1 candidate failed and was skipped: candidate {at} (ValueError: too deep)."
 
 
-def test_the_other_folds_of_a_candidate_that_failed_are_not_computed(points, recorded, said):
+def test_other_folds_of_a_failed_candidate_are_not_computed(points, recorded, logged_warnings):
     on(on_error="skip")
     fitted = []
 
@@ -107,17 +102,17 @@ def test_the_other_folds_of_a_candidate_that_failed_are_not_computed(points, rec
     assert fitted.count(2.0) == 3
 
 
-def test_if_every_candidate_fails_the_error_is_raised(points, recorded):
+def test_error_is_raised_if_every_candidate_fails(points, recorded):
     on(on_error="skip")
     fail = {x: ValueError(f"no {x}") for x in (1.0, 2.0, 3.0)}
     with pytest.raises(ValueError, match="no"):
         stub_search(est=StubEstimator(fail=fail), numFolds=2).fit(points)
-    main = recorded.only_main_run()
-    assert main.info.status == "FAILED"
-    assert [child.info.status for child in recorded.children(main)] == ["FAILED"] * 3
+    parent = recorded.only_parent_run()
+    assert parent.info.status == "FAILED"
+    assert [child.info.status for child in recorded.children(parent)] == ["FAILED"] * 3
 
 
-def test_an_error_of_the_refit_is_raised(points, recorded):
+def test_refit_error_is_raised(points, recorded):
     on(on_error="retry:2,skip")
 
     class NoRefit(StubEstimator):
@@ -131,33 +126,33 @@ def test_an_error_of_the_refit_is_raised(points, recorded):
 
 
 @pytest.mark.parametrize("est", [StubEstimator, FitMultipleEstimator])
-def test_nan_never_wins_where_candidates_are_skipped(points, recorded, est):
+def test_nan_never_wins_with_skip(points, recorded, est):
     on(on_error="skip")
     eva = StubEvaluator(scores={3.0: math.nan})
     model = stub_search(est=est(), eva=eva, numFolds=2).fit(points)
     assert model.avgMetrics[2] == -math.inf
     assert model.bestModel.getOrDefault("x") == 2.0
-    child = recorded.children(recorded.only_main_run())[2]
-    # What Spark computed stands there.
+    child = recorded.children(recorded.only_parent_run())[2]
+    # The run has the scores that Spark computed.
     assert all(math.isnan(value) for _, value in recorded.history(child, "stub"))
 
 
-def test_nan_wins_as_in_spark_without(points, recorded, caplog):
+def test_nan_wins_without_skip_as_in_stock_spark(points, recorded, caplog):
     on()
     model = stub_search(eva=StubEvaluator(scores={3.0: math.nan}), numFolds=2).fit(points)
     assert model.bestModel.getOrDefault("x") == 3.0
 
 
-# A candidate that fails counts as the worst, and is the first of the grid: of equal ones Spark
-# takes the first.
-@pytest.mark.parametrize("switches", [{}, {"parallel_folds": True}])
+# A failed candidate gets the worst score and is the first of the grid: of equal scores, Spark
+# chooses the first.
+@pytest.mark.parametrize("options", [{}, {"parallel_folds": True}])
 @pytest.mark.parametrize("parallelism", [1, 2])
 @pytest.mark.parametrize("larger", [True, False])
 @pytest.mark.parametrize("kind", [CrossValidator, TrainValidationSplit])
-def test_a_failed_candidate_does_not_win_over_the_worst_score(
-    points, recorded, kind, larger, parallelism, switches
+def test_failed_candidate_does_not_win_over_the_worst_score(
+    points, recorded, kind, larger, parallelism, options
 ):
-    on(on_error="skip", **switches)
+    on(on_error="skip", **options)
     worst = -math.inf if larger else math.inf
     search = stub_search(
         kind=kind,
@@ -169,12 +164,12 @@ def test_a_failed_candidate_does_not_win_over_the_worst_score(
     assert model.bestModel.getOrDefault("x") == 2.0
     averages = model.avgMetrics if kind is CrossValidator else model.validationMetrics
     assert averages == [worst] * 3
-    children = recorded.children(recorded.only_main_run())
+    children = recorded.children(recorded.only_parent_run())
     best = [c.data.params["x"] for c in children if c.data.tags.get("trackmllib.best") == "true"]
     assert best == ["2.0"]
 
 
-def test_numpy_is_put_back_after_the_search(points, recorded):
+def test_numpy_is_restored_after_the_search(points, recorded):
     on(on_error="skip")
     stub_search(est=StubEstimator(fail={1.0: ValueError("no")})).fit(points)
     assert tuning.np is np
@@ -183,7 +178,7 @@ def test_numpy_is_put_back_after_the_search(points, recorded):
     assert tuning.np is np
 
 
-def test_a_failed_candidate_and_nan_do_not_win_over_the_worst_score(points, recorded):
+def test_failed_candidate_and_nan_do_not_win_over_the_worst_score(points, recorded):
     on(on_error="skip")
     search = stub_search(
         est=StubEstimator(fail={1.0: ValueError("no")}),
@@ -193,7 +188,7 @@ def test_a_failed_candidate_and_nan_do_not_win_over_the_worst_score(points, reco
 
 
 class Retrying(CrossValidator):
-    """Runs Spark's loop a second time, where no candidate fails any more."""
+    """Runs Spark's loop a second time, in which no candidate fails."""
 
     def _fit(self, dataset):
         first = super()._fit(dataset)
@@ -210,7 +205,7 @@ class RetryingOnOwnFolds(Retrying):
 
 @pytest.mark.parametrize("kind", [Retrying, RetryingOnOwnFolds])
 @pytest.mark.parametrize("parallelism", [1, 2])
-def test_candidates_that_failed_count_again_in_the_next_loop(points, recorded, kind, parallelism):
+def test_failed_candidates_are_computed_in_the_next_loop(points, recorded, kind, parallelism):
     on(on_error="skip")
     search = stub_search(
         kind=kind,
@@ -225,7 +220,7 @@ def test_candidates_that_failed_count_again_in_the_next_loop(points, recorded, k
 
 
 class Alternating(CrossValidator):
-    """Runs Spark's loop twice; in each of them another candidate fails."""
+    """Runs Spark's loop twice; another candidate fails in each."""
 
     def _fit(self, dataset):
         first = super()._fit(dataset)
@@ -236,7 +231,7 @@ class Alternating(CrossValidator):
         return second
 
 
-def test_not_every_candidate_has_failed_if_each_loop_has_one_left(points, recorded, said):
+def test_each_loop_needs_only_one_candidate_left(points, recorded, logged_warnings):
     on(on_error="skip")
     search = stub_search(
         kind=Alternating,
@@ -247,15 +242,15 @@ def test_not_every_candidate_has_failed_if_each_loop_has_one_left(points, record
     )
     search.fit(points)
     assert [model.bestModel.getOrDefault("x") for model in search.seen] == [2.0, 1.0]
-    (sentence,) = said()
+    (sentence,) = logged_warnings()
     assert sentence.startswith("2 candidates failed")
 
 
 @pytest.mark.parametrize("option", ["skip", "retry:1", "retry:1,skip"])
-def test_stop_iteration_is_no_error_that_could_be_skipped(points, recorded, option):
-    """Spark's loop takes it for the end of a fold, and goes on with the next."""
+def test_stop_iteration_is_not_skipped(points, recorded, option):
+    """For Spark's loop, it ends the fold, and the next one starts."""
 
-    class Stopping(StubEstimator):
+    class StopPoller(StubEstimator):
         def _fit(self, dataset):
             if self.getOrDefault(self.x) == 2.0:
                 next(iter(()))
@@ -264,13 +259,13 @@ def test_stop_iteration_is_no_error_that_could_be_skipped(points, recorded, opti
     def fitted(**options):
         on(**options)
         eva = StubEvaluator(scores={x: x for x in (1.0, 2.0, 3.0)})
-        return fit_within(20, stub_search(est=Stopping(), eva=eva, numFolds=2), points)
+        return fit_within(20, stub_search(est=StopPoller(), eva=eva, numFolds=2), points)
 
     assert fitted().avgMetrics == fitted(on_error=option).avgMetrics == [1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("kind", ["pipeline", "split"])
-def test_a_cell_is_tried_again(points, recorded, said, kind):
+def test_failed_fit_is_retried(points, recorded, logged_warnings, kind):
     on(on_error="retry:2")
     est = Flaky(2.0, 2)
     search = (
@@ -280,18 +275,18 @@ def test_a_cell_is_tried_again(points, recorded, said, kind):
     )
     search.fit(points)
     assert est.left == 0
-    main = recorded.only_main_run()
-    children = recorded.children(main)
+    parent = recorded.only_parent_run()
+    children = recorded.children(parent)
     assert [child.info.status for child in children] == ["FINISHED"] * 3
     assert recorded.history(children[1], "tries") == [(0, 2.0), (0, 3.0)]
     assert children[1].data.tags["trackmllib.retried.0.1"] == "ValueError: a lost executor"
     assert children[1].data.tags["trackmllib.retried.0.2"] == "ValueError: a lost executor"
     folds = 2 if kind == "pipeline" else 1
     assert len(recorded.history(children[1], "stub")) == folds
-    assert said() == []
+    assert logged_warnings() == []
 
 
-def test_a_cell_that_goes_on_to_fail_is_an_error_after_all_tries(points, recorded):
+def test_error_is_raised_after_the_last_retry(points, recorded):
     on(on_error="retry:2")
     est = Flaky(2.0, 3)
     with pytest.raises(ValueError, match="a lost executor"):
@@ -299,7 +294,7 @@ def test_a_cell_that_goes_on_to_fail_is_an_error_after_all_tries(points, recorde
     assert est.left == 0
 
 
-def test_first_again_and_then_skipped(points, recorded, said):
+def test_fit_is_retried_then_skipped(points, recorded, logged_warnings):
     on(on_error="retry:1,skip")
     est = Flaky(2.0, 100)
     model = stub_search(est=est, numFolds=2).fit(points)
@@ -307,12 +302,13 @@ def test_first_again_and_then_skipped(points, recorded, said):
     assert model.avgMetrics[1] == -math.inf
 
 
-def test_another_try_of_a_cell_that_shares_stages(points, recorded, spark):
-    """An evaluator that fails the first time: the whole cell is computed once more."""
-    expected = tree_search().fit(points).avgMetrics
+@pytest.mark.slow
+def test_retried_fit_shares_stages(data, recorded, spark):
+    """The evaluator fails once, so the whole fit is computed again."""
+    expected = scaled_search().fit(data).avgMetrics
     kept = set(spark.sparkContext._jsc.getPersistentRDDs())
     on(on_error="retry:1", reuse_stages=True)
-    search = tree_search()
+    search = scaled_search()
     evaluator = search.getEvaluator()
     evaluate, failed = type(evaluator).evaluate, []
 
@@ -324,7 +320,7 @@ def test_another_try_of_a_cell_that_shares_stages(points, recorded, spark):
             return evaluate(self, dataset, params)
 
     evaluator.__class__ = Once
-    assert search.fit(points).avgMetrics == expected
+    assert search.fit(data).avgMetrics == expected
     assert failed
     assert set(spark.sparkContext._jsc.getPersistentRDDs()) == kept
 
@@ -337,21 +333,21 @@ def test_another_try_of_a_cell_that_shares_stages(points, recorded, spark):
         RuntimeError("[INVALID_HANDLE.SESSION_CLOSED] The handle is invalid."),
     ],
 )
-def test_errors_of_the_application_are_never_skipped(points, recorded, error):
+def test_fatal_errors_are_never_skipped(points, recorded, error):
     on(on_error="retry:5,skip")
     with pytest.raises(type(error)):
         stub_search(est=StubEstimator(fail={2.0: error}), numFolds=2).fit(points)
-    child = recorded.children(recorded.only_main_run())[1]
+    child = recorded.children(recorded.only_parent_run())[1]
     assert not [key for key in child.data.metrics if key == "tries"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), SearchStopped("enough")])
-def test_what_ends_a_program_or_a_search_is_of_the_application(spark, error):
-    assert is_of_application(error)
-    assert not is_of_application(ValueError("too deep"))
+def test_exits_and_stops_are_fatal(spark, error):
+    assert is_fatal(error)
+    assert not is_fatal(ValueError("too deep"))
 
 
-def test_a_cell_that_takes_too_long_is_cancelled(points, recorded, spark, said):
+def test_fit_is_cancelled_at_its_timeout(points, recorded, spark, logged_warnings):
     on(on_error="skip", candidate_timeout=1.0)
 
     class Slow(StubEstimator):
@@ -364,7 +360,7 @@ def test_a_cell_that_takes_too_long_is_cancelled(points, recorded, spark, said):
     model = stub_search(est=Slow(), numFolds=2).fit(points)
     assert time.monotonic() - began < 9
     assert model.avgMetrics[1] == -math.inf
-    child = recorded.children(recorded.only_main_run())[1]
+    child = recorded.children(recorded.only_parent_run())[1]
     assert child.info.status == "FAILED"
     assert (
         "candidate 1 took longer than candidate_timeout=1 s"
@@ -372,90 +368,77 @@ def test_a_cell_that_takes_too_long_is_cancelled(points, recorded, spark, said):
     )
 
 
-def test_a_cell_in_python_alone_is_waited_for_and_it_is_said(points, recorded, said, monkeypatch):
-    from trackmllib.spark import candidate_timeout
+@pytest.mark.slow
+def test_pure_python_fit_is_awaited_with_a_warning(points, recorded, logged_warnings, monkeypatch):
+    from trackmllib.spark.middleware import timeout
 
-    monkeypatch.setattr(candidate_timeout, "AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(timeout, "CANCEL_INTERVAL_SECONDS", 0.1)
     on(candidate_timeout=0.1)
     with pytest.raises(trackmllib.CandidateTimeout, match="candidate 0 took longer"):
         stub_search(est=StubEstimator(fitSeconds=1.5), numFolds=2).fit(points)
-    assert any("cannot be cancelled" in sentence for sentence in said())
+    assert any("cannot be cancelled" in sentence for sentence in logged_warnings())
 
 
-def test_cells_in_time_are_left_alone(points, recorded):
-    expected = tree_search().fit(points).avgMetrics
+@pytest.mark.slow
+def test_fits_within_the_timeout_are_unchanged(points, recorded):
+    expected = regression_search(TrainValidationSplit).fit(points).validationMetrics
     on(candidate_timeout=300)
-    assert tree_search().fit(points).avgMetrics == expected
+    assert regression_search(TrainValidationSplit).fit(points).validationMetrics == expected
 
 
-def test_a_score_that_comes_too_late_does_not_count(points, recorded):
-    """Computed in Python alone, so nothing cancels it; it has failed all the same."""
-    on(on_error="skip", candidate_timeout=1.0)
+@pytest.mark.slow
+def test_late_score_does_not_count(points, recorded):
+    """Pure-Python work is not cancelled, but the fit fails."""
+    on(on_error="skip", candidate_timeout=3.0)
 
     class Slow(StubEstimator):
         def _fit(self, dataset):
-            time.sleep(2.0 if self.getOrDefault(self.x) == 3.0 else 0.0)
+            time.sleep(3.2 if self.getOrDefault(self.x) == 3.0 else 0.0)
             return super()._fit(dataset)
 
     model = stub_search(est=Slow(), numFolds=2).fit(points)
     assert model.avgMetrics[2] == -math.inf
-    main = recorded.only_main_run()
-    children = recorded.children(main)
+    parent = recorded.only_parent_run()
+    children = recorded.children(parent)
     assert [child.info.status for child in children] == ["FINISHED", "FINISHED", "FAILED"]
     assert recorded.history(children[2], "stub") == []
-    assert main.data.metrics["cells_finished"] == 4
-    assert main.data.metrics["candidates_finished"] == 2
+    assert parent.data.metrics["fits_finished"] == 4
+    assert parent.data.metrics["candidates_finished"] == 2
     assert children[1].data.tags["trackmllib.best"] == "true"
 
 
-def test_what_candidates_share_is_in_the_time_of_none(points, recorded, monkeypatch):
-    from pyspark.ml.feature import StandardScaler
-
-    fit = StandardScaler._fit
+@pytest.mark.slow
+def test_shared_stages_count_for_no_timeout(data, recorded, monkeypatch):
+    fit, timeout = StandardScaler._fit, 8.0
+    first = iter([True])
 
     def slow(self, dataset):
-        time.sleep(3.0)
+        if next(first, False):
+            time.sleep(timeout + 0.2)
         return fit(self, dataset)
 
-    def search():
-        from pyspark.ml import Pipeline
-        from pyspark.ml.classification import LogisticRegression
-        from pyspark.ml.evaluation import MulticlassClassificationEvaluator
-        from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
-
-        scaler = StandardScaler(inputCol="features", outputCol="scaled")
-        last = LogisticRegression(featuresCol="scaled", maxIter=1)
-        return CrossValidator(
-            estimator=Pipeline(stages=[scaler, last]),
-            estimatorParamMaps=ParamGridBuilder().addGrid(last.regParam, [0.0, 0.1]).build(),
-            evaluator=MulticlassClassificationEvaluator(),
-            numFolds=2,
-            parallelism=2,
-            seed=1,
-        )
-
-    expected = search().fit(points).avgMetrics
+    expected = scaled_search(parallelism=2).fit(data).avgMetrics
     monkeypatch.setattr(StandardScaler, "_fit", slow)
-    on(on_error="skip", candidate_timeout=2.8, reuse_stages=True)
-    assert search().fit(points).avgMetrics == expected
+    on(on_error="skip", candidate_timeout=timeout, reuse_stages=True)
+    assert scaled_search(parallelism=2).fit(data).avgMetrics == expected
 
 
 @pytest.mark.parametrize("failing", [1.0, None])
-def test_nothing_that_could_win_is_an_error(points, recorded, failing):
-    """One raises and the others score NaN, or all of them do."""
+def test_no_candidate_left_is_an_error(points, recorded, failing):
+    """One candidate fails and the others have a score of NaN, or all of them have."""
     on(on_error="skip")
     fail = {} if failing is None else {failing: ValueError("no")}
     scores = {x: math.nan for x in (1.0, 2.0, 3.0) if x != failing}
-    with pytest.raises(ValueError, match="every candidate has failed or has a score of NaN"):
+    with pytest.raises(ValueError, match="every candidate failed or has a score of NaN"):
         stub_search(est=StubEstimator(fail=fail), eva=StubEvaluator(scores=scores), numFolds=2).fit(
             points
         )
 
 
-def test_sub_models_are_not_skipped(points, recorded, said):
+def test_skip_has_no_effect_with_sub_models(points, recorded, logged_warnings):
     on(on_error="skip")
     with pytest.raises(ValueError, match="no"):
         stub_search(
             est=StubEstimator(fail={2.0: ValueError("no")}), numFolds=2, collectSubModels=True
         ).fit(points)
-    assert any("no effect with collectSubModels" in sentence for sentence in said())
+    assert any("no effect with collectSubModels" in sentence for sentence in logged_warnings())

@@ -1,4 +1,4 @@
-"""``results`` of a model or a tuner, without a server; and the same table from the server."""
+"""Results of a model or a tuner, in the process and loaded from the server."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pytest
 from pyspark.ml.tuning import CrossValidatorModel, TrainValidationSplit
 
 import trackmllib
-from searches import stub_search, stub_split, tree_search
-from stubs import StubEstimator, StubEvaluator
-from trackmllib.view import table
+from support.searches import stub_search, stub_split, tree_search
+from support.stubs import StubEstimator, StubEvaluator
+from trackmllib.reporting import table
 
 
 def rows(results) -> str:
-    """All cells of the table, down to the last bit; NaN is equal to NaN in words."""
+    """Return all fits as exact text, in which NaN equals NaN."""
     return repr(table.rows(results.search, results.grid, results.runs))
 
 
-@pytest.mark.parametrize("kind", ["split", "nan", "smaller"])
-def test_the_table_from_the_server_is_the_one_of_the_process(recorded, points, kind):
+@pytest.mark.parametrize("kind", [pytest.param("split", marks=pytest.mark.slow), "nan", "smaller"])
+def test_results_from_the_server_equal_live_results(recorded, points, kind):
     search = {
         "split": lambda: tree_search(TrainValidationSplit),
         "nan": lambda: stub_search(eva=StubEvaluator({2.0: math.nan})),
@@ -32,7 +32,7 @@ def test_the_table_from_the_server_is_the_one_of_the_process(recorded, points, k
 
 
 def assert_the_same_from_the_server(results) -> None:
-    loaded = trackmllib.load_results(results.runs.main)
+    loaded = trackmllib.load_results(results.runs.parent)
     assert rows(loaded) == rows(results)
     assert repr(loaded) == repr(results)
     assert loaded.answer == results.answer
@@ -42,7 +42,8 @@ def assert_the_same_from_the_server(results) -> None:
     assert frame["run_id"].notna().all()
 
 
-def test_the_best_is_the_models_own(recorded, points):
+@pytest.mark.slow
+def test_best_agrees_with_the_model(recorded, points):
     model = tree_search(parallelism=2).fit(points)
     results = trackmllib.results(model)
     assert_the_same_from_the_server(results)
@@ -52,8 +53,8 @@ def test_the_best_is_the_models_own(recorded, points):
     assert best.params == {"maxDepth": best.params["maxDepth"], "maxBins": best.params["maxBins"]}
     assert best.params["maxDepth"] == model.bestModel.stages[-1].getMaxDepth()
     assert len(best.folds) == 2
-    main = recorded.only_main_run()
-    child = recorded.children(main)[best.candidate]
+    parent = recorded.only_parent_run()
+    child = recorded.children(parent)[best.candidate]
     assert best.run_id == child.info.run_id
     frame = results.to_pandas()
     assert list(frame["average"]) == list(model.avgMetrics)
@@ -62,25 +63,25 @@ def test_the_best_is_the_models_own(recorded, points):
     assert frame["spark.executorRunTime"][best.candidate] == sum(value for _, value in costs)
 
 
-def test_a_server_that_is_away_is_not_asked(recorded, points, session, monkeypatch):
-    from trackmllib.errors import Unavailable
+def test_results_need_no_reachable_server(recorded, points, session, monkeypatch):
+    from trackmllib.exceptions import Unavailable
 
     def away(operation, again=False):
         raise Unavailable("away")
 
     trackmllib.autolog(wait=False, flush_timeout=0)
     with monkeypatch.context() as patched:
-        patched.setattr(session._tracking, "apply", away)
+        patched.setattr(session.executor, "apply", away)
         model = stub_search(numFolds=2).fit(points)
         results = trackmllib.results(model)
         assert results.best.run_id is None
         assert list(results.to_pandas()["average"]) == list(model.avgMetrics)
     assert trackmllib.flush(60)
-    # The ids come when they are known.
+    # The ids are there after delivery.
     assert results.best.run_id is not None
 
 
-def test_a_tuner_has_its_last_search(recorded, points):
+def test_results_of_a_tuner_are_of_its_last_search(recorded, points):
     search = stub_search(numFolds=2)
     first = search.fit(points)
     second = search.fit(points, {search.seed: 5})
@@ -88,7 +89,7 @@ def test_a_tuner_has_its_last_search(recorded, points):
     assert ids[1] == ids[2] != ids[0]
 
 
-def test_a_tuner_that_runs_or_failed_has_what_there_is(recorded, points):
+def test_running_or_failed_search_has_partial_results(recorded, points):
     seen = []
 
     def call(prediction):
@@ -99,18 +100,18 @@ def test_a_tuner_that_runs_or_failed_has_what_there_is(recorded, points):
     search = stub_search(eva=StubEvaluator(call=call), numFolds=2)
     with pytest.raises(ValueError, match="no"):
         search.fit(points)
-    # Each look is a picture of its moment.
-    assert [one.search.cells_finished for one in seen] == [0, 1, 2]
+    # Each result is a snapshot.
+    assert [one.search.fits_finished for one in seen] == [0, 1, 2]
     assert all(one.search.status == "RUNNING" for one in seen)
     assert all("so far" in one.answer or "no " in one.answer.lower() for one in seen)
     after = trackmllib.results(search)
     assert after.search.status == "FAILED"
     assert list(after.to_pandas()["status"]) == ["KILLED", "KILLED", "FAILED"]
-    assert rows(trackmllib.load_results(after.runs.main)) == rows(after)
+    assert rows(trackmllib.load_results(after.runs.parent)) == rows(after)
 
 
-def test_results_are_kept_as_long_as_the_model_and_not_on_it(recorded, points, session):
-    remembered = session.afterwards._remembered
+def test_results_live_as_long_as_the_model_without_attributes_on_it(recorded, points, session):
+    remembered = session.results_registry._searches
     search = stub_search(numFolds=2)
     model = search.fit(points)
     assert not any("trackmllib" in name for thing in (model, search) for name in vars(thing))
@@ -120,7 +121,8 @@ def test_results_are_kept_as_long_as_the_model_and_not_on_it(recorded, points, s
     assert len(remembered) <= before - 2
 
 
-def test_a_model_that_is_not_known_has_a_sentence(recorded, points, tmp_path):
+@pytest.mark.slow
+def test_unknown_model_raises_with_a_hint(recorded, points, tmp_path):
     model = tree_search().fit(points)
     model.write().overwrite().save(str(tmp_path / "model"))
     loaded = CrossValidatorModel.load(str(tmp_path / "model"))
@@ -132,7 +134,7 @@ def test_a_model_that_is_not_known_has_a_sentence(recorded, points, tmp_path):
     assert trackmllib.results(model).best is not None
 
 
-def test_searches_in_threads_have_their_own(recorded, points):
+def test_searches_in_threads_have_results_of_their_own(recorded, points):
     found = {}
 
     def run(folds):
@@ -146,7 +148,7 @@ def test_searches_in_threads_have_their_own(recorded, points):
     assert found[2] != found[3]
 
 
-def test_a_loaded_model_after_the_search_was_forgotten_keeps_its_run_ids(recorded, points):
+def test_results_keep_run_ids_after_later_searches(recorded, points):
     first = stub_search(numFolds=2).fit(points)
     stub_search(numFolds=2).fit(points)
     stub_search(numFolds=2).fit(points)

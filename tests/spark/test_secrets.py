@@ -1,16 +1,19 @@
-"""Secrets in params, errors and digests, which no server and no file gets."""
+"""Secrets in params, errors and digests reach no server and no file."""
 
 from __future__ import annotations
 
+import importlib
 import json
+import logging
 
 import pytest
 from pyspark.ml.param import Param, Params
 
 import trackmllib
-from resuming import rows_search, table
-from searches import stub_split
-from stubs import StubEstimator, StubEvaluator
+from support.resume_searches import rows_search, table
+from support.searches import stub_search, stub_split
+from support.slow_stores import slow_store
+from support.stubs import StubEstimator, StubEvaluator, WithSecrets
 
 URI = "postgresql://me:s3/cr3t@host/db"
 VALUES = [
@@ -23,7 +26,7 @@ VALUES = [
 
 
 def everything(store):
-    """Everything that a search has recorded on the server, as text."""
+    """Return the whole record of a search on the server as text."""
     texts = []
     for run in store.runs():
         texts.append(json.dumps(run.to_dictionary()))
@@ -38,7 +41,7 @@ def test_secrets_inside_values_are_not_recorded(points, recorded):
     texts = everything(recorded)
     assert "s3cr3t" not in texts
     assert "cr3t@" not in texts
-    params = [run.data.params["x"] for run in recorded.children(recorded.only_main_run())]
+    params = [run.data.params["x"] for run in recorded.children(recorded.only_parent_run())]
     assert params == [
         "{'password': '***', 'host': 'h'}",
         "{'headers': [{'Authorization': '***'}]}",
@@ -46,6 +49,37 @@ def test_secrets_inside_values_are_not_recorded(points, recorded):
         "[[password, ***]]",
         "postgresql://***@host/db",
     ]
+
+
+def test_no_secret_is_recorded_anywhere(points, store, caplog):
+    trackmllib.autolog(redact="^internal", flush_timeout=0, wait=False)
+    est = WithSecrets()
+    search = stub_search(est=est, numFolds=2)
+    search.setEstimatorParamMaps(
+        [{**m, est.apiKey: f"s3cr3t-{n}6"} for n, m in enumerate(search.getEstimatorParamMaps())]
+    )
+    caplog.set_level(logging.DEBUG, "trackmllib")
+    session = importlib.import_module("trackmllib.api.autolog")._session
+    with slow_store(0.2), pytest.raises(ValueError, match="s3cr3t-5"):
+        search.fit(points)
+    on_disk = b"".join(path.read_bytes() for path in session.directory.path.iterdir())
+    assert b"apiKey" in on_disk
+    assert b"s3cr3t" not in on_disk
+    assert trackmllib.flush(60)
+    parent = store.only_parent_run()
+    children = store.children(parent)
+    assert children[0].data.params == {"x": "1.0", "apiKey": "***"}
+    texts = [str(run.data) + str(run.info) for run in (parent, *children)]
+    texts += [store.text(parent, f"trackmllib/{name}") for name in store.files(parent)]
+    texts += [
+        store.text(child, f"trackmllib/{name}") for child in children for name in store.files(child)
+    ]
+    texts += [record.getMessage() for record in caplog.records if record.name.startswith("track")]
+    assert not [text for text in texts if "s3cr3t" in text]
+    params = store.json(parent, "trackmllib/search.json")["estimator"]["params"]
+    assert params["apiKey"] == params["internalUrl"] == "***"
+    assert params["keyCol"] == "id"
+    assert params["jdbc"] == "jdbc:postgresql://***@db/shop?password=***&ssl=true"
 
 
 def connect(host, password):
@@ -74,6 +108,7 @@ def secret_search(**values):
     return rows_search(est=est)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "what"),
     [
@@ -88,26 +123,28 @@ def test_scores_with_secret_are_not_published_or_reused(spark, recorded, caplog,
     for _ in range(2):
         model = secret_search(**values).fit(data)
         found = trackmllib.results(model).search
-        assert [each.taken_up for each in found.candidates.values()] == [0, 0, 0]
+        assert [each.reused for each in found.candidates.values()] == [0, 0, 0]
         assert found.keyed is None
-    said = [r.getMessage() for r in caplog.records if r.name == "trackmllib"]
-    assert len(said) == 2
-    for sentence in said:
+    messages = [r.getMessage() for r in caplog.records if r.name == "trackmllib"]
+    assert len(messages) == 2
+    for sentence in messages:
         assert what in sentence
         assert "hidden" in sentence
-    assert "trackmllib.cell." not in everything(recorded)
+    assert "trackmllib.fit." not in everything(recorded)
     assert "trackmllib.resumable" not in everything(recorded)
 
 
+@pytest.mark.slow
 def test_scores_without_secret_are_reused(spark, recorded):
     trackmllib.autolog(resume=True, code_version="1", progress=False)
     data = table(spark)
     secret_search(options={"a": 1}).fit(data)
     model = secret_search(options={"a": 1}).fit(data)
     found = trackmllib.results(model).search.candidates
-    assert [each.taken_up for each in found.values()] == [3, 3, 3]
+    assert [each.reused for each in found.values()] == [3, 3, 3]
 
 
+@pytest.mark.slow
 def test_hidden_seeds_are_not_published(spark, recorded):
     trackmllib.autolog(resume=True, code_version="1", progress=False, redact=["^seed$"])
     search = rows_search()

@@ -7,8 +7,10 @@ import pytest
 from mlflow import MlflowClient
 
 import trackmllib
-from faults.scene import Scene, compare
-from searches import stub_split
+from support.driver_machine import Machine, compare
+from support.searches import stub_split
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
@@ -48,11 +50,11 @@ def test_sync_delivers_into_the_same_file(tmp_path):
     uri = f"sqlite:///{tmp_path}/run#1/mlflow.db"
     # A driver that is killed while MLflow makes the tables leaves a file that MLflow rejects.
     MlflowClient(tracking_uri=uri).search_experiments()
-    scene = Scene(tmp_path, uri, real_uri=uri)
-    driver = scene.driver(candidates=4, fit_seconds=0.3).ready().after_cells(2)
+    machine = Machine(tmp_path, uri, real_uri=uri)
+    driver = machine.driver(candidates=4, fit_seconds=0.3).ready().after_fits(2)
     driver.kill()
-    scene.uri = f"sqlite:///{tmp_path}/other.db"
-    scene.sync()
-    assert compare(scene.store, driver).is_clean(in_flight=1)
+    machine.uri = f"sqlite:///{tmp_path}/other.db"
+    machine.sync()
+    assert compare(machine.store, driver).is_clean(in_flight=1)
     made = [file.name for file in tmp_path.iterdir() if file.name.startswith(("run", "other"))]
     assert made == ["run#1"]

@@ -1,4 +1,4 @@
-"""A search that somebody asks to stop, from another terminal or on MLflow's page."""
+"""Searches stopped from another terminal or in the MLflow UI."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ import mlflow
 import pytest
 
 import trackmllib
-from commands import trackmllib_command
-from resuming import rows_search, table
-from searches import stub_search
-from stubs import StubEstimator
-from trackmllib import stopping
-from trackmllib.autolog import exchange
-from trackmllib.clock import SystemClock
-from trackmllib.session import Session
-from trackmllib.settings import Settings
+from support.commands import trackmllib_command
+from support.resume_searches import rows_search, table
+from support.searches import stub_search
+from support.stubs import StubEstimator
+from trackmllib.api.autolog import exchange
+from trackmllib.config.settings import Settings
+from trackmllib.runtime import stop_poller
+from trackmllib.runtime.session import Session
+from trackmllib.support.clock import SystemClock
 
 
 @pytest.fixture(autouse=True)
-def soon(monkeypatch):
-    monkeypatch.setattr(stopping, "FIRST_SECONDS", 0.0)
-    monkeypatch.setattr(stopping, "EVERY_SECONDS", 0.1)
+def poll_at_once(monkeypatch):
+    monkeypatch.setattr(stop_poller, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(stop_poller, "EVERY_SECONDS", 0.1)
 
 
-def asking(recorded, ask):
-    """A thread that asks as soon as a search has its first scores."""
+def stop_after_first_scores(recorded, request_stop):
+    """Start a thread that calls ``request_stop(run_id)`` after the first scores."""
 
     def wait():
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            running = [run for run in recorded.main_runs() if run.info.status == "RUNNING"]
-            if running and running[-1].data.metrics.get("cells_finished", 0) >= 2:
-                ask(running[-1].info.run_id)
+            running = [run for run in recorded.parent_runs() if run.info.status == "RUNNING"]
+            if running and running[-1].data.metrics.get("fits_finished", 0) >= 2:
+                request_stop(running[-1].info.run_id)
                 return
             time.sleep(0.05)
 
@@ -51,10 +51,10 @@ def by_tag(recorded):
     return lambda run_id: recorded.client.set_tag(run_id, "trackmllib.stop", "true")
 
 
-@pytest.mark.parametrize("parallelism", [1, 3])
-@pytest.mark.parametrize("way", [by_command, by_tag])
-def test_no_new_cell_begins_and_what_is_scored_is_recorded(points, recorded, parallelism, way):
-    thread = asking(recorded, way(recorded))
+@pytest.mark.parametrize("parallelism", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize("way", [pytest.param(by_command, marks=pytest.mark.slow), by_tag])
+def test_stop_starts_no_fit_and_keeps_the_scores(points, recorded, parallelism, way):
+    thread = stop_after_first_scores(recorded, way(recorded))
     # The command takes seconds to start; then the search may be in its second fold.
     xs = [float(x) for x in range(400)]
     est = StubEstimator(fitSeconds=0.05)
@@ -62,23 +62,23 @@ def test_no_new_cell_begins_and_what_is_scored_is_recorded(points, recorded, par
     with pytest.raises(trackmllib.SearchStopped) as raised:
         search.fit(points)
     thread.join()
-    main = recorded.only_main_run()
-    assert main.info.status == "KILLED"
+    parent = recorded.only_parent_run()
+    assert parent.info.status == "KILLED"
     done = len(search.getEvaluator().returned)
     assert 2 <= done < 800
-    # Nor does one begin in Spark's pool, which goes on after the end.
+    # Spark's pool, which outlives the search, starts none either.
     time.sleep(0.5)
     assert len(search.getEvaluator().returned) == done
-    assert main.data.metrics["cells_finished"] == done
-    rows = recorded.results(main)
+    assert parent.data.metrics["fits_finished"] == done
+    rows = recorded.results(parent)
     assert sum(bool(row[f"fold_{fold}"]) for row in rows for fold in range(2)) == done
     candidates = raised.value.results.search.candidates.values()
-    cells = [cell for candidate in candidates for cell in candidate.cells.values()]
-    assert sum(cell.score is not None for cell in cells) == done
-    assert main.data.tags["trackmllib.stop"].startswith("seen by ")
+    fits = [fold_fit for candidate in candidates for fold_fit in candidate.fits.values()]
+    assert sum(fold_fit.score is not None for fold_fit in fits) == done
+    assert parent.data.tags["trackmllib.stop"].startswith("seen by ")
 
 
-class ClockThatIsSet(SystemClock):
+class AdjustableClock(SystemClock):
     ahead_ms = 0
 
     def now_ms(self):
@@ -86,47 +86,50 @@ class ClockThatIsSet(SystemClock):
 
 
 def test_search_stops_after_clock_set_back(points, store):
-    clock = ClockThatIsSet()
+    clock = AdjustableClock()
     exchange(Session(Settings(report=False), clock=clock))
 
-    def set_back_and_ask(run_id):
+    def set_back_and_stop(run_id):
         clock.ahead_ms = -3_600_000
         by_tag(store)(run_id)
 
-    thread = asking(store, set_back_and_ask)
-    search = stub_search(est=StubEstimator(fitSeconds=0.05), xs=range(60), numFolds=2)
+    thread = stop_after_first_scores(store, set_back_and_stop)
+    search = stub_search(est=StubEstimator(fitSeconds=0.05), xs=range(400), numFolds=2)
     with pytest.raises(trackmllib.SearchStopped):
         search.fit(points)
     thread.join()
-    assert store.only_main_run().info.status == "KILLED"
+    assert store.only_parent_run().info.status == "KILLED"
 
 
-def test_a_stopped_search_goes_on_with_resume(spark, recorded):
+@pytest.mark.slow
+def test_stopped_search_can_be_resumed(spark, recorded):
     data = table(spark)
     trackmllib.autolog(resume=True, code_version="1", progress=False)
     xs = [float(x) for x in range(30)]
-    thread = asking(recorded, by_tag(recorded))
+    thread = stop_after_first_scores(recorded, by_tag(recorded))
     with pytest.raises(trackmllib.SearchStopped) as raised:
         rows_search(xs, est=StubEstimator(fitSeconds=0.05)).fit(data)
     thread.join()
     done = sum(each.scored for each in raised.value.results.search.candidates.values())
     model = rows_search(xs, est=StubEstimator(fitSeconds=0.05)).fit(data)
     found = trackmllib.results(model).search.candidates.values()
-    assert sum(each.taken_up for each in found) == done
+    assert sum(each.reused for each in found) == done
 
 
-def test_the_next_search_in_the_run_is_not_stopped(points, recorded):
+@pytest.mark.slow
+def test_next_search_in_the_run_is_not_stopped(points, recorded):
     with mlflow.start_run():
-        thread = asking(recorded, by_tag(recorded))
+        thread = stop_after_first_scores(recorded, by_tag(recorded))
         with pytest.raises(trackmllib.SearchStopped):
             stub_search(est=StubEstimator(fitSeconds=0.05), xs=range(200), numFolds=2).fit(points)
         thread.join()
         stub_search(est=StubEstimator(fitSeconds=0.3), numFolds=2).fit(points)
 
 
-def test_a_run_that_has_ended_is_code_1(points, recorded):
+@pytest.mark.slow
+def test_stop_of_an_ended_run_exits_1(points, recorded):
     stub_search(numFolds=2).fit(points)
-    main = recorded.only_main_run()
-    ended = trackmllib_command("stop", main.info.run_id, "--tracking-uri", recorded.uri)
+    parent = recorded.only_parent_run()
+    ended = trackmllib_command("stop", parent.info.run_id, "--tracking-uri", recorded.uri)
     assert ended.returncode == 1
     assert "is FINISHED: there is nothing to stop" in ended.stdout

@@ -1,4 +1,4 @@
-"""Any value: grids and scores of every kind stand in the record as Spark saw them."""
+"""Values of every kind in grids and scores are recorded as Spark got them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ from pyspark.ml.param import Param, Params
 from pyspark.ml.tuning import CrossValidator, ParamGridBuilder, TrainValidationSplit
 
 import trackmllib
-from searches import stub_search, stub_split
-from stubs import StubEstimator, StubEvaluator
+from support.searches import stub_search, stub_split
+from support.stubs import StubEstimator, StubEvaluator
+
+pytestmark = [pytest.mark.postgres, pytest.mark.file_store]
 
 
 def recorded_values(store, points, values, score=1.0):
-    """The param x of each child, its name, and the description, for a grid of these values."""
+    """Return the param x and the name of each child run, and the grid in search.json."""
     est = StubEstimator()
     maps = [{est.x: value} for value in values]
     evaluator = StubEvaluator()
     evaluator._evaluate = lambda prediction: score
     TrainValidationSplit(estimator=est, estimatorParamMaps=maps, evaluator=evaluator).fit(points)
-    main = store.only_main_run()
-    children = store.children(main)
-    candidates = store.json(main, "trackmllib/search.json")["grid"]["candidates"]
+    parent = store.only_parent_run()
+    children = store.children(parent)
+    candidates = store.json(parent, "trackmllib/search.json")["grid"]["candidates"]
     return (
         [c.data.params["x"] for c in children],
         [c.info.run_name for c in children],
@@ -77,7 +79,7 @@ def test_plain_values_vectors_and_matrices(points, any_store):
 
 
 class Unprintable:
-    """A value that cannot be shown."""
+    """A value whose ``repr()`` fails."""
 
     def __repr__(self):
         raise RuntimeError("no")
@@ -97,10 +99,10 @@ def test_odd_values(points, recorded):
 
 
 class Callback:
-    """A value with no text but its class and its address."""
+    """A value whose text is its class and address."""
 
 
-def test_addresses_of_objects_are_no_part_of_the_record(points, recorded):
+def test_record_has_no_addresses_of_objects(points, recorded):
     name = f"<{__name__}.Callback object>"
     params, names, data = recorded_values(
         recorded, points, [Callback(), [Callback()], {"f": Callback()}, len, "<a at 0xfe>"]
@@ -117,36 +119,37 @@ def test_addresses_of_objects_are_no_part_of_the_record(points, recorded):
 
 
 class OddlyNamed(StubEstimator):
-    """A component whose param has a name that MLflow refuses."""
+    """A component with a param name that MLflow rejects."""
 
     odd = Param(Params._dummy(), "weird:na(me)%", "")
 
 
-def test_names_that_mlflow_refuses_are_mended_the_same_way_everywhere(points, recorded):
+def test_rejected_names_are_sanitized_alike_everywhere(points, recorded):
     est = OddlyNamed()
     TrainValidationSplit(
         estimator=est, estimatorParamMaps=[{est.odd: 1}], evaluator=StubEvaluator()
     ).fit(points)
-    main = recorded.only_main_run()
-    (child,) = recorded.children(main)
+    parent = recorded.only_parent_run()
+    (child,) = recorded.children(parent)
     assert child.data.params == {"weird_na_me__": "1"}
     assert child.info.run_name == "weird:na(me)%=1"
-    assert main.data.params["best_weird_na_me__"] == "1"
-    assert recorded.json(main, "trackmllib/best_params.json") == {"weird_na_me__": 1}
-    assert "params.weird_na_me__" in recorded.results(main)[0]
+    assert parent.data.params["best_weird_na_me__"] == "1"
+    assert recorded.json(parent, "trackmllib/best_params.json") == {"weird_na_me__": 1}
+    assert "params.weird_na_me__" in recorded.results(parent)[0]
 
 
-def test_a_metric_name_that_mlflow_refuses_is_mended(points, recorded):
+def test_rejected_metric_name_is_sanitized(points, recorded):
     evaluator = StubEvaluator()
     evaluator._set(metricName="f1@10%")
     stub_search(eva=evaluator, numFolds=2).fit(points)
-    main = recorded.only_main_run()
-    assert main.data.params["metric"] == "f1@10%"
-    assert "avg_f1_10_" in recorded.children(main)[0].data.metrics
-    assert "best_avg_f1_10_" in main.data.metrics
+    parent = recorded.only_parent_run()
+    assert parent.data.params["metric"] == "f1@10%"
+    assert "avg_f1_10_" in recorded.children(parent)[0].data.metrics
+    assert "best_avg_f1_10_" in parent.data.metrics
 
 
-def test_stages_as_values_read_as_their_classes(points, recorded):
+@pytest.mark.slow
+def test_stages_as_values_are_shown_by_class(points, recorded):
     pipeline = Pipeline(stages=[])
     scaler = StandardScaler(inputCol="features", outputCol="scaled")
     tree = DecisionTreeClassifier(maxDepth=2, featuresCol="scaled")
@@ -160,8 +163,8 @@ def test_stages_as_values_read_as_their_classes(points, recorded):
         estimatorParamMaps=grid,
         evaluator=MulticlassClassificationEvaluator(),
     ).fit(points)
-    main = recorded.only_main_run()
-    children = recorded.children(main)
+    parent = recorded.only_parent_run()
+    children = recorded.children(parent)
     assert children[0].data.params == {"stages": "LogisticRegression"}
     assert children[0].info.run_name == "stages=LogisticRegression"
     stages = children[1].data.params["stages"]
@@ -169,11 +172,12 @@ def test_stages_as_values_read_as_their_classes(points, recorded):
     assert "DecisionTreeClassifier(" in stages
     assert "maxDepth=2" in stages
     assert len(children[1].info.run_name) < 60
-    data = recorded.json(main, "trackmllib/search.json")["grid"]["candidates"][1]["params"]
+    data = recorded.json(parent, "trackmllib/search.json")["grid"]["candidates"][1]["params"]
     assert data["stages"][1]["params"]["maxDepth"] == 2
 
 
-def test_params_of_stages_in_stages_have_their_owner(points, recorded):
+@pytest.mark.slow
+def test_params_of_nested_stages_have_their_owner(points, recorded):
     pipeline = Pipeline(stages=[])
     regression = LogisticRegression(maxIter=1)
     maps = [
@@ -185,16 +189,16 @@ def test_params_of_stages_in_stages_have_their_owner(points, recorded):
         estimatorParamMaps=maps,
         evaluator=MulticlassClassificationEvaluator(),
     ).fit(points)
-    main = recorded.only_main_run()
-    children = recorded.children(main)
+    parent = recorded.only_parent_run()
+    children = recorded.children(parent)
     assert children[0].data.params["regParam"] == "0.5"
     assert "regParam" not in children[1].data.params
-    owners = recorded.json(main, "trackmllib/search.json")["grid"]["params"]
+    owners = recorded.json(parent, "trackmllib/search.json")["grid"]["params"]
     assert owners[1]["stage"] == regression.uid
     assert owners[1]["stage_class"] == "LogisticRegression"
 
 
-def test_whole_estimators_and_evaluators_as_values(points, recorded):
+def test_estimators_and_evaluators_as_values(points, recorded):
     params, _, data = recorded_values(
         recorded,
         points,
@@ -214,29 +218,29 @@ def test_whole_estimators_and_evaluators_as_values(points, recorded):
     assert data[0]["params"]["regParam"] == 0.25
 
 
-def test_maps_made_by_hand_that_differ_in_keys(points, recorded):
+def test_param_maps_with_different_keys(points, recorded):
     est = StubEstimator()
     maps = [{est.x: 1.0}, {est.y: 2.0}, {}]
     CrossValidator(
         estimator=est, estimatorParamMaps=maps, evaluator=StubEvaluator(), numFolds=2
     ).fit(points)
-    main = recorded.only_main_run()
-    children = recorded.children(main)
+    parent = recorded.only_parent_run()
+    children = recorded.children(parent)
     assert [c.data.params for c in children] == [{"x": "1.0"}, {"y": "2.0"}, {}]
     assert [c.info.run_name for c in children] == ["x=1.0", "y=2.0", "default params"]
-    rows = recorded.results(main)
+    rows = recorded.results(parent)
     assert [(r["params.x"], r["params.y"]) for r in rows] == [("1.0", ""), ("", "2.0"), ("", "")]
 
 
-def test_a_single_empty_map(points, recorded):
+def test_single_empty_param_map(points, recorded):
     est = StubEstimator()
     model = CrossValidator(
         estimator=est, estimatorParamMaps=[{}], evaluator=StubEvaluator(), numFolds=3
     ).fit(points)
-    main = recorded.only_main_run()
-    (child,) = recorded.children(main)
+    parent = recorded.only_parent_run()
+    (child,) = recorded.children(parent)
     assert child.data.metrics["avg_stub"] == model.avgMetrics[0]
-    assert recorded.json(main, "trackmllib/best_params.json") == {}
+    assert recorded.json(parent, "trackmllib/best_params.json") == {}
     assert child.data.tags["trackmllib.best"] == "true"
 
 
@@ -247,43 +251,43 @@ def test_scores_of_every_number_type(points, any_store, score):
     trackmllib.autolog()
     evaluator = StubEvaluator(scores={1.0: score, 2.0: score})
     model = stub_search(xs=[1.0, 2.0], eva=evaluator, numFolds=3).fit(points)
-    children = any_store.children(any_store.only_main_run())
+    children = any_store.children(any_store.only_parent_run())
     assert [c.data.metrics["stub"] for c in children] == [float(score)] * 2
     assert [c.data.metrics["avg_stub"] for c in children] == [float(a) for a in model.avgMetrics]
     assert [c.data.metrics["std_stub"] for c in children] == [float(s) for s in model.stdMetrics]
 
 
-def test_nan_wins_and_one_warning_says_so(points, any_store, caplog):
+def test_nan_winner_causes_one_warning(points, any_store, caplog):
     trackmllib.autolog()
     evaluator = StubEvaluator(scores={2.0: math.nan})
     with caplog.at_level(logging.WARNING, logger="trackmllib"):
         model = stub_search(eva=evaluator, numFolds=2).fit(points)
     assert math.isnan(model.avgMetrics[1])
-    children = any_store.children(any_store.only_main_run())
+    children = any_store.children(any_store.only_parent_run())
     assert children[1].data.tags["trackmllib.best"] == "true"
     assert math.isnan(children[1].data.metrics["avg_stub"])
     assert math.isnan(children[1].data.metrics["stub"])
     (warning,) = [r for r in caplog.records if r.name == "trackmllib"]
     assert "won with a score of NaN" in warning.getMessage()
-    assert any_store.results(any_store.only_main_run())[1]["average"] == "nan"
+    assert any_store.results(any_store.only_parent_run())[1]["average"] == "nan"
 
 
 @pytest.mark.parametrize("score", [math.inf, -math.inf])
 def test_infinite_scores(points, any_store, score, request):
-    """MLflow's SQL stores have no infinity and keep the largest double, file stores have it; so has
-    results.csv.
+    """MLflow's SQL stores replace infinity by the largest double; file stores and results.csv
+    keep it.
     """
     trackmllib.autolog()
     split = stub_split(eva=StubEvaluator(scores={2.0: score}))
     split.fit(points)
-    main = any_store.only_main_run()
+    parent = any_store.only_parent_run()
     in_files = request.config.getoption("--store").startswith("file")
     kept = score if in_files else math.copysign(1.7976931348623157e308, score)
-    assert any_store.children(main)[1].data.metrics["stub"] == kept
-    assert any_store.results(main)[1]["average"] == repr(score)
+    assert any_store.children(parent)[1].data.metrics["stub"] == kept
+    assert any_store.results(parent)[1]["average"] == repr(score)
 
 
-def test_a_score_that_is_no_number_is_sparks_own_error(points, recorded, lenient):
+def test_score_that_is_no_number_raises_sparks_own_error(points, recorded, lenient):
     class Wrong(StubEvaluator):
         def _evaluate(self, prediction):
             return "high"
@@ -297,9 +301,10 @@ def test_a_score_that_is_no_number_is_sparks_own_error(points, recorded, lenient
         search.fit(points)
 
 
-def test_a_large_search_prints_no_more_than_a_small_one(points, any_store, capfd):
-    # What progress prints depends on time, and has tests of its own.
-    trackmllib.autolog(progress=False)
+@pytest.mark.slow
+def test_large_search_prints_no_more_than_a_small_one(points, any_store, capfd):
+    # The output of progress depends on time, and is tested elsewhere.
+    trackmllib.autolog(progress=False, flush_timeout=300)
     printed = []
     for xs in (range(4), range(200)):
         capfd.readouterr()

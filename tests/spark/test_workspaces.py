@@ -9,20 +9,23 @@ import pytest
 from mlflow import MlflowClient
 
 import trackmllib
-from conftest import free_port, start_server, stop_server
-from faults.proxy import Proxy
-from faults.scene import Scene, compare
-from reading import Store
-from resuming import rows_search, table
-from searches import stub_search
-from stubs import StubEvaluator
-from trackmllib.earlier import EarlierSearches
-from trackmllib.operations import Destination
-from trackmllib.stored_score import RESUMABLE
+from support.driver_machine import Machine, compare
+from support.faulty_proxy import Proxy
+from support.mlflow_reader import Store
+from support.mlflow_server import free_port, start_server, stop_server
+from support.resume_searches import rows_search, table
+from support.searches import stub_search
+from support.stubs import StubEvaluator
+from trackmllib.domain.operations import Destination
+from trackmllib.domain.score_tags import RESUMABLE
+from trackmllib.runtime.prior_scores import PriorSearches
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(mlflow, "set_workspace"), reason="this MLflow has no workspaces"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not hasattr(mlflow, "set_workspace"), reason="this MLflow has no workspaces"
+    ),
+    pytest.mark.slow,
+]
 
 
 @pytest.fixture(scope="module")
@@ -72,47 +75,47 @@ def test_search_stays_in_its_workspace(points, workspaces, began, later):
     assert trackmllib.flush(60)
     assert statuses(workspaces, began, name) == {"FINISHED": 4}
     store = Store(workspaces, name)
-    main = store.only_main_run()
-    assert {"results.csv", "search.json"} <= set(store.files(main))
-    assert len(store.children(main)) == 3
+    parent = store.only_parent_run()
+    assert {"results.csv", "search.json"} <= set(store.files(parent))
+    assert len(store.children(parent)) == 3
     assert statuses(workspaces, later, name) == {}
-    # As MLflow alone would: on a run of its own.
+    # On a run of its own, as with MLflow alone.
     assert statuses(workspaces, later, "Default")["FINISHED"] >= 1
 
 
 def test_sync_delivers_to_workspace_without_variable(tmp_path, workspaces):
     proxy = Proxy(workspaces, lambda _: 503)
-    scene = Scene(tmp_path, proxy.uri, real_uri=workspaces)
-    scene.more_environ["MLFLOW_WORKSPACE"] = "team-a"
+    machine = Machine(tmp_path, proxy.uri, real_uri=workspaces)
+    machine.more_environ["MLFLOW_WORKSPACE"] = "team-a"
     try:
-        driver = scene.driver(candidates=2, autolog={"flush_timeout": 1}).finish()
-        (search,) = scene.status()["searches"]
+        driver = machine.driver(candidates=2, autolog={"flush_timeout": 1}).finish()
+        (search,) = machine.status()["searches"]
         assert search["workspace"] == "team-a"
-        del scene.more_environ["MLFLOW_WORKSPACE"]
+        del machine.more_environ["MLFLOW_WORKSPACE"]
         proxy.rule = lambda _: None
-        scene.sync()
+        machine.sync()
     finally:
         proxy.close()
-    assert statuses(workspaces, "team-a", scene.experiment) == {"FINISHED": 3}
-    report = compare(scene.store, driver)
+    assert statuses(workspaces, "team-a", machine.experiment) == {"FINISHED": 3}
+    report = compare(machine.store, driver)
     assert report.is_clean(), report
-    assert statuses(workspaces, None, scene.experiment) == {}
+    assert statuses(workspaces, None, machine.experiment) == {}
 
 
 def test_sync_ignores_variable_for_search_without_workspace(tmp_path, workspaces):
     proxy = Proxy(workspaces, lambda _: 503)
-    scene = Scene(tmp_path, proxy.uri, real_uri=workspaces)
+    machine = Machine(tmp_path, proxy.uri, real_uri=workspaces)
     try:
-        scene.driver(candidates=2, autolog={"flush_timeout": 1}).finish()
-        (search,) = scene.status()["searches"]
+        machine.driver(candidates=2, autolog={"flush_timeout": 1}).finish()
+        (search,) = machine.status()["searches"]
         assert search["workspace"] is None
-        scene.more_environ["MLFLOW_WORKSPACE"] = "team-b"
+        machine.more_environ["MLFLOW_WORKSPACE"] = "team-b"
         proxy.rule = lambda _: None
-        scene.sync()
+        machine.sync()
     finally:
         proxy.close()
-    assert statuses(workspaces, None, scene.experiment) == {"FINISHED": 3}
-    assert statuses(workspaces, "team-b", scene.experiment) == {}
+    assert statuses(workspaces, None, machine.experiment) == {"FINISHED": 3}
+    assert statuses(workspaces, "team-b", machine.experiment) == {}
 
 
 def test_earlier_scores_come_from_workspace_of_search(rows, workspaces):
@@ -120,16 +123,16 @@ def test_earlier_scores_come_from_workspace_of_search(rows, workspaces):
     mlflow.set_experiment("resumed")
     trackmllib.autolog(resume=True, code_version="1")
     rows_search(numFolds=2).fit(rows)
-    main = Store(workspaces, "resumed").only_main_run()
-    family = main.data.tags[RESUMABLE]
+    parent = Store(workspaces, "resumed").only_parent_run()
+    family = parent.data.tags[RESUMABLE]
     destination = Destination(
-        tracking_uri=workspaces, experiment_id=main.info.experiment_id, workspace="team-a"
+        tracking_uri=workspaces, experiment_id=parent.info.experiment_id, workspace="team-a"
     )
-    # This machine has nothing of the search any more.
-    earlier = EarlierSearches(None, lambda uri: uri)
+    # This machine no longer has anything of the search.
+    prior_searches = PriorSearches(None, lambda uri: uri)
     mlflow.set_workspace("team-b")
-    found = earlier.scores(family, ["no such key"], destination, 30)
+    found = prior_searches.scores(family, ["no such key"], {}, destination, 30)
     assert len(found.others) == 6
-    assert found.not_seen == ""
+    assert found.read_error == ""
     mlflow.set_workspace(None)
-    assert len(earlier.scores(family, ["no such key"], destination, 30).others) == 6
+    assert len(prior_searches.scores(family, ["no such key"], {}, destination, 30).others) == 6

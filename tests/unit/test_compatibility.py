@@ -22,7 +22,7 @@ def result(*versions: str, failed: int = 0):
     return {"versions": versions, "passed": 9, "failed": failed}
 
 
-def test_rows_stand_by_version_and_failures_are_shown(tool):
+def test_rows_are_sorted_by_version_and_show_failures(tool):
     made = tool.table(
         [
             result("3.10.1", "4.10.0", "3.1.0"),
@@ -37,7 +37,7 @@ def test_rows_stand_by_version_and_failures_are_shown(tool):
     ]
 
 
-def test_the_page_has_a_place_for_the_table_and_the_rest_of_it_stays(tool):
+def test_table_is_replaced_and_the_rest_of_the_page_stays(tool):
     page = tool.PAGE.read_text(encoding="utf-8")
     made = tool.with_table(page, "a table\n")
     assert tool.with_table(made, "another\n") == made.replace("\na table\n", "\nanother\n")

@@ -1,4 +1,4 @@
-"""The command ``trackmllib``: recording without touching the code, and what lies on disk."""
+"""The ``trackmllib`` command."""
 
 from trackmllib.cli.main import main
 

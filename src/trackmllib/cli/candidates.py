@@ -1,82 +1,101 @@
-"""The candidates of a search as the columns of a table: params, scores, bars and states."""
+"""Columns of the table of candidates."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trackmllib.cli import terminal, words
-from trackmllib.cli.table import Column
-from trackmllib.search_result import SearchResult
-from trackmllib.view import words as shared
-from trackmllib.view.compared import SYMBOL, Comparison
-from trackmllib.view.results import Results
+from trackmllib.cli import values
+from trackmllib.cli.table import TextColumn
+from trackmllib.domain import further_metrics, ranking
+from trackmllib.domain.significance import SYMBOL, Comparison
+from trackmllib.reporting.results import Results
+from trackmllib.reporting.table import status_text
+from trackmllib.support import formatting
 
-BAR = 12
+BAR_WIDTH = 12
+_EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def columns(
     results: Results,
-    rows: list[dict[str, Any]],
-    marks: list[str],
+    rows: Sequence[Mapping[str, Any]],
     top: int,
     comparison: Comparison,
-) -> list[Column]:
-    """The columns of the table, cut to its first rows; bars and digits are those of all of it.
+    metric: str | None = None,
+) -> list[TextColumn]:
+    """Columns with the first ``top`` rows; bars and decimals depend on all.
 
-    ``marks`` are the ranks of the rows; ``comparison`` is with the best one.
+    :param metric: Further metric to show in detail instead of the tuner's own.
     """
     search = results.search
-    averages = [row["average"] for row in rows]
-    digits = words.digits_for(averages)
-    candidates = {candidate.index: candidate for candidate in search.description.candidates}
+    description = search.description
+    rank_labels = ranking.rank_labels(search, metric)
+    average, deviation, suffix = "average", "deviation", ""
+    if metric is not None:
+        average, deviation, suffix = f"avg_{metric}", f"std_{metric}", f".{metric}"
+    averages = [row[average] for row in rows]
     shown = rows[:top]
 
-    def texts(key: str, digits: int = 4) -> list[str]:
-        return [words.number(row[key], digits) for row in shown]
+    def number_column(title: str, key: str, decimals: int = 4, omit_order: int = 0) -> TextColumn:
+        numbers = [formatting.column_number(row[key], decimals) for row in shown]
+        return TextColumn(title=title, values=numbers, align_right=True, omit_order=omit_order)
 
-    numbers = [str(row["candidate"]) for row in shown]
-    made = [Column(title="candidate", cells=numbers, right=True, left_out=8)]
+    made = []
+    if rank_labels:
+        ranks = [rank_labels.get(row["candidate"], "") for row in shown]
+        made.append(TextColumn(title="rank", values=ranks, align_right=True, omit_order=4))
+    indexes = [str(row["candidate"]) for row in shown]
+    made.append(TextColumn(title="candidate", values=indexes, align_right=True, omit_order=8))
+    made += _params(results, [row["candidate"] for row in shown])
+    decimals = formatting.column_digits(averages)
+    made.append(number_column(metric or description.metric, average, decimals))
+    if any(row[deviation] is not None for row in shown):
+        made.append(number_column("±", deviation, decimals, omit_order=3))
+    marks = [comparison.mark(row["candidate"]) for row in shown]
     if any(marks):
-        made.insert(0, Column(title="rank", cells=marks[:top], right=True, left_out=4))
-    for where, setting in results.grid.settings.items():
-        values = [
-            next(
-                (
-                    s.value.text
-                    for s in candidates[row["candidate"]].settings
-                    if (s.owner, s.name) == where
-                ),
-                "",
-            )
-            for row in shown
-        ]
-        made.append(Column(title=results.grid.label(setting), cells=values, gives_way=True))
-    made.append(Column(title=search.description.metric, cells=texts("average", digits), right=True))
-    if any(row["deviation"] is not None for row in shown):
-        made.append(Column(title="±", cells=texts("deviation", digits), right=True, left_out=3))
-    told = [comparison.mark(row["candidate"]) for row in shown]
-    if any(told):
-        made.append(Column(title=SYMBOL, cells=told, left_out=3))
-    if any(marks):
-        made.append(Column(title="", cells=bars(averages, search)[:top], left_out=2))
-    for fold in range(search.folds if search.description.averaged else 0):
-        made.append(
-            Column(title=f"fold {fold}", cells=texts(f"fold_{fold}"), right=True, left_out=6)
-        )
+        made.append(TextColumn(title=SYMBOL, values=marks, omit_order=3))
+    if rank_labels:
+        larger = further_metrics.larger_is_better(description, metric) is not False
+        made.append(TextColumn(title="", values=bars(averages, larger=larger)[:top], omit_order=2))
+    others = {each.name: f"avg_{each.name}" for each in description.further_metrics}
+    if metric is not None:
+        others = {description.metric: "average", **others}
+        del others[metric]
+    for name, key in others.items():
+        made.append(number_column(name, key, omit_order=5))
+    for fold in range(search.folds if description.averaged else 0):
+        made.append(number_column(f"fold {fold}", f"fold_{fold}{suffix}", omit_order=6))
     seconds = ["" if row["seconds"] is None else f"{row['seconds']:.1f}" for row in shown]
-    made.append(Column(title="seconds", cells=seconds, right=True, left_out=5))
-    states = [shared.state(row["status"]) for row in shown]
-    settled = all(row["status"] == "FINISHED" for row in rows)
-    made.append(Column(title="state", cells=states, left_out=9 if settled else 1))
-    ids = [(row["run_id"] or "")[: words.SHORT] for row in shown]
-    made.append(Column(title="run", cells=ids, left_out=7))
+    made.append(TextColumn(title="seconds", values=seconds, align_right=True, omit_order=5))
+    all_finished = all(row["status"] == "FINISHED" for row in rows)
+    states = [status_text(row["status"]) for row in shown]
+    made.append(TextColumn(title="state", values=states, omit_order=9 if all_finished else 1))
+    run_ids = [values.short_id(row["run_id"]) for row in shown]
+    made.append(TextColumn(title="run", values=run_ids, omit_order=7))
     return made
 
 
-def bars(averages: list[float | None], search: SearchResult) -> list[str]:
-    """From nothing for the worst to a full bar for the best; NaN, and what has none, has no bar."""
-    larger = search.description.larger_is_better is not False
+def _params(results: Results, shown: Sequence[int]) -> list[TextColumn]:
+    """A column for each param of the grid."""
+    candidates = {each.index: each for each in results.search.description.candidates}
+    texts = [
+        {(each.owner, each.name): each.value.text for each in candidates[index].params}
+        for index in shown
+    ]
+    return [
+        TextColumn(
+            title=results.grid.label(param),
+            values=[of_candidate.get(key, "") for of_candidate in texts],
+            shrinks=True,
+        )
+        for key, param in results.grid.params.items()
+    ]
+
+
+def bars(averages: Sequence[float | None], *, larger: bool) -> list[str]:
+    """Bars, empty for the worst average and full for the best; none for NaN."""
     finite = [each for each in averages if each is not None and math.isfinite(each)]
     worst, best = min(finite, default=0.0), max(finite, default=0.0)
     if not larger:
@@ -85,10 +104,15 @@ def bars(averages: list[float | None], search: SearchResult) -> list[str]:
     def share(average: float) -> float:
         if math.isinf(average):
             return float((average > 0) == larger)
-        # Halves, lest a difference overflow.
+        # Halves, because the difference could overflow.
         return 1.0 if worst == best else (average / 2 - worst / 2) / (best / 2 - worst / 2)
 
     return [
-        "" if average is None or math.isnan(average) else terminal.bar(share(average), BAR)
+        "" if average is None or math.isnan(average) else _bar(share(average))
         for average in averages
     ]
+
+
+def _bar(share: float) -> str:
+    whole, eighths = divmod(round(share * BAR_WIDTH * 8), 8)
+    return ("█" * whole + (_EIGHTHS[eighths] if eighths else "")).ljust(BAR_WIDTH)

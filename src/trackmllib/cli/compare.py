@@ -1,143 +1,155 @@
-"""``trackmllib compare``: several searches on one metric, in one table or one report."""
+"""``trackmllib compare``: compares several searches."""
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trackmllib.cli import reading, table, terminal, words
+import click
+
+from trackmllib.cli import json_output, parameters, table, terminal
 from trackmllib.cli.report import open_in_browser
-from trackmllib.cli.table import Column
-from trackmllib.errors import UnknownSearch
-from trackmllib.outbox.home import Home
-from trackmllib.view.compared import LEGEND, SYMBOL
+from trackmllib.cli.table import TextColumn
+from trackmllib.domain.significance import LEGEND, SYMBOL
+from trackmllib.exceptions import UnknownSearch
+from trackmllib.support import formatting
 
 if TYPE_CHECKING:
-    from trackmllib.events import SearchDescription
-    from trackmllib.loading import Loaded
-    from trackmllib.view.results import Results
+    from trackmllib.domain.descriptions import SearchDescription
+    from trackmllib.history.search_loader import LoadedSearch
+    from trackmllib.reporting.results import Results
 
 _PARAM = "params."
 
 
-def add_to(verbs: Any) -> None:
-    parser = verbs.add_parser(
-        "compare",
-        help="several searches on one metric, matched by their params",
-        description="Several searches on one metric, matched by their params: a table, or with -o "
-        "a report. Of several searches in one run it is the newest.",
-    )
-    parser.add_argument("run_names", metavar="RUN", nargs="+", help=reading.RUN_HELP)
-    parser.add_argument("-o", "--output", metavar="FILE", help="write a report instead of a table")
-    parser.add_argument("--open", action="store_true", help="open the report in the browser")
-    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
-    reading.add_server(parser)
-    parser.set_defaults(run=run, refuse=parser.error)
+@click.command(epilog=parameters.RUN_EPILOG)
+@click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write an HTML report to this file instead of printing a table.",
+)
+@parameters.open_report
+@parameters.as_json
+@parameters.tracking_uri
+def command(
+    runs: tuple[str, ...],
+    output: Path | None,
+    open_report: bool,
+    as_json: bool,
+    tracking_uri: str | None,
+) -> None:
+    """Compare searches on one metric, candidate by candidate.
 
+    Candidates with the same params are matched. Of a run with several searches, the newest is
+    compared.
+    """
+    if len(runs) < 2:
+        raise click.UsageError("compare needs at least two runs.")
+    if open_report and output is None:
+        raise click.UsageError("--open needs a report: add -o FILE.")
+    # Imported late, because mlflow takes a second.
+    from trackmllib.history.run_reader import RunReader
+    from trackmllib.history.search_loader import load_searches
+    from trackmllib.reporting import search_diff
 
-def run(given: argparse.Namespace, home: Home) -> int:
-    """0 when it is shown, or the file is there."""
-    if len(given.run_names) < 2:
-        given.refuse("it takes two runs or more")
-    if given.open and given.output is None:
-        given.refuse("--open is for the report that -o writes")
-    from trackmllib.loading import load_all
-    from trackmllib.view import comparison
-
-    server = reading.reader(given)
-    loaded = [load_all(server, name, costs=())[-1] for name in given.run_names]
-    check(loaded)
+    server = RunReader(tracking_uri)
+    loaded = [load_searches(server, name, costs=())[-1] for name in runs]
+    check_comparable(loaded)
     found = [each.results for each in loaded]
-    if given.output is not None:
-        file = Path(given.output)
-        file.write_text(comparison.html(found), encoding="utf-8")
-        terminal.write_data(f"{file}\n")
-        if given.open:
-            open_in_browser(file)
-        return 0
-    rows = comparison.best_first(found, comparison.rows(found))
-    if given.json:
-        data = {"searches": [_data(each) for each in loaded], "rows": rows}
-        terminal.write_data(words.as_json(data))
-        return 0
-    terminal.echo(comparison.sentence(found))
+    if output is not None:
+        output.write_text(search_diff.html(found), encoding="utf-8")
+        terminal.write_data(f"{output}\n")
+        if open_report:
+            open_in_browser(output)
+        return
+    rows = search_diff.best_first(found, search_diff.rows(found))
+    if as_json:
+        data = {"searches": [_as_data(each) for each in loaded], "rows": rows}
+        terminal.write_data(json_output.dumps(data))
+        return
+    terminal.echo(search_diff.sentence(found))
     for number, each in enumerate(loaded, 1):
-        terminal.echo(f"search {number}: {each.main.name} · run {each.main.run_id}")
-    styles = [("bold", "good") if row["best"] else () for row in rows]
-    lines, left_out = table.lines(columns(rows, found), terminal.width(), styles)
-    terminal.echo("", *lines)
-    notes = []
-    if any(row[f"indistinct_{number}"] for row in rows for number in range(1, len(found) + 1)):
-        notes += [f"{LEGEND} of its search"] if SYMBOL not in left_out else []
-    if left_out:
-        notes.append(f"left out for want of room: {', '.join(left_out)}")
-    if notes:
-        terminal.echo(terminal.styled("; ".join(notes), "dim"))
-    return 0
+        terminal.echo(f"search {number}: {each.parent_run.name} · run {each.parent_run.run_id}")
+    _print_table(rows, found)
 
 
-def check(loaded: Sequence[Loaded]) -> None:
-    """UnknownSearch where the searches cannot be compared."""
+def check_comparable(loaded: Sequence[LoadedSearch]) -> None:
+    """Raise UnknownSearch if metrics or their directions differ."""
     first, *others = loaded
     a = first.results.search.description
     for other in others:
         b = other.results.search.description
         if (a.metric, a.larger_is_better) != (b.metric, b.larger_is_better):
             raise UnknownSearch(
-                "searches are compared on one metric, in one direction, but run "
-                f"{first.main.run_id} has {_metric(a)}, and run {other.main.run_id} {_metric(b)}"
+                f"run {first.parent_run.run_id} has {_metric(a)}, and run "
+                f"{other.parent_run.run_id} has {_metric(b)}; only searches on one metric and "
+                "direction can be compared"
             )
 
 
-def columns(rows: list[dict[str, Any]], found: Sequence[Results]) -> list[Column]:
-    """The params, as they read, and for each search the average and its deviation."""
-    keys = [key for key in rows[0] if key.startswith(_PARAM)]
+def columns(rows: list[dict[str, Any]], found: Sequence[Results]) -> list[TextColumn]:
+    """Columns of params, and of average, deviation and mark per search."""
+    params = [key for key in rows[0] if key.startswith(_PARAM)]
     made = [
-        Column(
+        TextColumn(
             title=key.removeprefix(_PARAM),
-            cells=[row["texts"].get(key, "") for row in rows],
-            gives_way=True,
+            values=[row["texts"].get(key, "") for row in rows],
+            shrinks=True,
         )
-        for key in keys
+        for key in params
     ]
-    numbers = range(1, len(found) + 1)
-    larger = found[0].search.description.larger_is_better is not False
-    every = {row[f"average_{number}"] for row in rows for number in numbers} - {None}
-    finite = filter(math.isfinite, every)
-    # Best first, so that the best two can be told from each other.
-    digits = words.digits_for(sorted(finite, reverse=larger))
-    for number in numbers:
-        averages = [row[f"average_{number}"] for row in rows]
-        deviations = [row[f"deviation_{number}"] for row in rows]
-        made.append(
-            Column(
-                title=f"search {number}",
-                cells=[words.number(a, digits) for a in averages],
-                right=True,
-            )
-        )
-        if any(each is not None for each in deviations):
-            cells = [words.number(each, digits) for each in deviations]
-            made.append(Column(title="±", cells=cells, right=True, left_out=1))
+    decimals = _decimals(rows, found)
+    for number in range(1, len(found) + 1):
+        averages = [formatting.column_number(row[f"average_{number}"], decimals) for row in rows]
+        made.append(TextColumn(title=f"search {number}", values=averages, align_right=True))
+        deviations = [
+            formatting.column_number(row[f"deviation_{number}"], decimals) for row in rows
+        ]
+        if any(deviations):
+            made.append(TextColumn(title="±", values=deviations, align_right=True, omit_order=1))
         marks = [SYMBOL if row[f"indistinct_{number}"] else "" for row in rows]
         if any(marks):
-            made.append(Column(title=SYMBOL, cells=marks, left_out=2))
+            made.append(TextColumn(title=SYMBOL, values=marks, omit_order=2))
     return made
 
 
-def _data(loaded: Loaded) -> dict[str, Any]:
+def _decimals(rows: list[dict[str, Any]], found: Sequence[Results]) -> int:
+    """Decimals that distinguish the best two averages of all searches."""
+    larger = found[0].search.description.larger_is_better is not False
+    averages = {row[f"average_{number}"] for row in rows for number in range(1, len(found) + 1)}
+    finite = filter(math.isfinite, averages - {None})
+    return formatting.column_digits(sorted(finite, reverse=larger))
+
+
+def _print_table(rows: list[dict[str, Any]], found: Sequence[Results]) -> None:
+    styles = [{"bold": True, "fg": "green"} if row["best"] else {} for row in rows]
+    lines, omitted = table.lines(columns(rows, found), terminal.width(), styles)
+    terminal.echo("", *lines)
+    notes = []
+    is_marked = any(row[f"indistinct_{n}"] for row in rows for n in range(1, len(found) + 1))
+    if is_marked and SYMBOL not in omitted:
+        notes.append(f"{LEGEND} of its search")
+    if omitted:
+        notes.append(table.omitted_note(omitted))
+    if notes:
+        terminal.echo(terminal.styled("; ".join(notes), dim=True))
+
+
+def _as_data(loaded: LoadedSearch) -> dict[str, Any]:
     return {
         "search_id": loaded.results.search.search_id,
-        "name": loaded.main.name,
-        "run_id": loaded.main.run_id,
+        "name": loaded.parent_run.name,
+        "run_id": loaded.parent_run.run_id,
     }
 
 
 def _metric(description: SearchDescription) -> str:
     if description.larger_is_better is None:
         return description.metric
-    way = "larger" if description.larger_is_better else "smaller"
-    return f"{description.metric} ({way} is better)"
+    direction = "larger" if description.larger_is_better else "smaller"
+    return f"{description.metric} ({direction} is better)"

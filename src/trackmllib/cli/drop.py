@@ -1,64 +1,69 @@
-"""``trackmllib drop``: throw away what is left of a search, having said what that is."""
+"""``trackmllib drop``: deletes undelivered operations of a search."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from typing import Any
 
-from trackmllib import plural
+import click
+
 from trackmllib.cli import terminal
-from trackmllib.outbox.home import Home
-from trackmllib.outbox.look import SearchOnDisk, look_at
-from trackmllib.redaction import redacted
+from trackmllib.outbox.directory import OutboxDirectory
+from trackmllib.outbox.inspect import SearchOnDisk, searches_on_disk
+from trackmllib.support import formatting
+from trackmllib.support.redaction import redacted
 
 
-def add_to(verbs: Any) -> None:
-    parser = verbs.add_parser("drop", help="throw away what is left on disk of a search")
-    parser.add_argument("search_id", metavar="SEARCH_ID", help="as `trackmllib status` shows it")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.set_defaults(run=run)
+@click.command()
+@click.argument("search_id", metavar="SEARCH_ID")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+def command(search_id: str, yes: bool) -> int:
+    """Delete what is left on disk of a search.
 
-
-def run(given: argparse.Namespace, home: Home) -> int:
-    """0 when it is gone; 1 when it is not there, still runs, or the answer was no."""
-    found = [search for search in look_at(home) if search.search_id == given.search_id]
+    SEARCH_ID is shown by "trackmllib status".
+    """
+    directory = OutboxDirectory.for_user()
+    found = [search for search in searches_on_disk(directory) if search.search_id == search_id]
     if not found:
         terminal.echo(
-            f"There is no search {given.search_id} on disk. `trackmllib status` lists them."
+            f"There is no search {search_id} on disk. `trackmllib status` lists the searches there."
         )
         return 1
-    if any(search.lives for search in found):
-        terminal.echo(f"Search {given.search_id}: {found[0].state}. End that process first.")
+    if any(search.owner_alive for search in found):
+        terminal.echo(
+            f"Search {search_id} is not dropped: {found[0].state}. End that process first."
+        )
         return 1
-    terminal.echo(_what_is_lost(found[0]))
-    if not given.yes and not _agreed():
+    terminal.echo(_loss(found[0]))
+    if not yes and not _confirmed():
         terminal.echo("Nothing was dropped.")
         return 1
     for search in found:
-        held = home.take(search.entry)
+        held = directory.claim(search.entry)
         if held is None:
-            terminal.echo(
-                f"Search {given.search_id} has been taken over by another process meanwhile."
-            )
+            terminal.echo(f"Search {search_id} is not dropped: another process is recovering it.")
             return 1
-        held.outbox.drop(given.search_id)
+        held.outbox.drop(search_id)
         held.release()
-    terminal.echo(f"Search {given.search_id} is dropped.")
+    terminal.echo(f"Search {search_id} was dropped.")
     return 0
 
 
-def _what_is_lost(search: SearchOnDisk) -> str:
-    lost = plural.count(search.waiting + search.deferred + search.rejected, "operation")
+def _loss(search: SearchOnDisk) -> str:
+    """Say what dropping a search loses."""
+    operations = formatting.count(
+        search.waiting + search.deferred + search.rejected,
+        "operation that has",
+        "operations that have",
+    )
     return (
-        f"{search.name}, search {search.search_id}: {lost} that "
-        f"{redacted(search.tracking_uri)} does not have will be lost: params, scores, files, and "
-        "the end of runs, which may say RUNNING for ever. What the server has stays there."
+        f"Dropping search {search.search_id} ({search.name}) deletes {operations} not reached "
+        f"{redacted(search.tracking_uri)}: params, scores, artifacts and the end of runs, which "
+        "may stay RUNNING forever. The server keeps what it has received."
     )
 
 
-def _agreed() -> bool:
+def _confirmed() -> bool:
     if not sys.stdin.isatty():
-        terminal.echo("To drop it without being asked: --yes")
+        terminal.echo("Confirm with --yes, since standard input is not a terminal.")
         return False
-    return input("Drop it? [y/N] ").strip().lower() in ("y", "yes")
+    return click.confirm("Drop it?")

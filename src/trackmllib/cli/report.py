@@ -1,49 +1,54 @@
-"""``trackmllib report``: the report of a search as a file."""
+"""``trackmllib report``: writes the report of a search to a file."""
 
 from __future__ import annotations
 
-import argparse
 import webbrowser
 from pathlib import Path
-from typing import Any
 
-from trackmllib.cli import reading, terminal
-from trackmllib.outbox.home import Home
+import click
 
-
-def add_to(verbs: Any) -> None:
-    parser = verbs.add_parser(
-        "report",
-        help="the report of a search as an HTML file",
-        description="Write the report of a search; of several in one run that of the newest.",
-    )
-    parser.add_argument("run_name", metavar="RUN", help=reading.RUN_HELP)
-    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="where to write it")
-    parser.add_argument("--open", action="store_true", help="open it in the browser")
-    reading.add_search(parser)
-    reading.add_server(parser)
-    parser.set_defaults(run=run)
+from trackmllib.cli import parameters, terminal
 
 
-def run(given: argparse.Namespace, home: Home) -> int:
-    """0 when the file is there."""
-    from trackmllib.loading import OF_THE_REPORT
+@click.command(epilog=parameters.RUN_EPILOG)
+@parameters.run
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    required=True,
+    help="File to write the report to.",
+)
+@parameters.open_report
+@parameters.search
+@parameters.tracking_uri
+def command(
+    run: str, output: str, open_report: bool, search_id: str | None, tracking_uri: str | None
+) -> None:
+    """Write the report of a search as an HTML file.
 
-    found = reading.loaded(given, costs=OF_THE_REPORT)
+    If the run has several searches, the report is that of the newest one.
+    """
+    # Imported late, because mlflow takes a second.
+    from trackmllib.history.run_reader import RunReader
+    from trackmllib.history.search_loader import REPORT_COSTS, load_searches
+
+    found = load_searches(RunReader(tracking_uri), run, search_id, costs=REPORT_COSTS)
     results = found[-1].results
     if len(found) > 1:
         terminal.echo(
-            f"trackmllib: of {len(found)} searches in this run the newest, "
-            f"{results.search.search_id}; --search takes another.",
+            f"trackmllib: the report is of the newest of {len(found)} searches in this run, "
+            f"{results.search.search_id}; --search selects another one.",
             err=True,
         )
-    file = results.report(given.output)
+    file = results.report(output)
     terminal.write_data(f"{file}\n")
-    if given.open:
+    if open_report:
         open_in_browser(file)
-    return 0
 
 
 def open_in_browser(file: Path) -> None:
+    """Open a file in the browser, or print that there is none."""
     if not webbrowser.open(file.resolve().as_uri()):
-        terminal.echo("trackmllib: there is no browser here to open it.", err=True)
+        terminal.echo(f"trackmllib: no browser found; open {file} yourself.", err=True)

@@ -1,99 +1,97 @@
-"""``trackmllib searches``: the searches on a server, newest first."""
+"""``trackmllib searches``: lists searches on a tracking server."""
 
 from __future__ import annotations
 
-import argparse
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from trackmllib.cli import reading, table, terminal, words
-from trackmllib.cli.table import Column
-from trackmllib.outbox.home import Home
-from trackmllib.view import words as shared
+import click
+
+from trackmllib.cli import json_output, parameters, table, terminal, values
+from trackmllib.cli.table import TextColumn
+from trackmllib.reporting.table import status_text
+from trackmllib.support import formatting
 
 if TYPE_CHECKING:
-    from trackmllib.listing import Summary
-
-LIMIT = 50
+    from trackmllib.history.search_list import SearchSummary
 
 
-def add_to(verbs: Any) -> None:
-    parser = verbs.add_parser("searches", help="the searches on the tracking server, newest first")
-    parser.add_argument("--experiment", metavar="E", help="only those of this one: name or id")
-    parser.add_argument(
-        "--limit",
-        type=reading.whole_number(1),
-        default=LIMIT,
-        metavar="N",
-        help=f"at most so many; default: {LIMIT}",
-    )
-    parser.add_argument(
-        "--resumable",
-        action="store_true",
-        help="only those that autolog(resume=True) can go on with: they did not finish, or run",
-    )
-    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
-    reading.add_server(parser)
-    parser.set_defaults(run=run)
+@click.command()
+@click.option("--experiment", metavar="NAME_OR_ID", help="Only searches of this experiment.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=50,
+    show_default=True,
+    help="Maximum number of searches.",
+)
+@click.option(
+    "--resumable",
+    is_flag=True,
+    help="Only unfinished searches that autolog(resume=True) can continue.",
+)
+@parameters.as_json
+@parameters.tracking_uri
+def command(
+    experiment: str | None, limit: int, resumable: bool, as_json: bool, tracking_uri: str | None
+) -> None:
+    """List searches on the tracking server, newest first."""
+    # Imported late, because mlflow takes a second.
+    from trackmllib.history.run_reader import RunReader, experiment_ids
+    from trackmllib.history.search_list import list_searches
 
-
-def run(given: argparse.Namespace, home: Home) -> int:
-    """0, also where there are none."""
-    from trackmllib.listing import summaries
-    from trackmllib.tracking.reading import experiment_ids
-
-    server = reading.reader(given)
-    experiments = None if given.experiment is None else experiment_ids(server, given.experiment)
-    found = summaries(server, experiments)
-    if given.resumable:
-        found = (one for one in found if one.resumable and one.state != "FINISHED")
-    listed = list(itertools.islice(found, given.limit))
-    if given.json:
-        terminal.write_data(words.as_json({"searches": [vars(summary) for summary in listed]}))
-        return 0
+    server = RunReader(tracking_uri)
+    experiments = None if experiment is None else experiment_ids(server, experiment)
+    found = list_searches(server, experiments)
+    if resumable:
+        found = (each for each in found if each.resumable and each.state != "FINISHED")
+    listed = list(itertools.islice(found, limit))
+    if as_json:
+        terminal.write_data(json_output.dumps({"searches": [vars(each) for each in listed]}))
+        return
     if not listed:
-        what = "searches that can be resumed" if given.resumable else "searches"
-        where = "" if given.experiment is None else f" in experiment {given.experiment}"
+        what = "searches that can be resumed" if resumable else "searches"
+        where = "" if experiment is None else f" in experiment {experiment}"
         terminal.echo(f"There are no {what} on {server.server}{where}.")
-        return 0
-    columns = _columns(listed, resumable=given.resumable)
-    shown, _ = table.lines(columns, terminal.width())
-    terminal.echo(*shown)
+        return
+    lines, _ = table.lines(columns(listed, resumable=resumable), terminal.width())
+    terminal.echo(*lines)
     if next(found, None) is not None:
-        terminal.echo("", f"Older ones are left out: --limit {2 * given.limit}", err=True)
-    return 0
+        terminal.echo("", f"Older searches are not listed: --limit {2 * limit}", err=True)
 
 
-def _columns(found: list[Summary], *, resumable: bool) -> list[Column]:
-    has_several = len({summary.run_id for summary in found}) < len(found)
-    columns = [
-        Column(title="run", cells=[summary.run_id[: words.SHORT] for summary in found]),
-        Column(title="name", cells=[summary.name for summary in found], gives_way=True),
-        Column(title="state", cells=[shared.state(summary.state) for summary in found]),
-        Column(title="done", cells=[_done(summary) for summary in found], right=True),
-        Column(title="best", cells=[words.number(summary.best) for summary in found], right=True),
-        Column(
-            title="metric",
-            cells=[summary.metric or "" for summary in found],
-            left_out=1,
-            gives_way=True,
-        ),
-        Column(title="age", cells=[words.ago(summary.start_ms) for summary in found], right=True),
-        Column(
-            title="experiment",
-            cells=[summary.experiment for summary in found],
-            left_out=2,
-            gives_way=True,
+def columns(found: list[SearchSummary], *, resumable: bool) -> list[TextColumn]:
+    """Columns of the list; ``resumable`` adds the number of fits."""
+    run_ids = [each.run_id for each in found]
+    made = [TextColumn(title="run", values=[values.short_id(each) for each in run_ids])]
+    if len(set(run_ids)) < len(run_ids):
+        search_ids = [each.search_id[:8] for each in found]
+        made.append(TextColumn(title="search", values=search_ids, omit_order=1))
+    made += [
+        TextColumn(title="name", values=[each.name for each in found], shrinks=True),
+        TextColumn(title="state", values=[status_text(each.state) for each in found]),
+        TextColumn(
+            title="done",
+            values=[_fraction(each.done, each.candidates) for each in found],
+            align_right=True,
         ),
     ]
     if resumable:
-        cells = [f"{one.cells_done}/{'?' if one.cells is None else one.cells}" for one in found]
-        columns.insert(4, Column(title="cells", cells=cells, right=True))
-    if has_several:
-        ids = [summary.search_id[:8] for summary in found]
-        columns.insert(1, Column(title="search", cells=ids, left_out=1))
-    return columns
+        fits = [_fraction(each.fits_done, each.fits) for each in found]
+        made.append(TextColumn(title="fits", values=fits, align_right=True))
+    best = [formatting.column_number(each.best) for each in found]
+    metrics = [each.metric or "" for each in found]
+    ages = [values.age(each.start_ms) for each in found]
+    experiments = [each.experiment for each in found]
+    return [
+        *made,
+        TextColumn(title="best", values=best, align_right=True),
+        TextColumn(title="metric", values=metrics, omit_order=1, shrinks=True),
+        TextColumn(title="age", values=ages, align_right=True),
+        TextColumn(title="experiment", values=experiments, omit_order=2, shrinks=True),
+    ]
 
 
-def _done(summary: Summary) -> str:
-    return f"{summary.done}/{'?' if summary.candidates is None else summary.candidates}"
+def _fraction(done: int, total: int | None) -> str:
+    return f"{done}/{'?' if total is None else total}"

@@ -1,182 +1,228 @@
-"""``trackmllib show``: the settings of a search as a table, best first."""
+"""``trackmllib show``: shows the candidates of a search."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from trackmllib import names, plural
-from trackmllib.cli import candidates, reading, table, terminal, words
-from trackmllib.errors import UnknownSearch
-from trackmllib.outbox.home import Home
-from trackmllib.recorder import files
-from trackmllib.redaction import redacted
-from trackmllib.view import ranks
-from trackmllib.view import table as rows_of
-from trackmllib.view import words as shared
-from trackmllib.view.compared import LEGEND, SYMBOL, compare
-from trackmllib.view.figures.basis import Basis
+import click
+
+from trackmllib.cli import candidates, json_output, parameters, table, terminal, values
+from trackmllib.domain import further_metrics, naming, ranking
+from trackmllib.domain.significance import LEGEND, SYMBOL, Comparison, compare
+from trackmllib.exceptions import UnknownSearch
+from trackmllib.recorder import artifacts
+from trackmllib.reporting import summary
+from trackmllib.reporting import table as results_table
+from trackmllib.support import formatting
+from trackmllib.support.redaction import redacted
 
 if TYPE_CHECKING:
-    from trackmllib.loading import Loaded
-    from trackmllib.view.results import Results
+    from trackmllib.domain.search_state import SearchState
+    from trackmllib.history.search_loader import LoadedSearch
+    from trackmllib.reporting.results import Results
 
-# Of more than these the best would be far up in a terminal.
-ON_A_TERMINAL = 50
-
-
-def add_to(verbs: Any) -> None:
-    parser = verbs.add_parser(
-        "show",
-        help="the settings of a search, best first",
-        description="The settings of a search, best first; of several searches in one run one "
-        "table after the other.",
-    )
-    parser.add_argument("run_name", metavar="RUN", help=reading.RUN_HELP)
-    reading.add_search(parser)
-    parser.add_argument(
-        "--top",
-        type=reading.whole_number(0),
-        metavar="N",
-        help=f"only the N best, 0 for all; default: {ON_A_TERMINAL} on a terminal, else all",
-    )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="as JSON, for programs")
-    form.add_argument("--csv", action="store_true", help="as CSV, a row for each setting")
-    reading.add_server(parser)
-    parser.set_defaults(run=run)
+# More rows would push the best candidates off the screen.
+ROWS_ON_TERMINAL = 50
 
 
-def run(given: argparse.Namespace, home: Home) -> int:
-    """0 if all searches are shown; 1 if one is damaged, and only the others are shown."""
-    from trackmllib.loading import COSTS
+@click.command(epilog=parameters.RUN_EPILOG)
+@parameters.run
+@parameters.search
+@click.option(
+    "--top",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help=f"Only the N best candidates; 0 shows all. Default: {ROWS_ON_TERMINAL} on a terminal, "
+    "otherwise all.",
+)
+@click.option(
+    "--metric",
+    metavar="NAME",
+    help="Rank by this metric of the search instead of the tuner's own, and show its values.",
+)
+@parameters.as_json
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a row for each candidate.")
+@parameters.tracking_uri
+def command(
+    run: str,
+    search_id: str | None,
+    top: int | None,
+    metric: str | None,
+    as_json: bool,
+    as_csv: bool,
+    tracking_uri: str | None,
+) -> int:
+    """Show the candidates of a search, best first.
+
+    A run with several searches has a table for each of them. The exit code is 1 if a search is
+    damaged and only the others are shown.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv cannot be combined.")
+    if as_csv and metric is not None:
+        raise click.UsageError("--csv has all metrics, in the order of the grid; omit --metric.")
+    # Imported late, because mlflow takes a second.
+    from trackmllib.history.run_reader import RunReader
+    from trackmllib.history.search_loader import ALL_COSTS, load_searches
 
     damages: list[str] = []
-    costs = COSTS if given.json else ()
-    found = reading.loaded(given, costs=costs, leave_out=damages.append)
-    _show(given, found)
+    costs = ALL_COSTS if as_json else ()
+    found = load_searches(
+        RunReader(tracking_uri), run, search_id, costs=costs, leave_out=damages.append
+    )
+    for each in found:
+        # No output if one of them has no such metric.
+        _further_metric(each.results.search, metric)
+    if as_csv:
+        terminal.write_data(_csv(found))
+    elif as_json:
+        terminal.write_data(
+            json_output.dumps({"searches": [as_data(each, metric) for each in found]})
+        )
+    else:
+        _print_tables(found, top, metric)
     terminal.echo(*(f"trackmllib: {damage}" for damage in damages), err=True)
     return 1 if damages else 0
 
 
-def _show(given: argparse.Namespace, found: list[Loaded]) -> None:
-    if given.csv:
-        if len(found) > 1:
-            ids = ", ".join(each.results.search.search_id for each in found)
-            raise UnknownSearch(
-                f"run {found[0].main.run_id} has {len(found)} searches, and a CSV file has one "
-                f"table; say which by --search: {ids}"
-            )
-        results = found[0].results
-        text = files.results_csv(results.search, results.grid)
-        terminal.write_data(text)
-        return
-    if given.json:
-        terminal.write_data(words.as_json({"searches": [as_data(each) for each in found]}))
-        return
-    top = given.top
-    if top is None:
-        top = ON_A_TERMINAL if sys.stdout.isatty() else 0
-    for number, each in enumerate(found):
-        terminal.echo(*([""] if number else []), *in_words(each, top or sys.maxsize))
-
-
-def as_data(loaded: Loaded) -> dict[str, Any]:
-    """A search as programs read it; its candidates are the rows of its table, best first."""
+def as_data(loaded: LoadedSearch, metric: str | None = None) -> dict[str, Any]:
+    """Search for JSON, with its candidates as rows, best first by this metric."""
     search = loaded.results.search
+    by = _further_metric(search, metric)
     runs = loaded.results.runs
     return {
         "search_id": search.search_id,
-        "name": loaded.main.name,
+        "name": loaded.parent_run.name,
         "state": search.status,
-        "run_id": runs.main,
+        "run_id": runs.parent,
         "experiment_id": runs.experiment_id,
         "tracking_uri": redacted(runs.tracking_uri or ""),
         "metric": search.description.metric,
         "larger_is_better": search.description.larger_is_better,
-        "started_ms": search.start_ms,
-        "ended_ms": search.end_ms,
-        "best": search.best_so_far(),
+        "further_metrics": [asdict(each) for each in search.description.further_metrics],
+        "ranked_by": by or search.description.metric,
+        "start_ms": search.start_ms,
+        "end_ms": search.end_ms,
+        "best": ranking.best(search),
         "indistinct": sorted(compare(search).indistinct),
         "answer": loaded.results.answer,
-        "candidates": ordered(loaded.results),
+        "candidates": ordered(loaded.results, by),
     }
 
 
-def in_words(loaded: Loaded, top: int) -> list[str]:
-    """Name, facts and answer of a search, and its table, each as a line."""
+def as_lines(loaded: LoadedSearch, top: int, metric: str | None = None) -> list[str]:
+    """Lines of a search: name, facts, answer and table, ranked by this metric."""
     results = loaded.results
-    rows = ordered(results)
-    marks = ranks.ranks(results.search)
-    shown = rows[:top]
-    basis = Basis(results.search, results.grid)
-    alike = basis.comparison.indistinct
-    # Of the one that the answer speaks of, also where Spark took one whose average is NaN.
-    best = basis.best
-    styles = [_style(row, best) for row in shown]
-    lines, left_out = table.lines(
-        candidates.columns(
-            results,
-            rows,
-            [marks.get(row["candidate"], "") for row in rows],
-            top,
-            basis.comparison,
-        ),
-        terminal.width(),
-        styles,
-    )
-    made = [terminal.styled(_name(loaded), "bold") + _where(loaded)]
-    for text in (_facts(loaded), results.answer):
-        made += terminal.paragraph(text)
-    made += ["", *lines]
+    search = results.search
+    by = _further_metric(search, metric)
+    rows = ordered(results, by)
+    comparison = compare(search)
+    # The candidate of the answer, which may be one with a NaN average.
+    best = summary.answer(search, results.grid, comparison).best
+    if by is not None:
+        # The test compares candidates on the tuner's own metric.
+        comparison = Comparison(best=best)
+    columns = candidates.columns(results, rows, top, comparison, by)
+    styles = [_style(row, best) for row in rows[:top]]
+    lines, omitted = table.lines(columns, terminal.width(), styles)
+
     notes = []
-    if any(row["candidate"] in alike for row in shown) and SYMBOL not in left_out:
+    is_marked = any(row["candidate"] in comparison.indistinct for row in rows[:top])
+    if is_marked and SYMBOL not in omitted:
         notes.append(LEGEND)
-    if len(rows) > len(shown):
-        notes.append(f"{len(rows) - len(shown)} more: --top 0")
-    if left_out:
-        notes.append(f"left out for want of room: {', '.join(left_out)}")
-    if notes:
-        made += [terminal.styled("; ".join(notes), "dim")]
-    return made
+    if len(rows) > top:
+        notes.append(f"{len(rows) - top} more: --top 0")
+    if omitted:
+        notes.append(table.omitted_note(omitted))
+    footer = [terminal.styled("; ".join(notes), dim=True)] if notes else []
+    return [
+        terminal.joined(
+            terminal.styled(_name(loaded), bold=True),
+            f" · run {loaded.parent_run.run_id} · {values.age(search.start_ms)} ago",
+        ),
+        *terminal.paragraph(_facts(loaded, by)),
+        *terminal.paragraph(results.answer),
+        "",
+        *lines,
+        *footer,
+    ]
 
 
-def ordered(results: Results) -> list[dict[str, Any]]:
-    """The rows of the table, best first, and last those that have not begun."""
-    rows = rows_of.rows(results.search, results.grid, results.runs)
-    place = {index: number for number, index in enumerate(results.search.ranked())}
+def ordered(results: Results, metric: str | None = None) -> list[dict[str, Any]]:
+    """Rows of the table, best first, and last those that have not started.
+
+    ``metric`` is a further metric, or None for the tuner's own.
+    """
+    search = results.search
+    rows = results_table.rows(search, results.grid, results.runs)
+    if metric is not None:
+        ranks = ranking.ranks(search, metric)
+        rows = [{**row, "rank": ranks.get(row["candidate"])} for row in rows]
+    place = {index: number for number, index in enumerate(ranking.ranked(search, metric))}
     return sorted(rows, key=lambda row: place.get(row["candidate"], len(rows)))
 
 
-def _style(row: dict[str, Any], best: int | None) -> tuple[str, ...]:
+def _further_metric(search: SearchState, metric: str | None) -> str | None:
+    """Metric of the search by its name; None for the tuner's own.
+
+    :raises UnknownSearch: The search has no such metric.
+    """
+    known = further_metrics.names(search.description)
+    if metric is not None and metric not in known:
+        raise UnknownSearch(
+            f"search {search.search_id} has no metric {metric!r}; it has {', '.join(known)}"
+        )
+    return None if metric == search.description.metric else metric
+
+
+def _csv(found: list[LoadedSearch]) -> str:
+    if len(found) > 1:
+        ids = ", ".join(each.results.search.search_id for each in found)
+        raise UnknownSearch(
+            f"run {found[0].parent_run.run_id} has {len(found)} searches, and CSV shows one; "
+            f"select it with --search: {ids}"
+        )
+    results = found[0].results
+    return artifacts.results_csv(results.search)
+
+
+def _print_tables(found: list[LoadedSearch], top: int | None, metric: str | None) -> None:
+    if top is None:
+        top = ROWS_ON_TERMINAL if sys.stdout.isatty() else 0
+    for number, each in enumerate(found):
+        if number:
+            terminal.echo("")
+        terminal.echo(*as_lines(each, top or sys.maxsize, metric))
+
+
+def _style(row: dict[str, Any], best: int | None) -> dict[str, Any]:
     if row["candidate"] == best:
-        return ("bold", "good")
+        return {"bold": True, "fg": "green"}
     if row["status"] in ("FAILED", "KILLED"):
-        return ("bad",)
-    return () if row["status"] == "FINISHED" else ("dim",)
+        return {"fg": "red"}
+    return {} if row["status"] == "FINISHED" else {"dim": True}
 
 
-def _name(loaded: Loaded) -> str:
+def _name(loaded: LoadedSearch) -> str:
+    """Name of the run, and of the search if it differs."""
     search = loaded.results.search
-    made = names.main_run(search.description, search.parent)
-    return made if made == loaded.main.name else f"{loaded.main.name} · {made}"
+    name = naming.parent_run(search.description, search.parent)
+    return name if name == loaded.parent_run.name else f"{loaded.parent_run.name} · {name}"
 
 
-def _where(loaded: Loaded) -> str:
-    return f" · run {loaded.main.run_id} · {words.ago(loaded.results.search.start_ms)} ago"
-
-
-def _facts(loaded: Loaded) -> str:
+def _facts(loaded: LoadedSearch, metric: str | None) -> str:
     search = loaded.results.search
     description = search.description
-    facts = [shared.state(search.status)]
+    facts = [results_table.status_text(search.status)]
     if search.failure is not None:
         facts = [f"{facts[0]}: {search.failure.summary}"]
-    settings = plural.count(len(description.candidates), "setting")
-    facts.append(f"{search.candidates_finished} of {settings}")
+    total = formatting.count(len(description.candidates), "candidate")
+    facts.append(f"{search.candidates_finished} of {total}")
     if description.averaged:
-        facts.append(plural.count(search.folds, "fold"))
+        facts.append(formatting.count(search.folds, "fold"))
     better = {True: ", larger is better", False: ", smaller is better", None: ""}
-    facts.append(description.metric + better[description.larger_is_better])
+    ranked_by = description.metric if metric is None else f"ranked by {metric}"
+    facts.append(ranked_by + better[further_metrics.larger_is_better(description, metric)])
     return " · ".join(facts)

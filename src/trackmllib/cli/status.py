@@ -1,49 +1,51 @@
-"""``trackmllib status``: the searches on disk, their server, and what waits."""
+"""``trackmllib status``: lists searches on disk."""
 
 from __future__ import annotations
 
-import argparse
-import json
 from typing import Any
 
-from trackmllib import plural
-from trackmllib.cli import terminal
-from trackmllib.cli.words import ago
-from trackmllib.outbox.home import Home
-from trackmllib.outbox.look import SearchOnDisk, look_at
-from trackmllib.redaction import redacted
+import click
+
+from trackmllib.cli import json_output, parameters, terminal, values
+from trackmllib.outbox.directory import OutboxDirectory
+from trackmllib.outbox.inspect import SearchOnDisk, searches_on_disk
+from trackmllib.support import formatting
+from trackmllib.support.redaction import redacted
 
 
-def add_to(verbs: Any) -> None:
-    parser = verbs.add_parser("status", help="what lies on disk, for which server, and why")
-    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
-    parser.set_defaults(run=run)
+@click.command()
+@parameters.as_json
+def command(as_json: bool) -> None:
+    """List searches on disk that are not fully delivered.
 
-
-def run(given: argparse.Namespace, home: Home) -> int:
-    """Print a table, or a list of objects; always 0."""
-    searches = look_at(home)
-    damaged = [str(path) for path in home.damaged()]
-    if given.json:
-        data = {"searches": [_plain(search) for search in searches], "damaged": damaged}
-        terminal.write_data(json.dumps(data, indent=2) + "\n")
-        return 0
+    For each search: its tracking server, the operations that wait, and the last error.
+    """
+    directory = OutboxDirectory.for_user()
+    searches = searches_on_disk(directory)
+    damaged = [str(path) for path in directory.damaged()]
+    if as_json:
+        data = {"searches": [_as_data(search) for search in searches], "damaged": damaged}
+        terminal.write_data(json_output.dumps(data))
+        return
     if not searches and not damaged:
         terminal.echo("Nothing is left on disk: every search is on its server.")
     for search in searches:
         terminal.echo(*lines(search))
     for path in damaged:
-        terminal.echo(path, "  a damaged file, kept; what could be read of it has been taken over.")
-    if any(not search.lives for search in searches):
-        terminal.echo("", "`trackmllib sync` delivers what no process is delivering by itself.")
-    return 0
+        terminal.echo(
+            path,
+            "  damaged outbox file, kept; nothing of it is delivered, and its runs may stay "
+            "RUNNING in MLflow. Delete it when you no longer need it.",
+        )
+    if any(not search.owner_alive for search in searches):
+        terminal.echo("", "`trackmllib sync` delivers what no running process delivers.")
 
 
-def _plain(search: SearchOnDisk) -> dict[str, Any]:
+def _as_data(search: SearchOnDisk) -> dict[str, Any]:
     return {
         "search_id": search.search_id,
         "name": search.name,
-        "server": redacted(search.tracking_uri),
+        "tracking_uri": redacted(search.tracking_uri),
         "workspace": search.workspace,
         "state": search.state,
         "host": search.host,
@@ -52,29 +54,29 @@ def _plain(search: SearchOnDisk) -> dict[str, Any]:
         "deferred": search.deferred,
         "deferred_reason": search.deferred_reason,
         "rejected": search.rejected,
-        "reason": search.reason,
+        "rejected_reason": search.reason,
         "last_error": search.error,
-        "started_ms": search.started_ms,
+        "start_ms": search.started_ms,
         "oldest_ms": search.oldest_ms,
     }
 
 
 def lines(search: SearchOnDisk) -> list[str]:
-    """A search in two to five lines."""
-    wait = plural.count(search.waiting, "operation waits", "operations wait")
+    """Lines of a search, two to five."""
+    wait = formatting.count(search.waiting, "operation waits", "operations wait")
     workspace = "" if search.workspace in (None, "default") else f", workspace {search.workspace}"
+    oldest = f", the oldest for {values.age(search.oldest_ms)}" if search.oldest_ms else ""
     made = [
         f"{search.search_id}  {search.name}",
-        f"  {search.state}; {wait} for {redacted(search.tracking_uri)}{workspace}"
-        + (f", the oldest for {ago(search.oldest_ms)}" if search.oldest_ms else ""),
+        f"  {search.state}; {wait} for {redacted(search.tracking_uri)}{workspace}{oldest}",
     ]
     if search.error:
         made.append(f"  last error: {search.error}")
     if search.deferred:
-        deferred = plural.count(search.deferred, "operation", "operations")
-        whom = "another process" if search.lives else "the next process or `trackmllib sync`"
-        made.append(f"  {deferred} deferred to {whom}: {search.deferred_reason}")
+        deferred = formatting.count(search.deferred, "operation")
+        to = "another process" if search.owner_alive else "the next process or `trackmllib sync`"
+        made.append(f"  {deferred} deferred to {to}: {search.deferred_reason}")
     if search.rejected:
-        rejected = plural.count(search.rejected, "operation was", "operations were")
+        rejected = formatting.count(search.rejected, "operation was", "operations were")
         made.append(f"  {rejected} rejected by the server: {search.reason}")
     return made

@@ -1,46 +1,35 @@
-"""``trackmllib stop``: have a search that runs somewhere begin no more cells."""
+"""``trackmllib stop``: stops a search that runs in another process."""
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+import click
 
-from trackmllib.cli import reading, terminal
-from trackmllib.outbox.home import Home
+from trackmllib.cli import parameters, terminal
 
 
-def add_to(verbs: Any) -> None:
-    parser = verbs.add_parser(
-        "stop",
-        help="have a running search begin no more cells; what is scored is recorded",
-        description="Sets the tag trackmllib.stop on the main run, as one can on MLflow's page. "
-        "The search sees it within seconds, waits for the cells that run, and fit() raises "
-        "trackmllib.SearchStopped. autolog(resume=True) goes on there.",
-    )
-    parser.add_argument("run_name", metavar="RUN", help=reading.RUN_HELP)
-    reading.add_server(parser)
-    parser.set_defaults(run=run)
+@click.command(epilog=parameters.RUN_EPILOG)
+@parameters.run
+@parameters.tracking_uri
+def command(run: str, tracking_uri: str | None) -> int:
+    """Stop a running search after its current fits.
 
+    This sets the tag trackmllib.stop on the parent run, as you can in the MLflow UI. Within
+    seconds the search starts no more fits, and once its current fits are done, fit() raises
+    trackmllib.SearchStopped. Its scores are recorded; autolog(resume=True) continues from there.
+    """
+    from trackmllib.history.run_lookup import find_parent_run
+    from trackmllib.history.run_reader import RunReader
+    from trackmllib.tracking.stop_request import STOP
 
-def run(given: argparse.Namespace, home: Home) -> int:
-    """0 when it is asked; 1 when there is nothing that could be."""
-    from trackmllib.tracking.lookup import find
-    from trackmllib.tracking.main_run import STOP
-
-    server = reading.reader(given)
-    main = find(server, given.run_name).main
-    name = main.name
-    if "trackmllib.parent_search_id" in main.tags:
-        terminal.echo(
-            f"Run {main.run_id} ({name}) is a search inside of another one: stop that one."
-        )
+    server = RunReader(tracking_uri)
+    parent = find_parent_run(server, run).parent_run
+    label = f"Run {parent.run_id} ({parent.name})"
+    if "trackmllib.parent_search_id" in parent.tags:
+        terminal.echo(f"{label} is a nested search; stop the outer search instead.")
         return 1
-    if main.status != "RUNNING":
-        terminal.echo(f"Run {main.run_id} ({name}) is {main.status}: there is nothing to stop.")
+    if parent.status != "RUNNING":
+        terminal.echo(f"{label} is {parent.status}: there is nothing to stop.")
         return 1
-    server.set_tag(main.run_id, STOP, "true")
-    terminal.echo(
-        f"Run {main.run_id} ({name}) is asked to stop. It ends as KILLED as soon as the cells that "
-        "run now are done."
-    )
+    server.set_tag(parent.run_id, STOP, "true")
+    terminal.echo(f"{label} stops after its current fits and ends as KILLED.")
     return 0

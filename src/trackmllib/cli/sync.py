@@ -1,76 +1,80 @@
-"""``trackmllib sync``: deliver now what processes have left behind."""
+"""``trackmllib sync``: delivers what ended processes left on disk."""
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 import time
 from collections.abc import Collection
-from typing import Any
 
-from trackmllib import plural
-from trackmllib.cli import status, terminal
-from trackmllib.delivery.worker import Delivery
-from trackmllib.operations import Operation
-from trackmllib.outbox.estate import Estate
-from trackmllib.outbox.home import Home
-from trackmllib.outbox.look import SearchOnDisk, look_at
-from trackmllib.redaction import redacted
-from trackmllib.takeover import take_over
+import click
 
-
-def add_to(verbs: Any) -> None:
-    parser = verbs.add_parser(
-        "sync",
-        help="deliver what lies on disk; exit code 0 when nothing is left",
-        description="Deliver what lies on disk of processes that have ended. Searches that died "
-        "with their process end as KILLED. Rejected operations are sent once more.",
-    )
-    parser.add_argument(
-        "--server",
-        metavar="URI",
-        help="only what is for this tracking server; may hold the credentials for it",
-    )
-    parser.add_argument(
-        "--timeout", type=_seconds, metavar="S", help="stop after so many seconds; default: never"
-    )
-    parser.add_argument(
-        "--host",
-        help="also what this other machine has left in a shared folder; only if no process of it "
-        "lives any more",
-    )
-    parser.set_defaults(run=run)
+from trackmllib.cli import parameters, status, terminal
+from trackmllib.outbox.directory import OutboxDirectory
+from trackmllib.outbox.inspect import SearchOnDisk, searches_on_disk
+from trackmllib.outbox.orphaned import OrphanedOutbox
+from trackmllib.outbox.relay import Relay
+from trackmllib.runtime.recovery import recover
+from trackmllib.support import formatting
+from trackmllib.support.redaction import redacted
 
 
-def run(given: argparse.Namespace, home: Home) -> int:
-    """0 when nothing is left on disk, 1 when something is."""
-    # MLflow may not import without a home folder.
-    home.check_usable()
-    # Not before: the other verbs need no mlflow, which takes a second to load.
-    from trackmllib.tracking.active import absolute
-    from trackmllib.tracking.apply import MlflowTracking
+@click.command()
+@click.option(
+    "--tracking-uri",
+    metavar="URI",
+    help="Deliver only to this tracking server. The URI may contain credentials.",
+)
+@click.option(
+    "--timeout",
+    type=parameters.Seconds(min=0),
+    metavar="SECONDS",
+    help="Give up after this many seconds. Default: no limit.",
+)
+@click.option(
+    "--host",
+    metavar="NAME",
+    help="Also deliver what this other machine left in a shared folder. Only if none of its "
+    "processes is alive.",
+)
+def command(tracking_uri: str | None, timeout: float | None, host: str | None) -> int:
+    """Deliver what ended processes left on disk.
+
+    Searches that died with their process end as KILLED. Operations that a server rejected are
+    sent once more. The exit code is 0 if nothing is left.
+    """
+    directory = OutboxDirectory.for_user()
+    # First, because importing MLflow may fail without a home directory.
+    directory.check_usable()
+    # Imported late, because mlflow takes a second.
+    from trackmllib.tracking.active_run import absolute
     from trackmllib.tracking.credentials import Credentials
+    from trackmllib.tracking.executor import MlflowExecutor
 
     credentials = Credentials()
-    server = None if given.server is None else credentials.strip(absolute(given.server).rstrip("/"))
-    estate = Estate(_say)
-    take_over(home, estate, _say, also_host=given.host, and_rejected=True)
-    others = {s.search_id for s in look_at(home) if not _is_for(s, server)}
-    tracking = MlflowTracking(lambda _, sentence: _say(sentence), estate, credentials)
-    delivery = Delivery(estate, tracking, _missing, leave_alone=others)
-    delivery.start()
-    _wait(delivery, estate, others, given.timeout)
-    if delivery.stop():
-        estate.release()
-    left = look_at(home)
+    server = None
+    if tracking_uri is not None:
+        server = credentials.strip(absolute(tracking_uri).rstrip("/"))
+    orphaned = OrphanedOutbox(_print_message)
+    recover(directory, orphaned, _print_message, also_host=host, and_rejected=True)
+    others = {
+        search.search_id for search in searches_on_disk(directory) if not _is_for(search, server)
+    }
+    tracking = MlflowExecutor(lambda _, sentence: _print_message(sentence), orphaned, credentials)
+    # Rejected and deferred operations are listed at the end.
+    relay = Relay(orphaned, tracking, lambda *_: None, exclude=others)
+    relay.start()
+    _wait(relay, orphaned, others, timeout)
+    if relay.stop():
+        orphaned.release()
+    left = searches_on_disk(directory)
     ours = [search for search in left if _is_for(search, server)]
     for search in ours:
         terminal.echo(*status.lines(search))
-    others_left = sorted({redacted(s.tracking_uri) for s in left if not _is_for(s, server)})
-    if others_left:
-        terminal.echo(f"Left alone, because it is for another server: {', '.join(others_left)}")
-    elif not left:
+    servers_left = sorted({redacted(s.tracking_uri) for s in left if not _is_for(s, server)})
+    if servers_left:
+        terminal.echo(f"Not delivered, since it is for other servers: {', '.join(servers_left)}")
+    elif not left and not directory.damaged():
         terminal.echo("Nothing is left on disk: every search is on its server.")
     return 1 if ours else 0
 
@@ -80,37 +84,26 @@ def _is_for(search: SearchOnDisk, server: str | None) -> bool:
 
 
 def _wait(
-    delivery: Delivery, estate: Estate, others: Collection[str], timeout: float | None
+    relay: Relay, orphaned: OrphanedOutbox, others: Collection[str], timeout: float | None
 ) -> None:
-    """Wait until nothing waits, or time is up; show progress on a terminal."""
+    """Wait for delivery until the timeout; show progress on a terminal."""
     deadline = math.inf if timeout is None else time.monotonic() + timeout
-    shows = sys.stderr.isatty()
-    not_for_us = sum(map(estate.waiting, others))
-    said = ""
+    shows_progress = sys.stderr.isatty()
+    not_ours = sum(map(orphaned.waiting, others))
+    reported = ""
     while time.monotonic() < deadline:
-        left = delivery.flush(None, min(0.25, deadline - time.monotonic())) - not_for_us
-        if left <= delivery.stuck():
+        left = relay.flush(None, min(0.25, deadline - time.monotonic())) - not_ours
+        if left <= relay.blocked_count():
             break
-        trouble = delivery.trouble()
-        if trouble is not None and str(trouble) != said:
-            said = str(trouble)
-            _say(f"{said}. It is tried again until it answers; Ctrl-C loses nothing")
-        if shows:
-            terminal.show_progress(f"{plural.count(left, 'operation')} to go")
-    if shows:
+        error = relay.last_error()
+        if error is not None and str(error) != reported:
+            reported = str(error)
+            _print_message(f"{reported}. Retrying until the server answers; Ctrl-C loses nothing")
+        if shows_progress:
+            terminal.show_progress(f"{formatting.count(left, 'operation')} to go")
+    if shows_progress:
         terminal.end_progress()
 
 
-def _missing(operation: Operation, error: Exception) -> None:
-    """Do nothing: at its end, ``sync`` prints what was rejected or deferred, and why."""
-
-
-def _say(sentence: str) -> None:
+def _print_message(sentence: str) -> None:
     terminal.echo(f"trackmllib: {sentence}.", err=True)
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 on")
-    return seconds

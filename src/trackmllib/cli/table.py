@@ -1,92 +1,111 @@
-"""A table in plain text, as wide as the terminal: what matters least is left out."""
+"""Plain-text table that truncates values and omits columns to fit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from trackmllib.cli import terminal
+from trackmllib.support import formatting
 
-WIDEST = 40
-# As narrow as a column gets before others are left out for it, and after that.
-ROOMY = 16
-NARROWEST = 4
+MAX_WIDTH = 40
+# Minimum widths of columns, before and after other columns are omitted.
+ROOMY_WIDTH = 16
+MIN_WIDTH = 4
 GAP = 2
 
 
-@dataclass(kw_only=True)
-class Column:
-    """A column with its cells. ``left_out``: 0 never, else the higher the sooner. ``gives_way``:
-    its cells may be cut.
+@dataclass(frozen=True, kw_only=True)
+class TextColumn:
+    """A column of a table.
+
+    :ivar omit_order: Columns with the highest number are omitted first; 0 means never.
+    :ivar shrinks: Its values may be truncated.
     """
 
     title: str
-    cells: list[str]
-    left_out: int = 0
-    gives_way: bool = False
-    right: bool = False
+    values: list[str]
+    omit_order: int = 0
+    shrinks: bool = False
+    align_right: bool = False
 
     @property
-    def wanted(self) -> int:
-        """The cells that it takes if there is room."""
-        widest = max(map(terminal.cells, (self.title, *self.cells)))
-        return min(widest, WIDEST) if self.gives_way else widest
+    def preferred_width(self) -> int:
+        widest = max(map(formatting.display_width, (self.title, *self.values)))
+        return min(widest, MAX_WIDTH) if self.shrinks else widest
 
 
 def lines(
-    columns: Sequence[Column], room: int | None, styles: Sequence[Sequence[str]] = ()
+    columns: Sequence[TextColumn],
+    room: int | None,
+    styles: Sequence[Mapping[str, Any]] | None = None,
 ) -> tuple[list[str], list[str]]:
-    """The lines of a table, the titles first, and the titles of what was left out for want of room.
+    """Lines of a table, titles first, and the titles of omitted columns.
 
-    ``room`` is None where a line may have any length. ``styles`` has those of each row.
+    :param room: Maximum length of a line; None for no limit.
+    :param styles: Styles of each row, as for ``terminal.styled``.
     """
-    shown = [
-        Column(
-            title=terminal.clean(column.title),
-            cells=[terminal.clean(cell) for cell in column.cells],
-            left_out=column.left_out,
-            gives_way=column.gives_way,
-            right=column.right,
-        )
-        for column in columns
-    ]
-    widths = {id(column): column.wanted for column in shown}
-    left_out = []
+    shown = [_clean(column) for column in columns]
+    widths = [column.preferred_width for column in shown]
+    omitted: list[str] = []
     if room is not None:
-        _narrow(shown, widths, room, ROOMY)
-        too_long = _length(shown, widths) - room
-        numbered = [(column.left_out, place) for place, column in enumerate(shown)]
-        soonest = [place for rank, place in sorted(numbered, reverse=True) if rank]
-        gone = set()
-        for place in soonest:
-            if too_long <= 0:
-                break
-            too_long -= widths[id(shown[place])] + GAP
-            left_out.append(shown[place].title)
-            gone.add(place)
-        shown = [column for place, column in enumerate(shown) if place not in gone]
-        _narrow(shown, widths, room, NARROWEST)
-    titles = [terminal.fit(c.title, widths[id(c)], right=c.right) for c in shown]
-    made = [terminal.styled(_line(titles), "bold")]
-    for number in range(len(shown[0].cells)):
-        row = [terminal.fit(c.cells[number], widths[id(c)], right=c.right) for c in shown]
-        made.append(terminal.styled(_line(row), *(styles[number] if styles else ())))
-    return made, left_out
+        _shrink(shown, widths, room, ROOMY_WIDTH)
+        omitted = _omit(shown, widths, room)
+        _shrink(shown, widths, room, MIN_WIDTH)
+    titles = _line([column.title for column in shown], shown, widths)
+    made: list[str] = [terminal.styled(titles, bold=True)]
+    for number in range(len(shown[0].values)):
+        line = _line([column.values[number] for column in shown], shown, widths)
+        made.append(terminal.styled(line, **styles[number]) if styles else line)
+    return made, omitted
 
 
-def _narrow(columns: list[Column], widths: dict[int, int], room: int, narrowest: int) -> None:
-    """Take cells from the widest of those that give way, until all fits or none has any left."""
-    while _length(columns, widths) > room:
-        wide = [c for c in columns if c.gives_way and widths[id(c)] > narrowest]
+def omitted_note(omitted: Sequence[str]) -> str:
+    """Note below a table with the titles of omitted columns."""
+    return f"omitted, too wide for the terminal: {', '.join(omitted)}"
+
+
+def _clean(column: TextColumn) -> TextColumn:
+    title, *values = map(terminal.clean, (column.title, *column.values))
+    return replace(column, title=title, values=values)
+
+
+def _shrink(columns: list[TextColumn], widths: list[int], room: int, minimum: int) -> None:
+    """Narrow the widest columns that shrink until the table fits."""
+    while _length(widths) > room:
+        wide = [n for n, each in enumerate(columns) if each.shrinks and widths[n] > minimum]
         if not wide:
             return
-        widest = max(wide, key=lambda column: widths[id(column)])
-        widths[id(widest)] -= 1
+        widths[max(wide, key=lambda n: widths[n])] -= 1
 
 
-def _length(columns: list[Column], widths: dict[int, int]) -> int:
-    return sum(widths[id(column)] for column in columns) + GAP * (len(columns) - 1)
+def _omit(columns: list[TextColumn], widths: list[int], room: int) -> list[str]:
+    """Remove columns until the table fits, and return their titles."""
+    omitted = []
+    while _length(widths) > room:
+        place = max(range(len(columns)), key=lambda n: (columns[n].omit_order, n))
+        if columns[place].omit_order == 0:
+            break
+        omitted.append(columns.pop(place).title)
+        widths.pop(place)
+    return omitted
 
 
-def _line(parts: list[str]) -> str:
-    return (" " * GAP).join(parts).rstrip()
+def _length(widths: list[int]) -> int:
+    return sum(widths) + GAP * (len(widths) - 1)
+
+
+def _line(values: list[str], columns: list[TextColumn], widths: list[int]) -> str:
+    fitted = [
+        _fit(value, width, column.align_right)
+        for value, column, width in zip(values, columns, widths, strict=True)
+    ]
+    return (" " * GAP).join(fitted).rstrip()
+
+
+def _fit(text: str, width: int, align_right: bool) -> str:
+    """Text of exactly this width, padded or truncated."""
+    text = formatting.fit_width(text, width)
+    padding = " " * (width - formatting.display_width(text))
+    return padding + text if align_right else text + padding

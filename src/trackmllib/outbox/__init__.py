@@ -1,1 +1,1 @@
-"""The queue between Spark's threads and the tracking server."""
+"""Durable queue between Spark's threads and the server, and its relay."""

@@ -1,4 +1,4 @@
-"""What an outbox promises."""
+"""Interface and guarantees of an outbox."""
 
 from __future__ import annotations
 
@@ -8,21 +8,15 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from trackmllib.events import Event
-from trackmllib.operations import Operation, Row
-
-# A batch lingers for a second; that of a child run, where something waits of very many runs of its
-# search, for as long as it takes to send something to each of them at this pace, and no longer than
-# five. So it does until nothing waits: with fewer and fewer runs it would go before it is whole.
-LINGER_SECONDS = 1.0
-LONGEST_LINGER_SECONDS = 5.0
-LINGER_SECONDS_A_RUN = 0.02
+from trackmllib.domain.events import Event
+from trackmllib.domain.operations import Operation
+from trackmllib.outbox.delivery_order import Row
 
 
 class Undelivered(NamedTuple):
-    """Numbers of rows that no server has acknowledged.
+    """Counts of rows that no server has acknowledged.
 
-    ``waiting`` for this process, ``deferred`` to the next one, or ``rejected`` by a server.
+    ``waiting`` for this process, ``deferred`` to the next, ``rejected`` by a server.
     """
 
     waiting: int = 0
@@ -30,91 +24,91 @@ class Undelivered(NamedTuple):
     rejected: int = 0
 
     def plus(self, other: Undelivered) -> Undelivered:
+        """Add the counts of another outbox."""
         return Undelivered(*map(int.__add__, self, other))
 
 
-def counted(rows_of_search: Counter[str], search_id: str | None) -> int:
+def count_of(rows_by_search: Counter[str], search_id: str | None) -> int:
     """The number of rows of one search, or of all."""
     if search_id is None:
-        return sum(rows_of_search.values())
-    return rows_of_search[search_id]
+        return sum(rows_by_search.values())
+    return rows_by_search[search_id]
 
 
 class Outbox(ABC):
-    """Operations on their way to a tracking server, in the order in which they were put.
+    """Queue of the operations that a tracking server has not acknowledged yet.
 
-    * ``put`` is atomic: all of its operations are in, or none, when it returns or raises. It never
-      waits for a server.
-    * A row leaves only by ``acknowledge`` or ``reject``; reading it changes nothing. One that is
-      deferred is read again by the next process that opens the outbox. After a
-      crash the rows that were read but not acknowledged are read again, those marked by ``sending``
-      with ``again``, so whoever applies them can look first what stands already.
-    * Rows of one run are read in the order they were put, and the oldest row of all comes first;
-      how far others may overtake is said in ``operations.ready``. A batch may linger for a second
-      (that of a child run, where more than fifty runs of its search wait, or have since nothing of
-      it did, for up to five), so that what follows soon can go with it in one request.
-    * What is remembered of a search stays as long as the search does: until it is closed and no row
-      of it is left.
-    * All methods may be called from any thread. Threads that wait in here hold nothing that a
-      ``put`` needs.
+    * ``enqueue`` is atomic: all of its operations are persisted, or none. It never waits for a
+      server.
+    * Rows leave only by ``acknowledge`` or ``reject``; ``peek`` changes nothing. Deferred rows wait
+      for the next process that opens the outbox. After a crash, unacknowledged rows are read again,
+      as ``redelivered`` if ``mark_sent`` has marked them.
+    * Rows of one run are read in the order of ``enqueue``, and the oldest row of all comes first.
+      ``delivery_order.select_deliverable`` selects rows that may overtake those of other runs.
+    * Batches may linger for a second or more, so that one request delivers more of them; see
+      ``scheduler``.
+    * The registry of a search is kept until the search is closed and has no rows left.
+    * All methods are thread-safe. A waiting thread holds no lock that ``enqueue`` needs.
 
-    What survives an accident:
+    What survives which failure:
 
     ==============================  ===============  ==============================================
-    accident                        MemoryOutbox     SqliteOutbox
+    failure                         MemoryOutbox     SqliteOutbox
     ==============================  ===============  ==============================================
     an exception, Ctrl-C            all rows         all rows
-    the server is away              all rows         all rows
-    ``os._exit``, ``kill -9``       nothing          all rows of each ``put`` that returned
-    the machine crashes             nothing          all but the rows of the last moments: those
-                                                     that the system had not yet written to the
-                                                     disk. Never a part of a ``put``.
+    the server is unavailable       all rows         all rows
+    ``os._exit``, ``kill -9``       nothing          all rows of each ``enqueue`` that returned
+    the machine crashes             nothing          all rows that the operating system has written
+                                                     to disk; each ``enqueue`` whole or not at all
     ==============================  ===============  ==============================================
     """
 
     def __init__(self, changed: threading.Condition | None = None) -> None:
-        # Held while rows come and go, and told of it; outboxes that are one for others share it.
+        # Guards the rows, and is notified when they change. Parts of a CompositeOutbox share it.
         self.changed = changed or threading.Condition()
 
     @abstractmethod
-    def put(self, operations: Sequence[Operation], event: Event | None = None) -> None:
-        """Add operations behind all others, with the fact that they follow from.
+    def enqueue(self, operations: Sequence[Operation], event: Event | None = None) -> None:
+        """Append operations, and persist the event that caused them.
 
-        An outbox that outlives the process keeps the facts of a search until it is closed: from
-        them a search can be ended whose process has died.
+        A durable outbox keeps the events of a search until the search is closed, so that another
+        process can end the search if this one dies.
         """
 
     @abstractmethod
     def peek(
-        self, limit: int, without: Container[str] = (), *, linger: bool = False, runs: int = 1
+        self, limit: int, exclude: Container[str] = (), *, linger: bool = False, runs: int = 1
     ) -> list[Row]:
-        """The oldest row, and what is ready of the same run behind it; they stay where they are.
+        """Read the next rows without removing them.
 
-        All of one run at once, because what waits for one run can be sent in one request; and then
-        of more runs of the same search, ``runs`` in all. At most ``limit`` rows, and none of the
-        searches in ``without``. With ``linger``, young batches wait for company, unless something
-        that does not is behind them.
+        All deliverable rows of the run of the oldest row come first, because one request can hold
+        them; rows of further runs of the same search follow.
+
+        :param limit: Maximum number of rows.
+        :param exclude: Searches whose rows are skipped.
+        :param linger: Let young batches linger, unless a row that does not linger is behind them.
+        :param runs: Maximum number of runs.
         """
 
     @abstractmethod
-    def sending(self, numbers: Iterable[int]) -> None:
-        """Note that rows are about to be sent: from now on they are read with ``again``."""
+    def mark_sent(self, numbers: Iterable[int]) -> None:
+        """Mark rows that are about to be sent; later reads are ``redelivered``."""
 
     @abstractmethod
-    def not_sent(self, numbers: Iterable[int]) -> None:
-        """Take the last ``sending`` of rows back: the server has certainly done nothing of them."""
+    def unmark_sent(self, numbers: Iterable[int]) -> None:
+        """Undo the last ``mark_sent``, because the server has processed nothing."""
 
     @abstractmethod
     def acknowledge(self, numbers: Iterable[int]) -> None:
-        """Remove rows that the server has said yes to. Unknown numbers are ignored."""
+        """Remove rows that the server has accepted. Unknown numbers are ignored."""
 
     @abstractmethod
     def hold(self, numbers: Iterable[int]) -> None:
-        """Read other rows before these, until ``unhold``. They still wait."""
+        """Skip rows until ``unhold``. They still count as waiting."""
 
     @abstractmethod
     def unhold(self, numbers: Iterable[int]) -> None:
-        """Read rows in their order again. Unknown numbers are ignored."""
+        """Undo ``hold``. Unknown numbers are ignored."""
 
     @abstractmethod
     def defer(self, numbers: Iterable[int], reason: str) -> None:
@@ -125,52 +119,50 @@ class Outbox(ABC):
 
     @abstractmethod
     def reject(self, numbers: Iterable[int], reason: str) -> None:
-        """Take rows that a server has rejected out of the order. An outbox that outlives the
-        process keeps them with the reason.
+        """Remove rejected rows; a durable outbox keeps them with the reason."""
+
+    @abstractmethod
+    def save_registry(
+        self, search_id: str, entries: Mapping[str, str], *, durable: bool = False
+    ) -> None:
+        """Add entries to the registry of a search, such as run ids.
+
+        ``durable``: write them to the physical disk now, so that they survive a machine crash.
         """
 
     @abstractmethod
-    def remember(self, search_id: str, facts: Mapping[str, str], *, on_disk: bool = False) -> None:
-        """Keep what was learnt or decided while the rows of a search were applied.
-
-        ``on_disk``: it is to survive a crash of the machine too, if anything here does.
-        """
-
-    @abstractmethod
-    def recall(self, search_id: str) -> dict[str, str]:
-        """All that was remembered of a search."""
+    def load_registry(self, search_id: str) -> dict[str, str]:
+        """All registry entries of a search."""
 
     @abstractmethod
     def waiting(self, search_id: str | None = None) -> int:
-        """The number of waiting rows, of one search or of all; not those deferred or rejected."""
+        """Number of waiting rows, not deferred or rejected, of one search or all."""
 
     @abstractmethod
-    def waits_for_run(self, search_id: str, candidate: int | None) -> bool:
-        """Whether a row of a run waits; not one that is deferred or rejected."""
+    def has_waiting_rows(self, search_id: str, candidate: int | None) -> bool:
+        """Whether a run has waiting rows, not deferred or rejected."""
 
     @abstractmethod
     def undelivered(self, search_id: str | None = None) -> Undelivered:
-        """The rows that no server has acknowledged, of one search or of all.
+        """Counts of unacknowledged rows, of one search or all.
 
-        Rejected rows count from the time when the outbox was opened.
+        Rejected rows are counted from the opening of the outbox.
         """
 
     def wait_for_rows(self, timeout: float | None) -> bool:
-        """Wait until there is a row to peek at; False if there is none after ``timeout``."""
+        """Wait for a waiting row; False after ``timeout`` seconds."""
         with self.changed:
             return self.changed.wait_for(lambda: self.waiting() > 0, timeout)
 
     def wait_until_empty(self, search_id: str | None, timeout: float) -> bool:
-        """Wait until no row waits, of one search or of all; False if some do after ``timeout``."""
+        """Wait until no row waits; False after ``timeout`` seconds."""
         with self.changed:
             return self.changed.wait_for(lambda: self.waiting(search_id) == 0, timeout)
 
     @abstractmethod
-    def note_error(self, search_id: str, error: str | None) -> None:
-        """Keep why the rows of a search could not be sent the last time, for who looks at it from
-        outside of the process; None when they can be sent again.
-        """
+    def record_error(self, search_id: str, error: str | None) -> None:
+        """Persist the last error of a search, or None, for ``trackmllib status``."""
 
     @abstractmethod
-    def tidy(self) -> None:
-        """What is to be done now and then, and may wait for the disk: on no Spark thread."""
+    def maintain(self) -> None:
+        """Do periodic work that may wait for the disk; never on a Spark thread."""

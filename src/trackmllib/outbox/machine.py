@@ -1,4 +1,4 @@
-"""Identity of this machine and of its current start."""
+"""Identity of this machine, of its last start, and of its local disks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOCAL = frozenset(
 
 @lru_cache(maxsize=1)
 def boot_id() -> str:
-    """The id of this start of the machine; empty where there is none."""
+    """The id of the last start of this machine; empty if the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -38,9 +38,9 @@ def started_ms() -> float:
 
 @lru_cache(maxsize=1)
 def machine_id() -> str:
-    """The id of this installation; empty if there is none, as in many containers.
+    """The id of this installation; empty if there is none.
 
-    Machines and containers of one image may have the same id.
+    Many containers have none. Machines and containers of one image may have the same id.
     """
     for path in _MACHINE_IDS:
         try:
@@ -53,18 +53,18 @@ def machine_id() -> str:
 
 
 def signature(text: str) -> str:
-    """A proof that a machine with this machine id wrote a text; empty without a machine id.
+    """Sign a text with the machine id; empty without a machine id.
 
-    machine-id(5) asks to keep the id itself confidential, and others may read the folder.
+    machine-id(5) asks to keep the id itself confidential, and others may read the directory.
     """
     key = machine_id()
     return key and hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 def is_on_local_disk(folder: Path, mounts: str | None = None) -> bool:
-    """Whether a folder is on a file system that no other machine uses; False if unknown.
+    """Whether only this machine can use the file system of a directory.
 
-    ``mounts`` has the format of ``/proc/self/mountinfo``.
+    False if unknown. ``mounts`` has the format of ``/proc/self/mountinfo``.
     """
     try:
         if mounts is None:
@@ -76,7 +76,7 @@ def is_on_local_disk(folder: Path, mounts: str | None = None) -> bool:
     for line in mounts.splitlines():
         fields, _, rest = line.partition(" - ")
         point = Path(re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields.split(" ")[4]))
-        # Of two mounts on one folder, the later one hides the other.
+        # Of two mounts on one directory, the later one hides the other.
         if folder.is_relative_to(point) and len(point.parts) >= depth:
             depth, kind = len(point.parts), rest.split(" ")[0]
     return kind in _LOCAL

@@ -1,4 +1,4 @@
-"""An outbox in a SQLite file. Only the process that holds the file's lock opens it."""
+"""Outbox in a SQLite file, which only the holder of its lock opens."""
 
 from __future__ import annotations
 
@@ -8,38 +8,32 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from itertools import chain
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from trackmllib.events import Event, SearchFailed, SearchFinished
-from trackmllib.operations import LogBatch, OpenMainRun, Operation, Row, ready
-from trackmllib.outbox import schema, wire
-from trackmllib.outbox.base import Outbox, Undelivered, counted
-from trackmllib.outbox.order import Order
+from trackmllib.domain.events import Event, SearchFailed, SearchFinished
+from trackmllib.domain.operations import LogBatch, OpenParentRun, Operation
+from trackmllib.outbox import schema, serialization
+from trackmllib.outbox.base import Outbox, Undelivered, count_of
+from trackmllib.outbox.database import Database
+from trackmllib.outbox.delivery_order import Row, select_deliverable
+from trackmllib.outbox.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
 
-BUSY_SECONDS = 5.0
-# A write waits while the disk takes older ones, so that is left for quiet moments, or for when very
-# many changes lie in the write-ahead log.
-CHECKPOINT_SECONDS = 5.0
-MOST_CHANGES = 5_000
-QUIET_SECONDS = 0.5
 # Older SQLite takes 999 values at a time.
-ROWS_A_STATEMENT = 100
-# The mode of a file whose marks of what was sent cannot be trusted. Takes no room on a full disk.
-DOUBTFUL_MODE = 0o700
+ROWS_PER_STATEMENT = 100
+# The mode of a file that may lack marks of sent rows. Setting it needs no room on a full disk.
+UNTRUSTED_MODE = 0o700
 
 
 class SqliteOutbox(Outbox):
-    """Rows survive the end of the process, whatever ends it.
+    """Outbox whose rows survive any end of the process.
 
-    Write-ahead log, ``synchronous=NORMAL``: a transaction that has returned is with the operating
-    system. A put waits for no disk, only for a lock that others hold for microseconds. There is one
-    connection for all threads. All methods raise ``sqlite3.Error`` where the disk fails.
+    All methods raise ``sqlite3.Error`` if the disk fails, except those that record the progress of
+    delivery: delivery continues, and after a crash, rows are sent again.
     """
 
     def __init__(
@@ -48,127 +42,116 @@ class SqliteOutbox(Outbox):
         changed: threading.Condition | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(changed)
         self.path = path
         self._monotonic = monotonic
-        super().__init__(changed)
-        self._connection = sqlite3.connect(
-            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        # Rows that have left and whose removal the disk has not taken yet, with their search.
+        # The searches of rows that have left but are still in the file, because the disk failed.
         self._gone: dict[int, str] = {}
         self._sent: set[int] = set()
         self._deferred: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
         self._next = 1
-        self._changes = 0
-        self._last_put = self._last_checkpoint = time.monotonic()
+        self.database = Database(path, self.changed)
+        self._connection = self.database.connection
+        self._transaction = self.database.transaction
         try:
-            schema.check_version(self._connection)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute("PRAGMA wal_autocheckpoint = 0")
-            schema.bring_up_to_date(self._connection)
-            self._connection.executescript(schema.ARRIVALS)
             self._load()
         except BaseException:
             self._connection.close()
             raise
 
-    # Promises of the Outbox.
-
-    def put(self, operations: Sequence[Operation], event: Event | None = None) -> None:
+    def enqueue(self, operations: Sequence[Operation], event: Event | None = None) -> None:
         now_ms = time.time_ns() // 1_000_000
-        texts = [wire.to_text(operation) for operation in operations]
+        texts = [serialization.to_text(operation) for operation in operations]
         ends = event.search_id if isinstance(event, (SearchFinished, SearchFailed)) else None
-        facts = [] if event is None or ends else [(event.search_id, wire.to_text(event))]
+        events = [] if event is None or ends else [(event.search_id, serialization.to_text(event))]
         with self.changed:
-            # First, so that a number is never given twice, whatever interrupts us here.
+            # First, so that no number is used twice, whatever interrupts this method.
             numbers = range(self._next, self._next + len(operations))
             self._next = numbers.stop
             rows: list[tuple[Any, ...]] = [
                 (number, *operation.run, now_ms, isinstance(operation, LogBatch), text)
                 for number, operation, text in zip(numbers, operations, texts, strict=True)
             ]
-            opened = [each for each in operations if isinstance(each, OpenMainRun)]
-            if opened or ends or len(rows) > ROWS_A_STATEMENT:
+            opened = [each for each in operations if isinstance(each, OpenParentRun)]
+            if opened or ends or len(rows) > ROWS_PER_STATEMENT:
                 with self._transaction():
                     for each in opened:
-                        self._open(each)
-                    # The view would make copies of the files that are among them.
-                    self._connection.executemany(schema.INSERT_ROW, rows)
-                    self._connection.executemany(schema.INSERT_FACT, facts)
+                        self._insert_search(each)
+                    # Not through the view, which would copy the files among the rows.
+                    self._connection.executemany(schema.INSERT_OPERATION, rows)
+                    self._connection.executemany(schema.INSERT_EVENT, events)
                     if ends:
                         self._close_search(ends)
             else:
-                self._changes += 1
-                self._arrive(
-                    rows + [(None, each, None, now_ms, None, text) for each, text in facts]
+                self.database.insert_arrivals(
+                    rows + [(None, each, None, now_ms, None, text) for each, text in events]
                 )
             for number, operation in zip(numbers, operations, strict=True):
-                self._order.add(number, operation.run, batch=isinstance(operation, LogBatch))
-            self._last_put = time.monotonic()
+                self._scheduler.add(number, operation.run, batch=isinstance(operation, LogBatch))
+            self.database.note_enqueued()
             self.changed.notify_all()
 
     def peek(
-        self, limit: int, without: Container[str] = (), *, linger: bool = False, runs: int = 1
+        self, limit: int, exclude: Container[str] = (), *, linger: bool = False, runs: int = 1
     ) -> list[Row]:
         with self.changed:
-            numbers = list(self._order.rows_to_read(limit, without, linger, runs))
+            numbers = list(self._scheduler.next_rows(limit, exclude, linger, runs))
             found = self._connection.execute(
-                f"SELECT number, body, sent FROM rows WHERE number IN ({_list(numbers)})"
+                f"SELECT number, body, sent FROM operations WHERE number IN ({_list(numbers)})"
             ).fetchall()
         place = {number: place for place, number in enumerate(numbers)}
         found.sort(key=lambda row: place[row[0]])
         rows = []
         for number, body, sent in found:
             try:
-                operation = wire.operation(body)
+                operation = serialization.from_text(body, Operation)
             except ValueError as error:
                 self.reject([number], str(error))
             else:
                 rows.append(Row(number, operation, bool(sent) or number in self._sent))
         if found and not rows:
-            return self.peek(limit, without, linger=linger, runs=runs)
-        return list(ready(rows))
+            return self.peek(limit, exclude, linger=linger, runs=runs)
+        return list(select_deliverable(rows))
 
-    def sending(self, numbers: Iterable[int]) -> None:
+    def mark_sent(self, numbers: Iterable[int]) -> None:
         def mark(connection: sqlite3.Connection) -> None:
-            connection.execute(f"UPDATE rows SET sent = 1 WHERE number IN ({_list(new)})")
+            connection.execute(f"UPDATE operations SET sent = 1 WHERE number IN ({_list(new)})")
 
         with self.changed:
             new = [number for number in numbers if number not in self._sent]
             self._sent.update(new)
-            if new and not self._note(mark):
+            if new and not self._try_to_write(mark):
                 with suppress(OSError):
-                    os.chmod(self.path, DOUBTFUL_MODE)
+                    os.chmod(self.path, UNTRUSTED_MODE)
 
-    def not_sent(self, numbers: Iterable[int]) -> None:
-        def take_back(connection: sqlite3.Connection) -> None:
-            connection.execute(f"UPDATE rows SET sent = 0 WHERE number IN ({_list(rows)})")
+    def unmark_sent(self, numbers: Iterable[int]) -> None:
+        def unmark(connection: sqlite3.Connection) -> None:
+            connection.execute(f"UPDATE operations SET sent = 0 WHERE number IN ({_list(rows)})")
 
         with self.changed:
             rows = list(numbers)
-            # Where the disk does not take it, whoever sends them looks first, and finds nothing.
-            if self._note(take_back):
+            # If the disk fails, the next try looks for these rows on the server, and finds none.
+            if self._try_to_write(unmark):
                 self._sent.difference_update(rows)
 
     def acknowledge(self, numbers: Iterable[int]) -> None:
         def remove(connection: sqlite3.Connection) -> None:
-            connection.execute(f"DELETE FROM rows WHERE number IN ({_list(self._gone)})")
-            self._forget_those_over(set(self._gone.values()))
+            connection.execute(f"DELETE FROM operations WHERE number IN ({_list(self._gone)})")
+            self._delete_finished_searches(set(self._gone.values()))
 
         with self.changed:
-            self._take_out(numbers)
-            if self._note(remove):
+            self._remove_from_schedule(numbers)
+            if self._try_to_write(remove):
                 self._gone.clear()
 
     def hold(self, numbers: Iterable[int]) -> None:
         with self.changed:
-            self._order.hold(numbers)
+            self._scheduler.hold(numbers)
 
     def unhold(self, numbers: Iterable[int]) -> None:
         with self.changed:
-            self._order.unhold(numbers)
+            self._scheduler.unhold(numbers)
 
     def defer(self, numbers: Iterable[int], reason: str) -> None:
         def keep_reason(connection: sqlite3.Connection) -> None:
@@ -178,63 +161,72 @@ class SqliteOutbox(Outbox):
             )
 
         with self.changed:
-            found = [(n, search) for n in numbers if (search := self._order.remove(n)) is not None]
+            found = [(n, s) for n in numbers if (s := self._scheduler.remove(n)) is not None]
             self._deferred.update(search_id for _, search_id in found)
-            self._note(keep_reason)
+            self._try_to_write(keep_reason)
             self.changed.notify_all()
 
     def reject(self, numbers: Iterable[int], reason: str) -> None:
         def move(connection: sqlite3.Connection) -> None:
-            which = f"FROM rows WHERE number IN ({_list(taken)})"
-            connection.execute(f"INSERT OR REPLACE INTO refused SELECT *, ? {which}", (reason,))
+            which = f"FROM operations WHERE number IN ({_list(removed)})"
+            connection.execute(f"INSERT OR REPLACE INTO rejected SELECT *, ? {which}", (reason,))
             connection.execute(f"DELETE {which}")
 
         with self.changed:
-            taken = self._take_out(numbers)
-            # Where the disk does not take it, the rows stay on it as they are, for the heir.
-            self._note(move)
-            for number in taken:
+            removed = self._remove_from_schedule(numbers)
+            # If the disk fails, the rows stay as they are, for the process that recovers the file.
+            self._try_to_write(move)
+            for number in removed:
                 self._rejected[self._gone.pop(number)] += 1
 
-    def remember(self, search_id: str, facts: Mapping[str, str], *, on_disk: bool = False) -> None:
+    def save_registry(
+        self, search_id: str, entries: Mapping[str, str], *, durable: bool = False
+    ) -> None:
         with self._transaction() as connection:
             connection.executemany(
-                "INSERT OR REPLACE INTO facts (search_id, name, value) VALUES (?, ?, ?)",
-                [(search_id, name, value) for name, value in facts.items()],
+                "INSERT OR REPLACE INTO run_registry (search_id, name, value) VALUES (?, ?, ?)",
+                [(search_id, name, value) for name, value in entries.items()],
             )
-        if on_disk:
-            self._checkpoint()
+        if durable:
+            self.database.checkpoint()
 
-    def recall(self, search_id: str) -> dict[str, str]:
+    def load_registry(self, search_id: str) -> dict[str, str]:
         with self.changed:
             return dict(
                 self._connection.execute(
-                    "SELECT name, value FROM facts WHERE search_id = ?", (search_id,)
+                    "SELECT name, value FROM run_registry WHERE search_id = ?", (search_id,)
                 ).fetchall()
             )
 
     def waiting(self, search_id: str | None = None) -> int:
         with self.changed:
-            return len(self._order) if search_id is None else self._order.waiting(search_id)
+            return self._scheduler.waiting(search_id)
 
-    def waits_for_run(self, search_id: str, candidate: int | None) -> bool:
+    def has_waiting_rows(self, search_id: str, candidate: int | None) -> bool:
         with self.changed:
-            return self._order.waits_for_run((search_id, candidate))
+            return self._scheduler.has_waiting_rows((search_id, candidate))
 
     def undelivered(self, search_id: str | None = None) -> Undelivered:
         with self.changed:
             return Undelivered(
                 self.waiting(search_id),
-                counted(self._deferred, search_id),
-                counted(self._rejected, search_id),
+                count_of(self._deferred, search_id),
+                count_of(self._rejected, search_id),
             )
 
-    # What only an outbox on disk has.
+    def record_error(self, search_id: str, error: str | None) -> None:
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE searches SET error = ? WHERE search_id = ?", (error, search_id)
+            )
 
-    def has_readable(self, search_id: str) -> bool:
-        """Whether a row of a search waits that is not held."""
+    def maintain(self) -> None:
+        self.database.checkpoint_if_due()
+
+    def has_readable_rows(self, search_id: str) -> bool:
+        """Whether a search has waiting rows that are not held."""
         with self.changed:
-            return self._order.has_readable(search_id)
+            return self._scheduler.has_readable_rows(search_id)
 
     def open_searches(self) -> list[str]:
         """The searches that have not been closed, oldest first."""
@@ -244,82 +236,29 @@ class SqliteOutbox(Outbox):
             ).fetchall()
         return [search_id for (search_id,) in found]
 
-    def note_error(self, search_id: str, error: str | None) -> None:
-        """Keep why the rows of a search could not be sent the last time, for ``status``."""
-        with self._transaction() as connection:
-            connection.execute(
-                "UPDATE searches SET error = ? WHERE search_id = ?", (error, search_id)
-            )
+    def is_empty(self, closed: Collection[str] = ()) -> bool:
+        """Whether nothing is left of any search.
 
-    def is_empty(self, over: Collection[str] = ()) -> bool:
-        """Whether nothing is left here of any search. ``over``: searches of which somebody knows
-        that they are closed, although the disk did not take it.
+        ``closed``: searches that are closed, although the disk failed to record it.
         """
         with self.changed:
             (left,) = self._connection.execute(
-                "SELECT (SELECT count(*) FROM rows) + (SELECT count(*) FROM refused)"
+                "SELECT (SELECT count(*) FROM operations) + (SELECT count(*) FROM rejected)"
             ).fetchone()
-            return left <= len(self._gone) and set(self.open_searches()) <= set(over)
-
-    def tidy(self) -> None:
-        """Move the write-ahead log into the file, in a quiet moment or when it is very long.
-
-        On no Spark thread: it waits for the disk.
-        """
-        now = time.monotonic()
-        is_quiet = self._changes and now - self._last_put > QUIET_SECONDS
-        is_time = is_quiet and now - self._last_checkpoint > CHECKPOINT_SECONDS
-        if not is_time and self._changes < MOST_CHANGES:
-            return
-        self._changes, self._last_checkpoint = 0, now
-        self._checkpoint()
-        with self.changed:
-            # The little that has come meanwhile; only then the log can begin anew.
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-
-    def _checkpoint(self) -> None:
-        """Have the disk take what lies in the log, while others go on to write there."""
-        other = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
-        try:
-            other.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        finally:
-            other.close()
+            return left <= len(self._gone) and set(self.open_searches()) <= set(closed)
 
     def close(self) -> None:
-        """Close the file. Nothing else may be called afterwards."""
+        """Close the file. Call no other method after it."""
         with self.changed:
             self._connection.close()
 
-    def _arrive(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows, and the facts among them, by one statement: each gives Python's lock away,
-        and may wait 5 ms to have it again.
-        """
-        if rows:
-            self._connection.execute(
-                f"INSERT INTO arrivals VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * len(rows))}",
-                list(chain.from_iterable(rows)),
-            )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self.changed:
-            self._changes += 1
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    def _open(self, operation: OpenMainRun) -> None:
+    def _insert_search(self, operation: OpenParentRun) -> None:
         self._connection.execute(
             "INSERT OR REPLACE INTO searches (search_id, destination, name, started_ms)"
             " VALUES (?, ?, ?, ?)",
             (
                 operation.search_id,
-                wire.to_text(operation.destination),
+                serialization.to_text(operation.destination),
                 operation.name,
                 operation.start_ms,
             ),
@@ -328,60 +267,58 @@ class SqliteOutbox(Outbox):
     def _close_search(self, search_id: str) -> None:
         self._connection.execute("UPDATE searches SET closed = 1 WHERE search_id = ?", (search_id,))
         self._connection.execute("DELETE FROM events WHERE search_id = ?", (search_id,))
-        self._forget_those_over([search_id])
+        self._delete_finished_searches([search_id])
 
-    def _forget_those_over(self, search_ids: Collection[str]) -> None:
-        """Nothing is kept of a search that is closed and of which no row is left."""
+    def _delete_finished_searches(self, search_ids: Collection[str]) -> None:
+        """Delete closed searches that have no rows left, and their registries."""
         for search_id in search_ids:
             deleted = self._connection.execute(
                 "DELETE FROM searches WHERE search_id = ?1 AND closed = 1"
-                " AND NOT EXISTS (SELECT 1 FROM rows WHERE search_id = ?1)"
-                " AND NOT EXISTS (SELECT 1 FROM refused WHERE search_id = ?1)",
+                " AND NOT EXISTS (SELECT 1 FROM operations WHERE search_id = ?1)"
+                " AND NOT EXISTS (SELECT 1 FROM rejected WHERE search_id = ?1)",
                 (search_id,),
             )
             if deleted.rowcount:
-                self._connection.execute("DELETE FROM facts WHERE search_id = ?", (search_id,))
+                self._connection.execute(
+                    "DELETE FROM run_registry WHERE search_id = ?", (search_id,)
+                )
 
     def _load(self) -> None:
-        """Read which rows there are. Those that another process has deferred wait again."""
-        self._order = Order(self._monotonic)
+        """Schedule the rows of the file, including those deferred before."""
+        self._scheduler = Scheduler(self._monotonic)
         self._deferred.clear()
         self._rejected.clear()
         self._connection.execute("DELETE FROM deferred")
         found = self._connection.execute(
-            "SELECT number, search_id, candidate, batch FROM rows ORDER BY number"
+            "SELECT number, search_id, candidate, batch FROM operations ORDER BY number"
         )
         for number, search_id, candidate, batch in found.fetchall():
-            self._order.add(number, (search_id, candidate), batch=bool(batch), linger=False)
+            self._scheduler.add(number, (search_id, candidate), batch=bool(batch), linger=False)
         (highest,) = self._connection.execute(
-            "SELECT max((SELECT ifnull(max(number), 0) FROM rows),"
-            " (SELECT ifnull(max(number), 0) FROM refused))"
+            "SELECT max((SELECT ifnull(max(number), 0) FROM operations),"
+            " (SELECT ifnull(max(number), 0) FROM rejected))"
         ).fetchone()
         self._next = highest + 1
 
-    def _take_out(self, numbers: Iterable[int]) -> list[int]:
-        """Count rows as gone; those that were here."""
-        taken = []
+    def _remove_from_schedule(self, numbers: Iterable[int]) -> list[int]:
+        """Count rows as gone; return those that were waiting."""
+        removed = []
         for number in numbers:
             self._sent.discard(number)
-            search_id = self._order.remove(number)
+            search_id = self._scheduler.remove(number)
             if search_id is not None:
                 self._gone[number] = search_id
-                taken.append(number)
+                removed.append(number)
         self.changed.notify_all()
-        return taken
+        return removed
 
-    def _note(self, change: Callable[[sqlite3.Connection], None]) -> bool:
-        """Write down how far delivery is; False if the disk does not take it.
-
-        Delivery goes on then. It is written with the next note, and where the process dies before,
-        rows are sent once more.
-        """
+    def _try_to_write(self, change: Callable[[sqlite3.Connection], None]) -> bool:
+        """Record the progress of delivery; False if the disk fails."""
         try:
             with self._transaction() as connection:
                 change(connection)
         except sqlite3.Error as error:
-            logger.debug("Not noted in %s: %s", self.path, error)
+            logger.debug("Not written to %s: %s", self.path, error)
             return False
         return True
 

@@ -1,1 +1,1 @@
-"""Facts about a search become operations: what MLflow is told, under which names. No I/O."""
+"""Translation of events into operations on MLflow runs; no I/O."""

@@ -1,6 +1,6 @@
-"""The description of a main run on MLflow's page: Markdown that says how its search stands.
+"""Description of a parent run: the state of its search in Markdown.
 
-What comes from users (values, error messages) can neither be Markdown nor HTML in it.
+User texts, such as values and error messages, are escaped.
 """
 
 from __future__ import annotations
@@ -8,18 +8,18 @@ from __future__ import annotations
 import re
 from datetime import datetime, timezone
 
-from trackmllib import limits, names, plural
-from trackmllib.estimate import left_in_words, seconds_left
-from trackmllib.events import CellScored, Event
-from trackmllib.names import GridNames
-from trackmllib.operations import Describe
-from trackmllib.search_result import SearchResult, Status
-from trackmllib.standing import leader, standings, won_with_nan
-from trackmllib.view.compared import LEGEND, Comparison, compare
+from trackmllib.domain.eta import seconds_left
+from trackmllib.domain.events import Event, FitScored
+from trackmllib.domain.further_metrics import line_of_best
+from trackmllib.domain.operations import SetDescription
+from trackmllib.domain.ranking import RankedCandidate, leader, leaderboard, nan_winner
+from trackmllib.domain.search_state import SearchState, Status
+from trackmllib.domain.significance import LEGEND, Comparison, compare
+from trackmllib.support import formatting
 
 MOST_CHARACTERS = 4000
 MOST_ROWS = 10
-# A search that is over before anybody looks is described at its start and at its end.
+# Shorter searches are described only at their start and end.
 QUIET_SECONDS = 5.0
 
 _PARTS = (0.1, 0.25, 0.5, 0.75)
@@ -31,124 +31,138 @@ _STATES: dict[Status, str] = {
     "FAILED": "Failed",
     "KILLED": "Killed",
 }
-# What means something to Markdown or HTML anywhere in a line, and to MLflow's page (@user, :smile:,
-# addresses, which it would make links of; "¨" is the escape character of its Markdown).
+# Special in Markdown, HTML or the MLflow UI (@user, :smile:, addresses, which become links; "¨" is
+# the escape character of its Markdown).
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>#|~!^&\"'@:$¨]|www(?=\.)|=(?==)")
 
 
-def describe(result: SearchResult, grid: GridNames, time_ms: int) -> Describe:
-    """What the main run is told of the search as it stood at ``time_ms``."""
-    text = markdown(result, grid, time_ms)
-    return Describe(search_id=result.search_id, text=text, is_last=result.end_ms is not None)
+def describe(state: SearchState, time_ms: int) -> SetDescription:
+    """Describe the search as of ``time_ms``."""
+    text = markdown(state, time_ms)
+    return SetDescription(search_id=state.search_id, text=text, is_last=state.end_ms is not None)
 
 
-def least(search_id: str, status: Status) -> Describe:
-    """How a search ended about which no more can be said."""
-    return Describe(search_id=search_id, text=f"**{_STATES[status]}**", is_last=True)
+def only_status(search_id: str, status: Status) -> SetDescription:
+    """Describe a search by its status only."""
+    return SetDescription(search_id=search_id, text=f"**{_STATES[status]}**", is_last=True)
 
 
-def is_due(event: Event, result: SearchResult) -> bool:
-    """Whether a score has brought the search over a tenth, a quarter, a half or three quarters."""
-    if not isinstance(event, CellScored) or not is_long(event, result):
+def is_due(event: Event, state: SearchState) -> bool:
+    """Whether this score reaches the next of ``_PARTS`` of all fits."""
+    if not isinstance(event, FitScored) or not is_long(event, state):
         return False
-    cells = len(result.description.candidates) * result.folds
-    done = result.cells_finished
-    return done < cells and any(done - 1 < part * cells <= done for part in _PARTS)
+    fits = len(state.description.candidates) * state.folds
+    done = state.fits_finished
+    return done < fits and any(done - 1 < part * fits <= done for part in _PARTS)
 
 
-def is_long(event: Event, result: SearchResult) -> bool:
-    """Whether the search has run for so long that somebody may be looking."""
-    return event.time_ms - result.start_ms >= QUIET_SECONDS * 1000
+def is_long(event: Event, state: SearchState) -> bool:
+    """Whether the search has run long enough to update its description."""
+    return event.time_ms - state.start_ms >= QUIET_SECONDS * 1000
 
 
-def markdown(result: SearchResult, grid: GridNames, time_ms: int) -> str:
-    """The state, the best, and a table of the ten best; 4,000 characters at most."""
-    best, comparison = leader(result), compare(result)
+def markdown(state: SearchState, time_ms: int) -> str:
+    """State, best candidate and a table of the best, in 4,000 characters."""
+    best, comparison = leader(state), compare(state)
     if best is None or best.candidate != comparison.best:
-        # While the search runs, a candidate without all its scores may lead.
+        # An incomplete candidate leads.
         comparison = Comparison(best=None)
     for length in _LENGTHS:
-        text = _markdown(result, grid, time_ms, length, comparison)
+        text = _markdown(state, time_ms, length, comparison)
         if len(text) <= MOST_CHARACTERS:
             break
     return text
 
 
-def _markdown(
-    result: SearchResult, grid: GridNames, time_ms: int, length: int, comparison: Comparison
-) -> str:
+def _markdown(state: SearchState, time_ms: int, length: int, comparison: Comparison) -> str:
     paragraphs = [
-        _state(result, time_ms),
-        _best(result, grid, length, comparison),
-        _table(result, grid, length, comparison),
+        _state(state, time_ms),
+        _best(state, length, comparison),
+        _further_metrics(state),
+        _table(state, length, comparison),
         f"*As of {_when(time_ms)}, by trackmllib*",
     ]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
-def _state(result: SearchResult, time_ms: int) -> str:
-    cells = plural.count(len(result.description.candidates) * result.folds, "cell")
-    words = [f"**{_STATES[result.status]}**"]
-    if result.failure is not None:
-        reason = limits.cut(result.failure.summary, _LONGEST_REASON)
-        words.append(f" at {result.cells_finished:,} of {cells}: {_escaped(reason)}")
-    elif result.cells_finished:
-        words.append(f": {result.cells_finished:,} of {cells}")
-    elif result.status == "RUNNING":
-        words.append(f": 0 of {cells}")
-    if result.status == "RUNNING" and result.best_at_refit is not None:
+def _state(state: SearchState, time_ms: int) -> str:
+    fits = formatting.count(len(state.description.candidates) * state.folds, "fit")
+    words = [f"**{_STATES[state.status]}**"]
+    if state.failure is not None:
+        reason = formatting.truncate(state.failure.summary, _LONGEST_REASON)
+        words.append(f" at {state.fits_finished:,} of {fits}: {_escaped(reason)}")
+    elif state.fits_finished:
+        words.append(f": {state.fits_finished:,} of {fits}")
+    elif state.status == "RUNNING":
+        words.append(f": 0 of {fits}")
+    if state.status == "RUNNING" and state.best_at_refit is not None:
         words.append(", refit of the best one")
-    left = seconds_left(result, time_ms)
+    left = seconds_left(state, time_ms)
     if left is not None:
         end = _when(time_ms + round(left * 1000))
-        words.append(f", {left_in_words(left)} (until {end})")
+        words.append(f", {formatting.time_left(left)} (until {end})")
     return "".join(words)
 
 
-def _best(result: SearchResult, grid: GridNames, length: int, comparison: Comparison) -> str:
-    best, taken = leader(result), won_with_nan(result)
-    if taken is not None:
-        took = f"Spark took **{_setting(result, grid, taken, length)}** (NaN)"
+def _best(state: SearchState, length: int, comparison: Comparison) -> str:
+    best, with_nan = leader(state), nan_winner(state)
+    if with_nan is not None:
+        chosen = f"Spark chose **{_name(state, with_nan, length)}** (NaN)"
         if best is None:
-            return took
-        setting = _setting(result, grid, best.candidate, length)
-        return f"{took}; best with a score: **{setting}**: {_metric(result)} {best.score}"
+            return chosen
+        name = _name(state, best.candidate, length)
+        return f"{chosen}; best with a score: **{name}**{_scored(state, best)}"
     if best is None:
         return ""
-    folds = result.folds
-    so_far = "" if result.best is not None else " so far"
+    folds = state.folds
+    so_far = "" if state.best is not None else " so far"
     if best.folds < folds:
         so_far = f" after {best.folds} of {folds} folds"
-    score = f": {_metric(result)} {best.score}" if best.score else ""
-    told = f"; {comparison.clause}" if comparison.clause is not None else ""
-    return f"Best{so_far}: **{_setting(result, grid, best.candidate, length)}**{score}{told}"
+    clause = f"; {comparison.clause}" if comparison.clause is not None else ""
+    name = _name(state, best.candidate, length)
+    return f"Best{so_far}: **{name}**{_scored(state, best)}{clause}"
 
 
-def _table(result: SearchResult, grid: GridNames, length: int, comparison: Comparison) -> str:
-    shown = [each for each in standings(result)[:MOST_ROWS] if each.average is not None]
+def _further_metrics(state: SearchState) -> str:
+    """Further metrics of the best candidate."""
+    best = leader(state)
+    if best is None:
+        return ""
+    return line_of_best(state, best.candidate, lambda name: _escaped(formatting.truncate(name, 40)))
+
+
+def _table(state: SearchState, length: int, comparison: Comparison) -> str:
+    shown = [each for each in leaderboard(state)[:MOST_ROWS] if each.average is not None]
     rows = []
-    for place, standing in enumerate(shown, start=1):
-        index = standing.candidate
-        place_and_mark = f"{place} {comparison.mark(index)}".rstrip()
+    for rank, each in enumerate(shown, start=1):
+        index = each.candidate
+        rank_and_mark = f"{rank} {comparison.mark(index)}".rstrip()
         rows.append(
-            f"| {place_and_mark} | {_setting(result, grid, index, length)} | {standing.score} "
-            f"| {result.candidates[index].scored} of {result.folds} |"
+            f"| {rank_and_mark} | {_name(state, index, length)} "
+            f"| {formatting.score(each.average, each.deviation)} "
+            f"| {state.candidates[index].scored} of {state.folds} |"
         )
     if not rows:
         return ""
-    head = f"| place | setting | {_metric(result)} | folds |"
+    head = f"| rank | candidate | {_metric(state)} | folds |"
     table = "\n".join([head, "|---|---|---|---|", *rows])
-    is_marked = any(comparison.mark(standing.candidate) for standing in shown)
+    is_marked = any(comparison.mark(each.candidate) for each in shown)
     return f"{table}\n\n{LEGEND}" if is_marked else table
 
 
-def _setting(result: SearchResult, grid: GridNames, candidate: int, length: int) -> str:
-    name = names.child_run(result.description.candidates[candidate], grid)
-    return _escaped(limits.cut(name, length))
+def _name(state: SearchState, candidate: int, length: int) -> str:
+    name = state.run_name(candidate)
+    return _escaped(formatting.truncate(name, length))
 
 
-def _metric(result: SearchResult) -> str:
-    return _escaped(limits.cut(result.description.metric, 40))
+def _scored(state: SearchState, ranked: RankedCandidate) -> str:
+    if ranked.average is None:
+        return ""
+    return f": {_metric(state)} {formatting.score(ranked.average, ranked.deviation)}"
+
+
+def _metric(state: SearchState) -> str:
+    return _escaped(formatting.truncate(state.description.metric, 40))
 
 
 def _when(time_ms: int) -> str:
@@ -157,6 +171,6 @@ def _when(time_ms: int) -> str:
 
 
 def _escaped(text: str) -> str:
-    """The text as it is, whatever is in it, in one line of Markdown or HTML."""
+    """Escape a text for one line of Markdown or HTML."""
     line = "".join(char if char.isprintable() else " " for char in text).strip()
     return _SPECIAL.sub(lambda found: "".join(f"&#{ord(c)};" for c in found.group()), line)

@@ -1,1 +1,1 @@
-"""The only code that imports pyspark: where ``fit()`` is watched, and what is read off a tuner."""
+"""All code that imports pyspark."""

@@ -1,4 +1,4 @@
-"""Calls on MLflow's client that it lacks, or makes too loudly."""
+"""Calls that MLflow's client lacks, or makes with output of its own."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mlflow.entities import Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import MAX_ENTITIES_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
 
-from trackmllib.errors import Rejected
-from trackmllib.operations import Destination, LogBatch
-from trackmllib.redaction import redacted
+from trackmllib.domain.operations import Destination, LogBatch
+from trackmllib.exceptions import Rejected
+from trackmllib.support.redaction import redacted
 from trackmllib.tracking import artifacts, conflicts
 from trackmllib.tracking.database import connected_once
-from trackmllib.tracking.failures import LONGEST_REASON, meaning, partly_done
+from trackmllib.tracking.error_policy import LONGEST_REASON, classify, partially_applied
 from trackmllib.tracking.http import prepare_databricks
 from trackmllib.tracking.sqlite_uri import sqlite_file
 
@@ -27,12 +27,11 @@ Entity: TypeAlias = "Param | MlflowMetric | RunTag"
 SEARCH_ID = "trackmllib.search_id"
 CANDIDATE = "trackmllib.candidate"
 
-# After so many refused entities of one batch the rest of it is not tried singly.
+# After this many rejected entities of one batch, the rest is not tried singly.
 GIVE_UP_AFTER = 10
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client for a tracking URI."""
     _check_sqlite(uri)
     if uri.startswith("databricks"):
         prepare_databricks()
@@ -41,7 +40,7 @@ def connect(uri: str) -> MlflowClient:
 
 
 def set_status(client: MlflowClient, run_id: str, status: str, end_ms: int | None) -> None:
-    """Set status and end time, without the two lines that ``set_terminated`` prints."""
+    """Set status and end time, without the output of ``set_terminated``."""
     client._tracking_client.store.update_run_info(
         run_id, RunStatus.from_string(status), end_ms, None
     )
@@ -50,7 +49,7 @@ def set_status(client: MlflowClient, run_id: str, status: str, end_ms: int | Non
 def find_run(
     client: MlflowClient, experiment_id: str, search_id: str, candidate: int | None
 ) -> Any:
-    """The run of a search, by its tags; None if it was not made. Candidate None: the main run."""
+    """Find the run of a candidate, or for None the parent run, by its tags."""
     wanted = None if candidate is None else str(candidate)
     clauses = [f"tags.`{SEARCH_ID}` = '{search_id}'"]
     if wanted is not None:
@@ -60,14 +59,14 @@ def find_run(
     found = client.search_runs([experiment_id], " AND ".join(clauses), order_by=oldest_first)
     runs = [run for run in found if run.data.tags.get(CANDIDATE) == wanted]
     if not runs and wanted is None:
-        # For a later search in a run of the user's, the tag has another name.
-        key = conflicts.renamed(SEARCH_ID, search_id)
+        # On a run that several searches share, the tag of a later one has another name.
+        key = conflicts.with_search_id(SEARCH_ID, search_id)
         runs = list(client.search_runs([experiment_id], f"tags.`{key}` = '{search_id}'"))
     return next(iter(runs), None)
 
 
 def experiment_id(client: MlflowClient, destination: Destination) -> str:
-    """The experiment for a new run; one that is named and does not exist is made."""
+    """The experiment for a new run; one named but missing is created."""
     name = destination.experiment_name
     if name is None:
         if destination.experiment_id is None:
@@ -84,7 +83,7 @@ def experiment_id(client: MlflowClient, destination: Destination) -> str:
 
 
 def _create(client: MlflowClient, name: str) -> Any:
-    """Make an experiment, unless another program makes it at this moment."""
+    """Create an experiment, unless another program does so at this moment."""
     try:
         return client.create_experiment(name)
     except MlflowException:
@@ -94,16 +93,18 @@ def _create(client: MlflowClient, name: str) -> Any:
         return experiment.experiment_id
 
 
-def delete_doubles(
+def delete_duplicate_runs(
     client: MlflowClient,
     experiment_id: str,
     search_id: str,
     keep: Callable[[int | None], str | None],
 ) -> None:
-    """Delete runs of a search that were made twice, because the answer to the first try was late.
+    """Delete duplicate runs that a late answer has caused.
 
-    ``keep`` returns the id of the run to keep for a candidate, or for None as the parent run; if it
-    returns None, no run is deleted. Only empty runs of the same request are deleted.
+    Deletes only empty runs of the same request.
+
+    :param keep: Returns the id of the run to keep for a candidate, or for None the parent run; if
+        it returns None, no run is deleted.
     """
     runs: dict[int | None, list[Any]] = {}
     page = None
@@ -121,14 +122,14 @@ def delete_doubles(
     for candidate, found in runs.items():
         kept = next((run for run in found if run.info.run_id == keep(candidate)), None)
         for run in found:
-            if kept is not None and run is not kept and _is_double(client, run, kept):
+            if kept is not None and run is not kept and _is_duplicate(client, run, kept):
                 client.delete_run(run.info.run_id)
 
 
-def _is_double(client: MlflowClient, run: Any, kept: Any) -> bool:
-    """Whether the same request made a run and ``kept``, and the run is empty.
+def _is_duplicate(client: MlflowClient, run: Any, kept: Any) -> bool:
+    """Whether a run is empty and created by the same request as ``kept``.
 
-    A copy that the user has made has another start time, or is not empty.
+    A copy by the user has another start time, or is not empty.
     """
     same = (run.info.start_time, run.info.run_name) == (kept.info.start_time, kept.info.run_name)
     if not same or run.info.status != "RUNNING" or run.data.params or run.data.metrics:
@@ -140,10 +141,10 @@ def _is_double(client: MlflowClient, run: Any, kept: Any) -> bool:
 
 
 def log_batch(client: MlflowClient, run_id: str, batch: LogBatch) -> None:
-    """Add params, metrics and tags to a run; without any, no request is made.
+    """Log params, metrics and tags; an empty batch makes no request.
 
-    Of a batch that MLflow does not take whole, everything is logged that it takes; Rejected names
-    the rest.
+    :raises Rejected: MLflow rejects a part of the batch, which the message names; the rest is
+        logged.
     """
     entities: list[Entity] = [
         *(Param(key, value) for key, value in batch.params),
@@ -152,24 +153,24 @@ def log_batch(client: MlflowClient, run_id: str, batch: LogBatch) -> None:
     ]
     if not entities:
         return
-    refused: dict[str, str] = {}
-    with nullcontext() if _is_one_request(batch) else partly_done():
-        _log(client, run_id, entities, refused)
-    if refused:
-        names = ", ".join(refused)
-        reason = redacted(next(iter(refused.values())).splitlines()[0])[:LONGEST_REASON]
+    rejected: dict[str, str] = {}
+    with nullcontext() if _is_one_request(batch) else partially_applied():
+        _log(client, run_id, entities, rejected)
+    if rejected:
+        names = ", ".join(rejected)
+        reason = redacted(next(iter(rejected.values())).splitlines()[0])[:LONGEST_REASON]
         raise Rejected(f"{names} not logged: {reason}")
 
 
 def _is_one_request(batch: LogBatch) -> bool:
-    """Whether MLflow's client sends a batch whole; it sends larger ones in parts."""
+    """Whether MLflow's client sends a batch in one request."""
     most = max(len(batch.params), len(batch.tags))
     entities = len(batch.params) + len(batch.tags) + len(batch.metrics)
     return bool(most <= MAX_PARAMS_TAGS_PER_BATCH and entities <= MAX_ENTITIES_PER_BATCH)
 
 
 def _log(
-    client: MlflowClient, run_id: str, entities: list[Entity], refused: dict[str, str]
+    client: MlflowClient, run_id: str, entities: list[Entity], rejected: dict[str, str]
 ) -> None:
     try:
         client.log_batch(
@@ -180,19 +181,19 @@ def _log(
             synchronous=True,
         )
     except MlflowException as error:
-        if meaning(error) is not Rejected:
+        if classify(error) is not Rejected:
             raise
-        if len(entities) <= 1 or len(refused) >= GIVE_UP_AFTER:
-            refused.update((entity.key, str(error)) for entity in entities)
+        if len(entities) <= 1 or len(rejected) >= GIVE_UP_AFTER:
+            rejected.update((entity.key, str(error)) for entity in entities)
             return
         half = len(entities) // 2
-        with partly_done():
-            _log(client, run_id, entities[:half], refused)
-            _log(client, run_id, entities[half:], refused)
+        with partially_applied():
+            _log(client, run_id, entities[:half], rejected)
+            _log(client, run_id, entities[half:], rejected)
 
 
 def resume(client: MlflowClient, run: Any, destination: Destination) -> None:
-    """Take up a run as ``mlflow.start_run(run_id)`` does, with its two checks."""
+    """Resume a run as ``mlflow.start_run(run_id)`` does, with its two checks."""
     run_id = run.info.run_id
     wanted = destination.experiment_id
     if wanted is not None and wanted != run.info.experiment_id:
@@ -206,9 +207,9 @@ def resume(client: MlflowClient, run: Any, destination: Destination) -> None:
 
 
 def _check_sqlite(uri: str) -> None:
-    """Open a SQLite file once ourselves: MLflow tries ten times, for a minute and a half."""
+    """Raise for a file that cannot be opened; MLflow would retry for 90 s."""
     file = sqlite_file(uri)
-    # With a driver that is named, it may be encrypted.
+    # With another driver, the file may be encrypted.
     if file is None or not uri.startswith("sqlite:"):
         return
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""Credentials of tracking URIs: kept in memory, added again when a server is called."""
+"""Credentials in tracking URIs, kept only in memory."""
 
 from __future__ import annotations
 
 import os
 
-from trackmllib.redaction import stripped
+from trackmllib.support.redaction import strip_credentials
 
 VARIABLES = (
     "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN "
@@ -13,21 +13,21 @@ VARIABLES = (
 
 
 class Credentials:
-    """Knows the whole URI of each server that this process was told of."""
+    """Full tracking URIs, by the URI without credentials."""
 
     def __init__(self) -> None:
-        self._whole: dict[str, str] = {}
+        self._full_uris: dict[str, str] = {}
 
     def strip(self, uri: str) -> str:
-        """The URI as it may be written down; the whole one is known from now on."""
-        short = stripped(uri)
+        """Remove the credentials from a URI, and remember them."""
+        short = strip_credentials(uri)
         if short != uri:
-            self._whole[short] = uri
+            self._full_uris[short] = uri
         return short
 
-    def whole(self, uri: str) -> str:
-        """The URI with its credentials: as given to ``strip`` or else in MLFLOW_TRACKING_URI."""
-        if uri in self._whole:
-            return self._whole[uri]
+    def full_uri(self, uri: str) -> str:
+        """Add the credentials of ``strip``, or else of MLFLOW_TRACKING_URI."""
+        if uri in self._full_uris:
+            return self._full_uris[uri]
         named = os.environ.get("MLFLOW_TRACKING_URI", "")
-        return named if stripped(named) == uri else uri
+        return named if strip_credentials(named) == uri else uri

@@ -1,7 +1,7 @@
 """First connection to a tracking store that is a database.
 
-MLflow tries ten times to connect, for a minute and a half, and each try lasts for minutes if a host
-drops packets. Our own calls try once, with the time-out of our other requests.
+MLflow tries ten times to connect, for a minute and a half, or for minutes each time if a host drops
+packets. trackmllib's own calls try once, with the timeout of its other requests.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from trackmllib.patching import Patch, SharedPatches
+from trackmllib.support.patching import Patch, SharedPatches
 from trackmllib.tracking.http import connect_timeout
 
 _DATABASES = ("postgresql", "mysql", "mariadb", "mssql", "sqlite")
@@ -21,7 +21,7 @@ _WITH_TIMEOUT = ("psycopg2", "psycopg", "pymysql", "mysqldb")
 
 @contextmanager
 def connected_once(uri: str) -> Iterator[None]:
-    """Have MLflow connect once while it makes a client for a tracking URI."""
+    """Have MLflow connect only once while it creates a client."""
     scheme = uri.partition("://")[0].partition("+")[0]
     with _patches() if scheme in _DATABASES else nullcontext():
         yield

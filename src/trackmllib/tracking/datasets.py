@@ -1,4 +1,4 @@
-"""Logs the data of a search as a dataset of its main run, as ``mlflow.log_input`` would."""
+"""Logging of datasets, as ``mlflow.log_input`` does."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_USER,
 )
 
-from trackmllib.operations import LogDataset
+from trackmllib.domain.operations import DATASET_NAME, LogDataset
 
-NAME = "dataset"
-# MLflow's names for the types of Spark's that it knows.
+# MLflow's names for Spark's types, where they differ.
 _TYPES = {"bigint": "long", "int": "integer", "smallint": "integer", "tinyint": "integer"}
 
 
 def log_dataset(
     client: MlflowClient, run_id: str, operation: LogDataset, context: Mapping[str, str]
 ) -> None:
-    """Log it with where it is from: its files, or the program that made it."""
+    """Log a dataset; its source is its files or the program that made it."""
     source = {"path": operation.path}
     kind = "spark"
     if operation.path is None:
@@ -36,10 +35,12 @@ def log_dataset(
         for name, type_name in operation.schema
     ]
     dataset = Dataset(
-        name=NAME,
+        name=DATASET_NAME,
         digest=operation.digest,
         source_type=kind,
         source=json.dumps(source),
         schema=json.dumps({"mlflow_colspec": columns}),
     )
-    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "train")])])
+    client.log_inputs(
+        run_id, [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, operation.context)])]
+    )

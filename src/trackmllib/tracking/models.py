@@ -1,81 +1,130 @@
-"""Logs a model on the active run, with MLflow's own Spark flavor."""
+"""Logging of models, with MLflow's own Spark flavor."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlflow
 from mlflow import MlflowClient
 
-from trackmllib.tracking import conflicts
-from trackmllib.tracking.http import tried_once
+from trackmllib.tracking import artifacts, conflicts, logged_models
+from trackmllib.tracking.http import single_attempt
+from trackmllib.tracking.logged_models import NewModel
 
 NAME = "model"
 EXAMPLE_ROWS = 5
 
 
-def log_model(model: Any, inputs: Any, outputs: Any, *, name: str, with_example: bool) -> None:
-    """Log a model under this name among the files of the active run.
+class LoggedModel(NamedTuple):
+    """A model with an id on MLflow 3, otherwise an artifact of the run."""
 
-    Its signature comes from the schemas of ``inputs`` and ``outputs``, without a Spark job; an
-    example is the first rows of ``inputs``, which takes one.
+    run_id: str
+    name: str
+    model_id: str | None = None
+    size: int | None = None
+
+    @property
+    def uri(self) -> str:
+        if self.model_id is None:
+            return f"runs:/{self.run_id}/{self.name}"
+        return f"models:/{self.model_id}"
+
+
+def log_model(
+    model: Any,
+    pipeline: Any,
+    inputs: Any,
+    outputs: Any,
+    new: NewModel,
+    *,
+    with_example: bool,
+) -> LoggedModel:
+    """Log a model of the active run.
+
+    Its signature comes from the schemas of ``inputs`` and ``outputs``, without a Spark job. The
+    example, if any, is the first rows of ``inputs``, which takes one job.
+
+    :param pipeline: The model as a pipeline, which MLflow saves.
     """
-    # MLflow's hint on how the user should call it is not for the user here.
-    warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column")
-    with tried_once():
-        mlflow.spark.log_model(
-            model,
-            name,
-            signature=_signature(inputs, outputs),
-            input_example=_example(inputs) if with_example else None,
-            pip_requirements=list(_requirements(model)),
-        )
+    with single_attempt():
+        saving = {
+            "signature": _signature(inputs, outputs),
+            "input_example": _example(inputs) if with_example else None,
+            "pip_requirements": list(_requirements(model)),
+        }
+        if logged_models.are_supported():
+            logged = logged_models.log(model, pipeline, new, **saving)
+            if logged is not None:
+                return LoggedModel(new.run_id, new.name, *logged)
+        mlflow.spark.log_model(model, new.name, **saving)
+        return LoggedModel(new.run_id, new.name)
 
 
-def size(run_id: str, path: str) -> int:
-    """How many bytes the files of a run below this path take."""
+def size(logged: LoggedModel) -> int:
+    """The size of a logged model, in bytes."""
+    if logged.size is not None:
+        return logged.size
     client = MlflowClient()
-    with tried_once():
-        return sum(
-            size(run_id, found.path) if found.is_dir else int(found.file_size or 0)
-            for found in client.list_artifacts(run_id, path)
-        )
+    with single_attempt():
+        artifact_uri = client.get_run(logged.run_id).info.artifact_uri
+        return artifacts.size(client, artifact_uri, logged.name)
 
 
-def register(run_id: str, name: str, registered_model_name: str) -> None:
-    """Register a model that was logged; not waited for."""
-    with tried_once():
-        mlflow.register_model(
-            f"runs:/{run_id}/{name}", registered_model_name, await_registration_for=0
-        )
+def register(model_uri: str, registered_model_name: str) -> None:
+    """Register a model that was logged, without waiting for the registration."""
+    with single_attempt():
+        mlflow.register_model(model_uri, registered_model_name, await_registration_for=0)
 
 
-def free_name(run_id: str, search_id: str) -> str:
-    """The name for the model of a search on a run that may hold the one of another."""
-    with tried_once():
+def free_name(run_id: str, experiment_id: str, search_id: str) -> str:
+    """The name for a model on a run that may have one of another search."""
+    with single_attempt():
         taken = {file.path for file in MlflowClient().list_artifacts(run_id)}
-    return conflicts.renamed(NAME, search_id) if NAME in taken else NAME
+        if logged_models.are_supported():
+            taken |= logged_models.names(run_id, experiment_id)
+    return conflicts.with_search_id(NAME, search_id) if NAME in taken else NAME
 
 
 def _signature(inputs: Any, outputs: Any) -> Any:
-    # MLflow has it only where pandas is; who logs no model needs none.
-    from mlflow.models import infer_signature
+    # MLflow needs pandas to import signatures; without log_models, pandas is optional.
+    from mlflow.models import ModelSignature
 
     known = set(inputs.columns)
     made = [name for name in outputs.columns if name not in known]
-    # As MLflow's Python functions of Spark models: they return this column and no other.
+    # MLflow's Python functions of Spark models return this column and no other.
     made = ["prediction"] if "prediction" in made else made
-    return infer_signature(_readable(inputs), _readable(outputs.select(*made)))
+    return ModelSignature(inputs=_schema(inputs), outputs=_schema(outputs.select(*made)))
 
 
-def _readable(data: Any) -> Any:
-    """Without maps, whose keys MLflow would have Spark look for in the rows."""
-    fields = data.schema.fields
-    names = (f.name.replace("`", "``") for f in fields if f.dataType.typeName() != "map")
-    return data.select(*(f"`{name}`" for name in names))
+def _schema(data: Any) -> Any:
+    """The schema that MLflow infers for a DataFrame, without maps.
+
+    For the keys of a map, MLflow would start a Spark job. Integer columns are not inferred, because
+    MLflow would warn the user.
+    """
+    from mlflow.models import infer_signature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    integers = {
+        "byte": DataType.integer,
+        "short": DataType.integer,
+        "integer": DataType.integer,
+        "long": DataType.long,
+    }
+    fields = [(field.name, field.dataType.typeName()) for field in data.schema.fields]
+    fields = [(name, kind) for name, kind in fields if kind != "map"]
+    inferred = [
+        "`" + name.replace("`", "``") + "`" for name, kind in fields if kind not in integers
+    ]
+    specs = iter(infer_signature(data.select(*inferred)).inputs.inputs if inferred else ())
+    return Schema(
+        [
+            ColSpec(integers[kind], name) if kind in integers else next(specs)
+            for name, kind in fields
+        ]
+    )
 
 
 def _example(inputs: Any) -> Any:
@@ -90,7 +139,7 @@ def _example(inputs: Any) -> Any:
 def _requirements(model: Any) -> Iterator[str]:
     """Spark, and the packages that the stages come from.
 
-    MLflow would find out by loading the model in a process of its own, for half a minute.
+    MLflow would determine these by loading the model in another process, for half a minute.
     """
     yield from mlflow.spark.get_default_pip_requirements()
     packages = importlib.metadata.packages_distributions()

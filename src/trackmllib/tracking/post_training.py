@@ -1,100 +1,71 @@
-"""Registration of the models of searches for MLflow's post-training metrics.
+"""Names of post-training metrics, by the rules of MLflow's autologging.
 
-With ``mlflow.pyspark.ml.autolog()`` on, MLflow logs what
-``evaluator.evaluate(model.transform(data))`` returns on the run of ``model``. ``mute.py`` keeps
-MLflow out of our searches, so their models are registered here, with the parent run, as MLflow's
-``patched_fit`` does (``mlflow/pyspark/ml/__init__.py``).
+With ``mlflow.pyspark.ml.autolog()``, MLflow logs what ``evaluator.evaluate(model.transform(data))``
+returns on the run of ``model``, with requests in that call. It does not know the models of recorded
+searches, whose metrics trackmllib delivers from the outbox. MLflow's own manager names them, so
+that names do not collide with those of MLflow's other metrics of the same run
+(``mlflow/pyspark/ml/__init__.py``).
 """
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
-from typing import Any
+import json
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 from mlflow.utils import autologging_utils
 
-from trackmllib.guard import attempt
-from trackmllib.patching import Patch
-from trackmllib.tracking.mute import INTEGRATION
-
-# The prefix of what MLflow gets in place of a run id, until the server has made the run.
-_NOT_MADE = "trackmllib:"
+from trackmllib.domain.evaluations import Evaluation
+from trackmllib.tracking.mlflow_autologging import INTEGRATION, supports_installed_pyspark
 
 
-class PostTrainingMetrics:
-    """Registers models with MLflow; keeps a model until the server has made its parent run.
+class LoggedMetric(NamedTuple):
+    """Key of a metric, and the text of ``metric_info.json`` for its run."""
 
-    ``run_id`` returns the parent run of a search, None while the server has not made it; ``wait``
-    waits for that run, with a bound, and is called only in ``evaluate()``.
+    key: str
+    calls: str
+
+
+class MetricNames:
+    """Names of the metrics and data of one run.
+
+    :param run: The id of the run if it is known, or else any text that names the run.
     """
 
-    def __init__(
-        self, run_id: Callable[[str], str | None], wait: Callable[[str], str | None]
-    ) -> None:
-        self._run_id = run_id
-        self._wait = wait
-        # The search of each model whose parent run does not exist yet.
-        self._early: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
-        self._patches: list[Patch] = []
+    def __init__(self, run: str) -> None:
+        self._run = run
 
-    def register(
-        self, model: Any, search_id: str, run_id: str | None, *, is_run_of_user: bool
-    ) -> None:
-        """Register the model that ``fit()`` returns, if MLflow logs post-training metrics."""
-        if not _is_on(is_run_of_user):
-            return
-        if run_id is not None:
-            _manager().register_model(model, run_id)
-            return
-        self._early[model] = search_id
-        if not self._patches:
-            # Only here: MLflow's module for Spark is slow to import, and already imported by now.
-            manager = type(_manager())
-            self._patches = [
-                Patch(manager, "get_run_id_for_model", self._of_model),
-                Patch(
-                    manager, "get_run_id_and_dataset_name_for_evaluator_call", self._of_prediction
-                ),
-            ]
-        for patch in self._patches:
-            patch.install()
+    def dataset_name(self, dataset: Any) -> str:
+        """Name of the user's variable, numbered if other data had that name.
 
-    def uninstall(self) -> None:
-        for patch in reversed(self._patches):
-            patch.uninstall()
+        MLflow skips all calling functions that have ``dataset`` as an argument.
+        """
+        # MLflow reads the run from this attribute of a model.
+        model = SimpleNamespace(_mlflow_run_id=self._run)
+        return str(_mlflow().register_prediction_input_dataset(model, dataset))
 
-    def _of_model(self, original: Any, *args: Any) -> Any:
-        """``get_run_id_for_model(model)``, a static method, called by ``transform``."""
-        model = args[-1]
-        found = original(model)
-        search_id = attempt(lambda: self._early.get(model), None) if found is None else None
-        if search_id is None:
-            return found
-        run_id = self._run_id(search_id)
-        if run_id is None:
-            return f"{_NOT_MADE}{search_id}"
-        del self._early[model]
-        _manager().register_model(model, run_id)
-        return run_id
-
-    def _of_prediction(self, original: Any, *args: Any) -> tuple[Any, Any]:
-        """``get_run_id_and_dataset_name_for_evaluator_call``, called by ``evaluate``."""
-        run_id, dataset_name = original(*args)
-        if isinstance(run_id, str) and run_id.startswith(_NOT_MADE):
-            search_id = run_id.removeprefix(_NOT_MADE)
-            run_id = attempt(lambda: self._wait(search_id), None)
-        return (None, None) if run_id is None else (run_id, dataset_name)
+    def metric(self, evaluation: Evaluation) -> LoggedMetric:
+        """Name a metric, numbered if the run already has one of this name."""
+        manager, evaluator = _mlflow(), evaluation.evaluator
+        info = {
+            "evaluator_class": f"{evaluator.module}.{evaluator.class_name}",
+            "params": {param.name: param.value.data for param in evaluator.params},
+        }
+        key = manager.register_evaluator_call(
+            self._run, evaluation.metric, evaluation.dataset_name, info
+        )
+        calls = [call for same in manager._evaluator_call_info[self._run].values() for call in same]
+        text = json.dumps(dict(sorted(calls, key=lambda call: call[0])), indent=2)
+        return LoggedMetric(str(key), text)
 
 
-def _is_on(is_run_of_user: bool) -> bool:
-    """Whether MLflow would register a model fitted now, if it were not muted.
+def is_logged_by_mlflow(*, is_run_of_user: bool) -> bool:
+    """Whether MLflow would log post-training metrics, if it recorded searches.
 
-    ``is_run_of_user``: the parent run is one that the user has started; in exclusive mode MLflow
-    logs nothing there.
+    ``is_run_of_user``: the user has started the parent run. In exclusive mode MLflow logs nothing
+    there.
     """
-    # Not by get_autologging_config, whose answer mute.py changes inside of a search.
-    config = autologging_utils.AUTOLOGGING_INTEGRATIONS.get(INTEGRATION)
+    config = _config()
     if (
         not config
         or config.get("disable", True)
@@ -103,14 +74,28 @@ def _is_on(is_run_of_user: bool) -> bool:
         or autologging_utils._AUTOLOGGING_GLOBALLY_DISABLED
     ):
         return False
-    if config.get("disable_for_unsupported_versions", False) and not (
-        autologging_utils.is_flavor_supported_for_associated_package_versions(INTEGRATION)
-    ):
-        return False
-    return bool(_manager().should_log_post_training_metrics())
+    return not config.get("disable_for_unsupported_versions", False) or (
+        supports_installed_pyspark()
+    )
 
 
-def _manager() -> Any:
+def are_datasets_logged_by_mlflow() -> bool:
+    """Whether MLflow logs the data of post-training metrics, if it logs these."""
+    return bool(_config().get("log_datasets", True))
+
+
+def is_in_fit_of_mlflow() -> bool:
+    """Whether MLflow records a fit now, during which it logs no such metrics."""
+    from mlflow.pyspark.ml import _SparkTrainingSession
+
+    return bool(_SparkTrainingSession.is_active())
+
+
+def _config() -> dict[str, Any]:
+    return autologging_utils.AUTOLOGGING_INTEGRATIONS.get(INTEGRATION) or {}
+
+
+def _mlflow() -> Any:
     from mlflow.pyspark.ml import _AUTOLOGGING_METRICS_MANAGER
 
     return _AUTOLOGGING_METRICS_MANAGER

@@ -1,4 +1,4 @@
-"""Files of SQLite URIs, parsed as SQLAlchemy parses them."""
+"""Paths in SQLite URIs, parsed as SQLAlchemy parses them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of a SQLite URI; None for a database in memory and for any other URI.
+    """The file of a SQLite URI; None if in memory, and for any other URI.
 
     Versions of SQLAlchemy differ: 2.1 unquotes the path, 2.0 does not.
     """

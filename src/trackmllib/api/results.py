@@ -1,0 +1,71 @@
+"""``results()``, ``load_results()`` and ``explain()``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trackmllib.api.autolog import code_version, results_of
+from trackmllib.exceptions import UnknownSearch
+
+if TYPE_CHECKING:
+    from trackmllib.reporting.results import Results
+    from trackmllib.spark.middleware.explain import Explanation
+
+
+def results(search: Any) -> Results:
+    """Get the results of a search in this process, without requests.
+
+    They are available as long as the model or the tuner exists.
+
+    :param search: The model that ``fit()`` returned, or the tuner for its last search, even if that
+        is running or has failed.
+    :raises trackmllib.UnknownSearch: This process has not recorded the search.
+    """
+    found = results_of(search)
+    if found is None:
+        raise UnknownSearch(
+            f"No search of this {type(search).__name__} was recorded in this process: it was "
+            "fitted before autolog() or with recording off, or it was loaded or copied. "
+            "trackmllib.load_results(run_id) reads a search from its tracking server."
+        )
+    return found
+
+
+def load_results(
+    run_id: str, tracking_uri: str | None = None, *, search_id: str | None = None
+) -> Results:
+    """Load the results of a search from its tracking server.
+
+    A finished search takes a handful of requests; a running one up to 14 per child run.
+
+    :param run_id: Id of the parent run or a child run, or its beginning; a run name; or a search
+        id.
+    :param tracking_uri: Tracking server; None for MLflow's current one.
+    :param search_id: Search id, or its beginning, if the run has several searches. The default is
+        the newest search.
+    :raises trackmllib.UnknownSearch: No run or several runs match, or the run has no search. The
+        message lists similar runs.
+    :raises trackmllib.Unreachable: The server did not respond within 10 s.
+    """
+    # Imported late, so that importing trackmllib does not load mlflow.
+    from trackmllib.history.search_loader import load_search
+
+    return load_search(run_id, tracking_uri, search_id)
+
+
+def explain(tuner: Any) -> Explanation:
+    """Explain what ``reuse_stages`` and ``resume`` can do for a search.
+
+    Runs no Spark job. For each stage of the tuner's ``Pipeline``, the explanation says how often a
+    fold computes the stage, and what prevents more sharing. Print it for a table.
+
+    :param tuner: A ``CrossValidator`` or a ``TrainValidationSplit`` with its estimator and grid.
+    :returns: An object with ``stages``, or with the ``reason`` why nothing can be shared; and
+        ``resume``, a sentence that says whether scores can be reused with the current
+        ``code_version``.
+    :raises TypeError: ``tuner`` is not a tuner of ``pyspark.ml.tuning``.
+    :raises ValueError: ``tuner`` has no estimator or no grid.
+    """
+    from trackmllib.spark.middleware.explain import explain
+
+    return explain(tuner, code_version())

@@ -1,0 +1,1 @@
+"""Options of ``autolog()``, and the resulting settings."""

@@ -1,1 +1,0 @@
-"""From the outbox to the tracking server, in a thread of its own."""

@@ -1,0 +1,1 @@
+"""Events, operations and the state of a search."""

@@ -1,0 +1,1 @@
+"""Reader of past searches on a tracking server."""

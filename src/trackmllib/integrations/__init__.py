@@ -1,0 +1,1 @@
+"""Recording without a call of ``autolog()``."""

@@ -1,0 +1,1 @@
+"""Data of the figures; ``plotting`` draws them."""

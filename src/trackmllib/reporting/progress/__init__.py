@@ -1,0 +1,1 @@
+"""Progress of running searches, on standard error."""

@@ -1,0 +1,154 @@
+"""Results of a search for users."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trackmllib.domain import ranking
+from trackmllib.domain.descriptions import Json
+from trackmllib.domain.naming import GridNames
+from trackmllib.domain.search_state import SearchState
+from trackmllib.reporting import table
+from trackmllib.reporting.run_links import RunLinks
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from trackmllib.reporting.figures.context import SearchContext
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The best candidate of a search.
+
+    ``params`` are its params with their values, ``folds`` the score of each fold, ``average`` and
+    ``deviation`` (standard deviation) are over the folds. What is unknown is None.
+    """
+
+    candidate: int
+    params: dict[str, Json]
+    average: float | None
+    deviation: float | None
+    folds: tuple[float | None, ...]
+    run_id: str | None
+
+
+class Results:
+    """Results of one search, as of when you asked for them.
+
+    :param runs: Returns the runs that the server has created so far.
+    """
+
+    def __init__(self, search: SearchState, runs: Callable[[], RunLinks] = RunLinks) -> None:
+        self.search = search
+        self.grid = GridNames(search.description.candidates)
+        self._runs = runs
+
+    @property
+    def runs(self) -> RunLinks:
+        """Runs of the search that the server has created so far."""
+        return self._runs()
+
+    @property
+    def best(self) -> Best | None:
+        """The candidate that Spark chose, or else the best complete one, or None.
+
+        Spark chooses the first of equal candidates, and ranks NaN above all numbers, so ``average``
+        may be NaN.
+        """
+        index = ranking.best(self.search)
+        if index is None or index not in self.search.candidates:
+            return None
+        found = self.search.candidates[index]
+        params = self.search.description.candidates[index].params
+        return Best(
+            candidate=index,
+            params={self.grid.key(param): param.value.data for param in params},
+            average=found.average,
+            deviation=found.deviation,
+            folds=tuple(found.fold_score(fold) for fold in range(self.search.folds)),
+            run_id=self.runs.children.get(index),
+        )
+
+    @property
+    def answer(self) -> str:
+        """One sentence that says which candidate is best, and by how much.
+
+        ± is the standard deviation over the folds.
+        """
+        return self._context().answer.sentence
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row for each candidate of the grid, by its index.
+
+        * ``candidate``
+        * ``params.<key>``: the value, missing where the candidate does not set it. Whole numbers
+          are ``int64``, or ``Int64`` if some are missing; stages and vectors are dicts.
+        * ``status``: ``SCHEDULED``, ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``
+        * ``fold_0`` and so on: the scores
+        * ``average`` and ``deviation`` over the folds
+        * ``rank`` from 1, by ``average``; equal averages have the same rank
+        * ``seconds`` of all fits and evaluations
+        * ``resumed``: the number of reused scores, if there are any
+        * ``fold_0.<metric>`` and so on, ``avg_<metric>`` and ``std_<metric>`` for each further
+          metric (``autolog(metrics=…)``), ``train_<metric>`` included (``train_scores=True``)
+        * ``spark.<name>`` in Spark's units, if costs are known
+        * ``run_id``
+
+        :raises trackmllib.DependencyError: pandas is missing.
+        """
+        from trackmllib.reporting import optional_packages
+
+        optional_packages.require(["pandas"], "A pandas DataFrame")
+        from trackmllib.reporting.dataframe import dataframe
+
+        return dataframe(table.rows(self.search, self.grid, self.runs))
+
+    def plot(self, kind: str = "scores") -> Figure:
+        """Draw a figure with matplotlib.
+
+        A notebook shows it, and ``savefig`` writes it to a file.
+
+        :param kind: ``scores`` (each candidate with its folds, best first), ``training`` (training
+            against validation score, with ``autolog(train_scores=True)``), ``params`` (score over
+            each param), ``heatmaps`` (score over two params), ``parallel`` (all params),
+            ``importance`` (what drives the score), ``timeline`` (when each fit ran) or ``cost``
+            (seconds against score).
+        :raises ValueError: The kind is unknown, or the search has no data for the figure.
+        :raises trackmllib.DependencyError: matplotlib is missing.
+        """
+        from trackmllib.reporting import figure_kinds
+
+        figure: Figure = figure_kinds.figure(self._context(), kind)
+        return figure
+
+    def report(self, path: str | Path) -> Path:
+        """Write the report, a self-contained HTML page, and return its path.
+
+        :raises OSError: The file cannot be written.
+        :raises trackmllib.DependencyError: jinja2 or matplotlib is missing.
+        """
+        from trackmllib.reporting import report
+
+        path = Path(path)
+        path.write_text(report.html(self._context(), self.runs), encoding="utf-8")
+        return path
+
+    def __repr__(self) -> str:
+        from trackmllib.reporting import text_repr
+
+        return text_repr.text(self._context())
+
+    def _repr_html_(self) -> str:
+        from trackmllib.reporting import notebook_repr
+
+        return notebook_repr.html(self._context(), self.runs)
+
+    def _context(self) -> SearchContext:
+        from trackmllib.reporting.figures.context import SearchContext
+
+        return SearchContext(self.search, self.grid)

@@ -1,0 +1,1 @@
+"""Further metrics of a fit, besides the tuner's own."""

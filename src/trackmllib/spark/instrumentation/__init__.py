@@ -1,0 +1,1 @@
+"""Patches of pyspark, and the trackers that turn calls into events."""

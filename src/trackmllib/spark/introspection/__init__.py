@@ -1,0 +1,1 @@
+"""Readers of tuners, params, datasets, scores and conf as plain data."""

@@ -1,0 +1,1 @@
+"""Costs and labels of Spark's jobs."""

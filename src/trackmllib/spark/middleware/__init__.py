@@ -1,0 +1,1 @@
+"""Opt-ins that change how Spark computes a search."""

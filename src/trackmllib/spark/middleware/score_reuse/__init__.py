@@ -1,0 +1,1 @@
+"""Middleware ``resume``, which reuses scores of earlier searches."""

@@ -1,0 +1,1 @@
+"""Middleware ``reuse_stages``, which computes shared stages once per fold."""

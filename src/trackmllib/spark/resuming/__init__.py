@@ -1,1 +1,0 @@
-"""Reuse of the scores of earlier searches (``autolog(resume=True)``)."""

@@ -13,6 +13,9 @@ from playwright.sync_api import expect
 from support.search_events import numbered_search
 from support.search_player import new_session
 
+# The first test waits for the demo, which has a limit of its own.
+pytestmark = pytest.mark.timeout(1000)
+
 EXPANDER = 'button[data-component-id*="runnamecellrenderer"]'
 
 

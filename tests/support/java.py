@@ -26,11 +26,13 @@ OPTIONS = (
     "-Dspark.sql.codegen.factoryMode=NO_CODEGEN",
     "-Dspark.sql.adaptive.enabled=false",
 )
+# On a busy machine.
+_SECONDS = 600
 _ARCHIVE = Path(sys.prefix) / f"spark-{pyspark.__version__}.jsa"
 
 
 def submit_options() -> str:
-    """Return ``SPARK_SUBMIT_OPTS``; create the missing archive, which takes 15 s."""
+    """Return ``SPARK_SUBMIT_OPTS``; create the missing archive, in 15 s or more."""
     if not _ARCHIVE.exists():
         made = _ARCHIVE.with_suffix(f".{os.getpid()}")
         making = shlex.join([*OPTIONS, f"-XX:ArchiveClassesAtExit={made}"])
@@ -40,7 +42,7 @@ def submit_options() -> str:
             cwd=Path(__file__).parents[1],
             capture_output=True,
             check=True,
-            timeout=120,
+            timeout=_SECONDS,
         )
         made.replace(_ARCHIVE)
     return shlex.join([*OPTIONS, f"-XX:SharedArchiveFile={_ARCHIVE}"])

@@ -26,7 +26,7 @@ OPTIONS = (
     "-Dspark.sql.codegen.factoryMode=NO_CODEGEN",
     "-Dspark.sql.adaptive.enabled=false",
 )
-# On a busy machine.
+# Longest wait for the archive; three parts of CI may create theirs at once.
 _SECONDS = 600
 _ARCHIVE = Path(sys.prefix) / f"spark-{pyspark.__version__}.jsa"
 

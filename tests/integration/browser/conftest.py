@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[3]
-# The demo takes a minute or two on an idle machine, but CI runs it beside other tests.
+# The demo takes 150 s alone, and longer beside the other parts of CI.
 SECONDS = 900
 
 

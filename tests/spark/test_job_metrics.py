@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from types import SimpleNamespace
 
 import mlflow
@@ -18,6 +19,7 @@ import trackmllib
 from support.searches import stub_search, tree_search
 from support.stubs import SearchingEstimator, StubEstimator, StubEvaluator
 from trackmllib.domain.descriptions import Cost
+from trackmllib.spark.job_metrics import collector, search_metrics
 from trackmllib.spark.job_metrics.status_store import JobsDropped, StatusStore
 from trackmllib.spark.job_metrics.ui_links import YARN_HISTORY, ui_links
 
@@ -204,6 +206,27 @@ def test_jobs_of_threads_started_by_spark_count_for_the_fit(recorded, points, jo
     of_fits = [job for job in jobs if " · fold " in job.description]
     assert summed(recorded, recorded.children(parent)) == totals(of_fits)
     assert len(of_fits) > 8
+
+
+def test_costs_that_the_background_thread_emits_late_are_recorded(recorded, points, monkeypatch):
+    measured = search_metrics.FitCostMeasured
+    late = []
+
+    def emit_late(**fields):
+        if threading.current_thread().name == "trackmllib-costs":
+            # By then the search would have ended.
+            time.sleep(2)
+            late.append(fields)
+        return measured(**fields)
+
+    monkeypatch.setattr(collector, "READ_SECONDS", 0.05)
+    monkeypatch.setattr(search_metrics, "FitCostMeasured", emit_late)
+    evaluator = StubEvaluator(call=lambda _: points.count())
+    estimator = StubEstimator(fitSeconds=0.5)
+    stub_search(xs=[1.0, 2.0], est=estimator, eva=evaluator, numFolds=2).fit(points)
+    assert late
+    of_fits = recorded.children(recorded.only_parent_run())
+    assert [len(recorded.history(child, "spark.numJobs")) for child in of_fits] == [2, 2]
 
 
 def test_jobs_of_unknown_threads_count_for_the_parent_run(recorded, points, jobs_since, totals):

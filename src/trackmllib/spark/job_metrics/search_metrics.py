@@ -42,6 +42,8 @@ class SearchMetrics:
         self._lock = threading.Lock()
         # Candidate and fold of ended fits whose cost is not emitted yet, by tag.
         self._ended: dict[str, tuple[int, int]] = {}
+        # Held while costs are emitted: the search must not end between.
+        self._emitting = threading.Lock()
 
     def start(self) -> None:
         """Label the jobs of this thread, which is that of ``fit()``."""
@@ -89,20 +91,25 @@ class SearchMetrics:
             ended = dict(self._ended)
 
         def emit_costs() -> None:
-            for tag, (candidate, fold) in ended.items():
-                cost = self._collector.cost_of(tag)
-                with self._lock:
-                    is_new = self._ended.pop(tag, None) is not None
-                # A fit without jobs has no cost, rather than a cost of 0.
-                if is_new and cost.num_jobs:
-                    self._emit(
-                        FitCostMeasured(
-                            search_id=self._search_id,
-                            time_ms=self._clock.now_ms(),
-                            candidate=candidate,
-                            fold=fold,
-                            cost=cost,
-                        )
-                    )
+            with self._emitting:
+                for tag, (candidate, fold) in ended.items():
+                    self._emit_cost(tag, candidate, fold)
 
         return emit_costs
+
+    def _emit_cost(self, tag: str, candidate: int, fold: int) -> None:
+        """Emit the cost of a fit once, by whichever thread comes first."""
+        cost = self._collector.cost_of(tag)
+        with self._lock:
+            is_new = self._ended.pop(tag, None) is not None
+        # A fit without jobs has no cost, rather than a cost of 0.
+        if is_new and cost.num_jobs:
+            self._emit(
+                FitCostMeasured(
+                    search_id=self._search_id,
+                    time_ms=self._clock.now_ms(),
+                    candidate=candidate,
+                    fold=fold,
+                    cost=cost,
+                )
+            )

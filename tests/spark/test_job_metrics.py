@@ -214,7 +214,7 @@ def test_costs_that_the_background_thread_emits_late_are_recorded(recorded, poin
 
     def emit_late(**fields):
         if threading.current_thread().name == "trackmllib-costs":
-            # By then the search would have ended.
+            # Unless the search waits, it ends in the meantime.
             time.sleep(2)
             late.append(fields)
         return measured(**fields)

@@ -42,7 +42,7 @@ class SearchMetrics:
         self._lock = threading.Lock()
         # Candidate and fold of ended fits whose cost is not emitted yet, by tag.
         self._ended: dict[str, tuple[int, int]] = {}
-        # Held while costs are emitted: the search must not end between.
+        # Held while costs are emitted, so that the search does not end in the meantime.
         self._emitting = threading.Lock()
 
     def start(self) -> None:

@@ -8,7 +8,6 @@ created or read from disk, so that no server rejects a character.
 from __future__ import annotations
 
 import base64
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import PurePath
@@ -60,7 +59,7 @@ class Metric(NamedTuple):
     series: bool = False
 
 
-_WITHOUT_TEXT = frozenset((int, float, bool))
+_WITHOUT_TEXT = frozenset((int, float, bool, type(None)))
 _FIELD_NAMES: dict[type, tuple[str, ...]] = {}
 
 
@@ -69,9 +68,11 @@ def _storable(value: Any) -> Any:
     if type(value) is str:
         return escaped(value)
     if isinstance(value, tuple):
-        items = tuple([each if type(each) in _WITHOUT_TEXT else _storable(each) for each in value])
-        if any(map(operator.is_not, items, value)):
-            return Metric._make(items) if isinstance(value, Metric) else items
+        for each in value:
+            # Most texts stay as they are: look first, and copy only if one does not.
+            if type(each) not in _WITHOUT_TEXT and _storable(each) is not each:
+                items = map(_storable, value)
+                return Metric._make(items) if isinstance(value, Metric) else tuple(items)
     return value
 
 
@@ -92,8 +93,7 @@ class Operation:
             _FIELD_NAMES[cls] = tuple(field.name for field in fields(cls))
         for name in _FIELD_NAMES[cls]:
             value = getattr(self, name)
-            storable = _storable(value)
-            if storable is not value:
+            if type(value) not in _WITHOUT_TEXT and (storable := _storable(value)) is not value:
                 object.__setattr__(self, name, storable)
 
     @property

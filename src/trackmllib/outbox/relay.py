@@ -27,7 +27,7 @@ STOP_SECONDS = 1.0
 RESTS, RESTS_OF_SERVER = 3.0, 2.0
 MOST_SECONDS_OF_SERVER = 1.0
 # With transactions, the relay rests at least this long, so that each gathers more operations.
-GATHERS_SECONDS = 0.1
+GATHERS_SECONDS = 1.0
 
 
 class Relay:
@@ -62,6 +62,7 @@ class Relay:
         self._thread: threading.Thread | None = None
         self._flushes = 0
         self._hurried = threading.Event()
+        self._is_urgent = False
         self._thread_refused = False
 
     def last_error(self, search_id: str | None = None) -> Unavailable | None:
@@ -84,9 +85,15 @@ class Relay:
         """Retry operations that need other credentials."""
         self._dispatcher.retry_unauthorized()
 
-    def start(self) -> None:
-        """Start the thread if it does not run. Call it after each ``enqueue``."""
+    def start(self, *, urgent: bool = False) -> None:
+        """Start the thread if it does not run. Call it after each ``enqueue``.
+
+        :param urgent: Deliver at once, without lingering or resting first.
+        """
         with self._lock:
+            if urgent:
+                self._is_urgent = True
+                self._hurried.set()
             if self._thread is None or not self._thread.is_alive():
                 thread = threading.Thread(target=self._run, name="trackmllib-relay", daemon=True)
                 try:
@@ -162,7 +169,7 @@ class Relay:
         finally:
             with self._lock:
                 self._flushes -= 1
-                if not self._flushes:
+                if not (self._flushes or self._is_urgent or self._stop.is_set()):
                     self._hurried.clear()
 
     def _run(self) -> None:
@@ -171,7 +178,7 @@ class Relay:
                 self._outbox.maintain()
                 if self._wait_for_rows():
                     began = (time.monotonic(), time.thread_time())
-                    if self._dispatcher.dispatch(linger=self._flushes == 0):
+                    if self._dispatcher.dispatch(linger=self._take_urgency()):
                         self._rest(*began)
                     else:
                         self._stop.wait(LOOK_AGAIN_SECONDS)
@@ -187,6 +194,14 @@ class Relay:
                     self._thread = None
                     return
 
+    def _take_urgency(self) -> bool:
+        """Return whether rows may linger, and reset the urgency."""
+        with self._lock:
+            urgent, self._is_urgent = self._is_urgent, False
+            if not self._flushes and not self._stop.is_set():
+                self._hurried.clear()
+            return not (urgent or self._flushes)
+
     def _rest(self, began: float, computed: float) -> None:
         """Leave Python and the server to others, unless a thread waits.
 
@@ -201,7 +216,7 @@ class Relay:
             rest = max(RESTS * computing - waited, of_server)
         if self._dispatcher.runs_per_transaction() > 1:
             rest = max(rest, GATHERS_SECONDS - waited)
-        if rest > 0.0 and not self._flushes and not self._stop.is_set():
+        if rest > 0.0:
             self._hurried.wait(rest)
 
     def _wait_for_rows(self) -> bool:

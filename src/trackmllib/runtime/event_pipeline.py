@@ -17,7 +17,7 @@ from trackmllib.domain.events import (
     SearchFinished,
     SearchStarted,
 )
-from trackmllib.domain.operations import CreateChildRun, Operation
+from trackmllib.domain.operations import CloseSearch, CreateChildRun, Operation
 from trackmllib.domain.search_state import SearchState
 from trackmllib.outbox.base import Outbox
 from trackmllib.outbox.relay import Relay
@@ -145,4 +145,4 @@ class EventPipeline:
                 for operation in operations
                 if isinstance(operation, CreateChildRun) and operation.candidate is not None
             )
-            self._relay.start()
+            self._relay.start(urgent=any(isinstance(each, CloseSearch) for each in operations))

@@ -50,4 +50,4 @@ class LateOperations:
                 ),
             )
         self._outbox.enqueue(late, search.end)
-        self._relay.start()
+        self._relay.start(urgent=True)

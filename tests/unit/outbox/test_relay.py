@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from support.waiting import wait_until
 from trackmllib.domain.operations import LogArtifact
 from trackmllib.exceptions import RateLimited, Rejected, Unavailable
 from trackmllib.outbox.backoff import Backoff
@@ -241,3 +242,43 @@ def test_starts_from_many_threads_start_one_thread(threads):
     running = [t for t in threading.enumerate() if t is relay._thread]
     assert len(running) == 1
     relay.stop()
+
+
+class InTransactions(Target):
+    """Target that applies operations in transactions, and keeps the times."""
+
+    def __init__(self):
+        super().__init__()
+        self.times = []
+
+    def runs_per_transaction(self):
+        return 10
+
+    def transaction_size(self, operations):
+        return len(operations)
+
+    def apply(self, operation, redelivered=False):
+        self.times.append(time.monotonic())
+        super().apply(operation, redelivered)
+
+    def apply_in_transaction(self, operations):
+        for operation in operations:
+            self.apply(operation)
+        return True
+
+
+@pytest.mark.parametrize(("urgent", "at_once"), [(False, False), (True, True)])
+def test_transactions_gather_for_a_second_unless_urgent(urgent, at_once):
+    target, outbox = InTransactions(), MemoryOutbox()
+    relay = Relay(outbox, target, pytest.fail, NoWait, transactional=target)
+    outbox.enqueue(operations(1))
+    relay.start(urgent=True)
+    wait_until(lambda: target.applied == ["1"])
+    # The relay rests now.
+    time.sleep(0.1)
+    outbox.enqueue(operations(2))
+    relay.start(urgent=urgent)
+    wait_until(lambda: target.applied == ["1", "2"])
+    relay.stop()
+    first, second = target.times
+    assert (second - first < 0.9) is at_once

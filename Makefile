@@ -7,8 +7,8 @@
 #   make test-timed   run the tests that measure time; nothing else may run
 #   make test-oldest  run version-dependent tests with the oldest packages (Python 3.10 or 3.11)
 #   make matrix       run some tests with each pyspark and MLflow, for docs/compatibility.md
-#   make soak         run fault tests and random searches on Connect, with 20 rounds
-#   make bench        measure costs, for docs/benchmarks.md: 20 minutes, nothing else may run
+#   make soak         run fault tests and random searches (20 rounds) and nested fits (100 rounds)
+#   make bench        measure costs, for docs/benchmarks.md: 45 minutes, nothing else may run
 #   make bench-smoke  run the benchmarks once and small, without checking bounds
 #   make bench-resume measure resume, for docs/how-to/resume.md: 5 minutes, nothing else may run
 #   make bench-metrics measure further metrics, for docs/how-to/several-metrics.md: 5 minutes
@@ -86,6 +86,8 @@ RANDOM = tests/faults tests/integration/test_connect_middleware.py
 
 soak: java venv
 	@TRACKMLLIB_ROUNDS=20 $(PYTEST) $(RANDOM) -m "not timed" -o timeout=1800 $(ARGS)
+	@TRACKMLLIB_ROUNDS=100 TRACKMLLIB_HUNT_SECONDS=1200 $(PYTEST) tests/spark/test_nested_rules.py \
+		-m "not timed" $(ARGS)
 
 bench: java venv
 	@$(BIN)/python -m benchmarks $(ARGS)

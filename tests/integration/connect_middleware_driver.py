@@ -1,4 +1,4 @@
-"""Random searches on Spark Connect, with ``reuse_stages`` and ``parallel_folds`` and without.
+"""Random searches on Spark Connect, with and without ``accelerate``.
 
 connect_middleware_driver.py URL SEEDS prints for each seed whether all numbers are the same, and
 how many models of the server are left for Python's garbage collector. pyspark may wait forever if a
@@ -30,7 +30,9 @@ tuners = [
 for number, tuner in enumerate(tuners):
     trackmllib.autolog(disable=True)
     expected = random_searches.outcome(tuner.fit(data))
-    trackmllib.autolog(record=False, progress=False, reuse_stages=True, parallel_folds=True)
+    trackmllib.autolog(
+        record=False, progress=False, reuse_stages=True, nested_fits=True, parallel_folds=True
+    )
     gc.collect()
     gc.disable()
     found = random_searches.outcome(tuner.fit(data))

@@ -169,6 +169,8 @@ def test_tables_in_the_docs_name_every_key_and_no_other(spark, points, recorded,
     regression_search().fit(points)
     trackmllib.autolog(reuse_stages=True, children="best:2")
     tree_search().fit(points)
+    trackmllib.autolog(nested_fits=True)
+    tree_search().fit(points)
     trackmllib.autolog()
     with pytest.raises(ValueError, match="boom"):
         stub_search(est=StubEstimator(fail={1.0: ValueError("boom")})).fit(points)

@@ -47,9 +47,13 @@ def test_explain_gives_reasons_and_runs_no_job(data, jobs_run):
         "",
         "Each fold computes 10 stages instead of 12.",
         "",
+        "nested_fits on a Pipeline: no candidate's model contains that of another.",
+        "",
         "resume: no score can be reused, because of the class StubEvaluator: trackmllib cannot "
         "tell whether your own code has changed since an earlier search; set "
         'autolog(code_version="1"), and change the version whenever you change the code.',
+        "",
+        "Options on: none; autolog(accelerate=True) turns them on.",
     ]
     parted = trackmllib.explain(scaled_search(stub=False))
     assert [(s.stage, s.computed, s.reason) for s in parted.stages] == [

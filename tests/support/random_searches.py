@@ -49,9 +49,9 @@ def rows(spark: Any) -> Any:
 
 
 def first_pca(data: Any) -> None:
-    """Call Java's LAPACK once, since two concurrent first calls may deadlock.
+    """Call Java's LAPACK once, which Spark uses where there is no native one.
 
-    Spark uses it where there is no native one.
+    If the first calls are concurrent, they may deadlock, or PCA no longer converges in this JVM.
     """
     feature.PCA(k=1, inputCol="raw", outputCol="first").fit(data)
 

@@ -47,8 +47,10 @@ def autolog(
     history_server: str | None = default(None),
     children: str = default("all"),
     record: bool = default(True),
-    reuse_stages: bool = default(False),
-    parallel_folds: bool = default(False),
+    accelerate: bool = default(False),
+    reuse_stages: bool | None = default(None),
+    nested_fits: bool | None = default(None),
+    parallel_folds: bool | None = default(None),
     max_cached_folds: int = default(2),
     resume: bool | str = default(False),
     code_version: str | None = default(None),
@@ -110,12 +112,21 @@ def autolog(
     :param children: Candidates that get child runs: ``"all"``, created while the search runs, or
         ``"best:20"`` for the 20 best, created when it ends. ``results.csv`` lists all candidates.
     :param record: False: log nothing to MLflow; progress, results and the other opt-ins work.
+    :param accelerate: Turn on ``reuse_stages``, ``nested_fits`` and, if all stages and the
+        evaluator are from ``pyspark.ml``, ``parallel_folds``. They make a search faster and do not
+        change its results. False for one of them keeps it off. ``trackmllib.explain(tuner)`` shows
+        what ``reuse_stages`` and ``nested_fits`` save.
     :param reuse_stages: Fit ``Pipeline`` stages that several candidates share only once per fold,
         and cache their output (``MEMORY_AND_DISK``) until the last of these candidates is done.
         Scores do not change where Spark itself is deterministic. ``trackmllib.explain(tuner)``
-        lists these stages.
+        lists these stages. None: same as ``accelerate``.
+    :param nested_fits: Of candidates that differ only in a param such as the ``maxDepth`` of
+        trees, fit only the largest, once per fold, and derive the models of the others from its
+        model. Models and scores equal those of separate fits to the last bit. None: same as
+        ``accelerate``.
     :param parallel_folds: Compute the fits of all folds in one pool of ``parallelism`` threads,
-        instead of fold by fold. Scores do not change where Spark itself is deterministic.
+        instead of fold by fold. Scores do not change where Spark itself is deterministic. None:
+        same as ``accelerate``, for stages and evaluators from ``pyspark.ml``.
     :param max_cached_folds: Number of folds whose data ``parallel_folds`` caches at a time.
     :param resume: Reuse the scores of an earlier search, of this process or another, where Spark
         would compute the same: with equal estimator, params, evaluator, versions, conf, and rows of
@@ -223,9 +234,9 @@ def results_of(search: Any) -> Results | None:
     return None if _session is None else _session.results_registry.results(search)
 
 
-def code_version() -> str | None:
-    """``code_version`` that was passed to ``autolog()``, or None."""
-    return None if _session is None else _session.settings.code_version
+def current_settings() -> Settings | None:
+    """Settings of the last ``autolog()``, or None."""
+    return None if _session is None else _session.settings
 
 
 def exchange(session: Session | None, *, start: bool = True) -> tuple[Session | None, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trackmllib.api.autolog import code_version, results_of
+from trackmllib.api.autolog import current_settings, results_of
 from trackmllib.exceptions import UnknownSearch
 
 if TYPE_CHECKING:
@@ -54,18 +54,21 @@ def load_results(
 
 
 def explain(tuner: Any) -> Explanation:
-    """Explain what ``reuse_stages`` and ``resume`` can do for a search.
+    """Explain what some opt-ins can do for a search.
 
-    Runs no Spark job. For each stage of the tuner's ``Pipeline``, the explanation says how often a
-    fold computes the stage, and what prevents more sharing. Print it for a table.
+    Runs no Spark job. For ``reuse_stages``, the explanation says how often a fold computes each
+    stage of the tuner's ``Pipeline``, and what prevents more sharing. For ``nested_fits``, it says
+    which candidate of each group is fitted, and which candidates are fitted separately and why. For
+    ``resume``, it says whether a later search can reuse the scores. Print it for tables.
 
     :param tuner: A ``CrossValidator`` or a ``TrainValidationSplit`` with its estimator and grid.
-    :returns: An object with ``stages``, or with the ``reason`` why nothing can be shared; and
-        ``resume``, a sentence that says whether scores can be reused with the current
-        ``code_version``.
+    :returns: An object with ``stages``, or with the ``reason`` why nothing can be shared;
+        ``nested_fits``, the groups of nested candidates, and those fitted separately; ``resume``, a
+        sentence that says whether scores can be reused with the current ``code_version``; and
+        ``enabled``, those of ``reuse_stages``, ``nested_fits`` and ``parallel_folds`` that are on.
     :raises TypeError: ``tuner`` is not a tuner of ``pyspark.ml.tuning``.
     :raises ValueError: ``tuner`` has no estimator or no grid.
     """
     from trackmllib.spark.middleware.explain import explain
 
-    return explain(tuner, code_version())
+    return explain(tuner, current_settings())

@@ -127,15 +127,27 @@ class Options(BaseModel):
         default=True,
         description="Log to MLflow; with `False`, progress, results and opt-ins still work",
     )
-    reuse_stages: Flag = Field(
+    accelerate: Flag = Field(
         default=False,
-        description="Fit `Pipeline` stages that several candidates share only once per fold, and "
-        "cache their output until the last of these candidates is done",
+        description="Turn on `reuse_stages`, `nested_fits` and, if all stages and the evaluator "
+        "are from `pyspark.ml`, `parallel_folds`; `False` for one of them keeps it off",
     )
-    parallel_folds: Flag = Field(
-        default=False,
+    reuse_stages: FlagOrNone = Field(
+        default=None,
+        description="Fit `Pipeline` stages that several candidates share only once per fold, and "
+        "cache their output until the last of these candidates is done; `None`: same as "
+        "`accelerate`",
+    )
+    nested_fits: FlagOrNone = Field(
+        default=None,
+        description="Of candidates that differ only in a param such as the `maxDepth` of trees, "
+        "fit only the largest, and derive the models of the others from its model; `None`: same "
+        "as `accelerate`",
+    )
+    parallel_folds: FlagOrNone = Field(
+        default=None,
         description="Compute the fits of all folds in one pool of `parallelism` threads, instead "
-        "of fold by fold",
+        "of fold by fold; `None`: same as `accelerate`",
     )
     max_cached_folds: Count = Field(
         default=2, description="Number of folds whose data `parallel_folds` caches at a time"

@@ -12,6 +12,9 @@ from trackmllib.config.sentinel import NOT_GIVEN, NotGiven
 from trackmllib.config.unknown_names import unknown_keys, unknown_variables
 from trackmllib.support.redaction import Redaction
 
+# Options that ``accelerate`` turns on.
+ACCELERATE_OPTIONS = ("reuse_stages", "nested_fits", "parallel_folds")
+
 
 class Settings(Options):
     """Value of each option, for one search or for the process.
@@ -28,6 +31,16 @@ class Settings(Options):
     @property
     def redaction(self) -> Redaction:
         return Redaction(self.redact)
+
+    def is_on(self, name: str) -> bool:
+        """Whether an option that ``accelerate`` includes is on."""
+        value: bool | None = getattr(self, name)
+        return self.accelerate if value is None else value
+
+    @property
+    def enabled_accelerations(self) -> tuple[str, ...]:
+        """Names of the options that are on, of those that ``accelerate`` includes."""
+        return tuple(filter(self.is_on, ACCELERATE_OPTIONS))
 
     @classmethod
     def read(

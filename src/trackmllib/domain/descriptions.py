@@ -139,6 +139,7 @@ class SearchDescription:
     * ``schema`` has the names and types of the data's columns.
     * ``parallel_folds``: one pool computes the fits of all folds.
     * ``shared`` are the stages that are computed once for several candidates.
+    * ``nested_fits`` are the groups of nested candidates, each with its stage.
     * ``further_metrics`` are computed for each fit besides ``metric``.
     """
 
@@ -159,6 +160,7 @@ class SearchDescription:
     parallel_folds: bool = False
     shared: tuple[SharedStages, ...] = ()
     further_metrics: tuple[FurtherMetric, ...] = ()
+    nested_fits: tuple[SharedStages, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

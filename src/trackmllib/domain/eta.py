@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Collection, Iterable
 
-from trackmllib.domain.descriptions import SearchDescription
+from trackmllib.domain.descriptions import SearchDescription, SharedStages
 from trackmllib.domain.ranking import leader
 from trackmllib.domain.search_state import CandidateResult, SearchState
 
@@ -31,7 +31,7 @@ def seconds_left(search: SearchState, now_ms: int) -> float | None:
     if search.description.parallel_folds:
         folds = [list(range(search.folds))]
     fits = sum(_fits_seconds(search, pool, by_candidate, now_ms) for pool in folds)
-    stages = max(0, len(search.description.shared) * search.folds - search.shared_times)
+    stages = max(0, len(_computed_once(search)) * search.folds - search.shared_times)
     return fits + stages * _shared_stage_seconds(search) + refit
 
 
@@ -104,10 +104,15 @@ def _refit_seconds(search: SearchState) -> float:
         return 0.0
     # The refit also computes shared stages, which no fit's duration includes.
     shared = sum(
-        index in stages.candidates for stages in search.description.shared for index in indexes
+        index in stages.candidates for stages in _computed_once(search) for index in indexes
     )
     stages = _shared_stage_seconds(search) * shared / len(indexes)
     return (math.fsum(seconds) / len(seconds) + stages) / _training_share(search.description)
+
+
+def _computed_once(search: SearchState) -> tuple[SharedStages, ...]:
+    """Shared stages and nested fits, which each fold computes once."""
+    return search.description.shared + search.description.nested_fits
 
 
 def _shared_stage_seconds(search: SearchState) -> float:

@@ -61,7 +61,8 @@ class FitScored(Event):
     ``dtype`` is the numpy type of the score, which determines how Spark averages it; None for a
     Python number. ``counts_as`` is the number that Spark receives instead of the score, if any.
     ``metrics`` are the values of further metrics by name, computed in ``metrics_seconds`` after
-    ``time_ms``.
+    ``time_ms``. ``derived_from`` is the candidate from whose model this candidate's model was
+    derived; None if this candidate was fitted.
     """
 
     candidate: int
@@ -73,6 +74,7 @@ class FitScored(Event):
     counts_as: float | None = None
     metrics: tuple[tuple[str, float], ...] = ()
     metrics_seconds: float | None = None
+    derived_from: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,7 +155,9 @@ class FitCostMeasured(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StagesComputed(Event):
-    """Stages were computed once for several candidates of a fold.
+    """Work for several candidates of a fold was done once.
+
+    Shared stages were computed, or the largest of nested candidates was fitted.
 
     No fit's duration includes these ``seconds``.
     """

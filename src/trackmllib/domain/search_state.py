@@ -60,6 +60,7 @@ class FoldFit:
     counts_as: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     metrics_seconds: float | None = None
+    derived_from: int | None = None
     retried: tuple[FitRetried, ...] = ()
     reused_ms: int | None = None
     reused_from: str | None = None
@@ -222,6 +223,7 @@ class SearchState:
                 fit.counts_as = event.counts_as
                 fit.metrics = dict(event.metrics)
                 fit.metrics_seconds = event.metrics_seconds
+                fit.derived_from = event.derived_from
                 self.fits_finished += 1
             case ModelLogged():
                 if event.candidate is None or event.fold is None:

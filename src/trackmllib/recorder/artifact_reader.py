@@ -221,6 +221,7 @@ def _fit(data: Any) -> tuple[int, FoldFit]:
         cost=member(data, "cost", _COST),
         metrics=optional_member(data, "metrics", kinds.mapping_of(kinds.number), {}),
         metrics_seconds=optional_member(data, "metrics_seconds", _SECONDS, None),
+        derived_from=optional_member(data, "derived_from", kinds.or_null(_INDEX), None),
         reused_ms=optional_member(data, "reused_ms", _TIME, None),
         reused_from=optional_member(data, "reused_from", _TEXT, None),
         reused_from_run=optional_member(data, "reused_from_run", _TEXT, None),

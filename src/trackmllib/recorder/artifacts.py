@@ -63,6 +63,10 @@ def search_json(state: SearchState) -> str:
                 {"stages": list(shared.stages), "candidates": list(shared.candidates)}
                 for shared in description.shared
             ],
+            "nested_fits": [
+                {"stage": nested.stages[0], "candidates": list(nested.candidates)}
+                for nested in description.nested_fits
+            ],
         }
     )
     # A param of the user's may contain the same text, but before the grid.
@@ -197,6 +201,8 @@ def _fit(fold: int, fit: FoldFit) -> Json:
     if fit.metrics:
         data["metrics"] = {name: _number(value) for name, value in fit.metrics.items()}
         data["metrics_seconds"] = fit.metrics_seconds
+    if fit.derived_from is not None:
+        data["derived_from"] = fit.derived_from
     if fit.reused_ms is not None:
         data |= {
             "reused_ms": fit.reused_ms,

@@ -104,7 +104,11 @@ def scored(state: SearchState, candidate: int, fold: int) -> LogBatch:
             *_scores(state, candidate, fold),
             *(Metric(key, value, fit.end_ms, fold) for key, value in seconds.items()),
         ),
-        tags=(*_score_tag(state, candidate, fold), *_source_tags(state, candidate, fold)),
+        tags=(
+            *_score_tag(state, candidate, fold),
+            *_source_tags(state, candidate, fold),
+            *_derived_tag(state, candidate, fold),
+        ),
     )
 
 
@@ -298,3 +302,10 @@ def _source_tags(state: SearchState, candidate: int, fold: int) -> Iterator[tupl
     found = dict.fromkeys(source for source in sources.values() if source is not None)
     yield RESUMED_FROM, mlflow_limits.tag_value(", ".join(found))
     yield f"{RESUMED_FROM}.{fold}", sources[fold] or ""
+
+
+def _derived_tag(state: SearchState, candidate: int, fold: int) -> Iterator[tuple[str, str]]:
+    """Tag with the candidate from whose model this model is derived."""
+    derived_from = state.candidates[candidate].fits[fold].derived_from
+    if derived_from is not None:
+        yield "trackmllib.derived_from", str(derived_from)

@@ -48,8 +48,10 @@ VALUES = {
     "history_server": ("http://a", "b ", "c", ("http://a", "b", "c")),
     "children": ("best:3", "Best:20 ", "all", ("best:3", "best:20", "all")),
     "record": (False, "true", "false", (False, True, False)),
-    "reuse_stages": (True, "false", "true", (True, False, True)),
-    "parallel_folds": (True, "false", "true", (True, False, True)),
+    "accelerate": (True, "false", "true", (True, False, True)),
+    "reuse_stages": (True, "false", "none", (True, False, None)),
+    "nested_fits": (True, "false", "none", (True, False, None)),
+    "parallel_folds": (True, "false", "none", (True, False, None)),
     "max_cached_folds": (4, "3", " 1 ", (4, 3, 1)),
     "resume": (True, "seed", " True ", (True, "seed", True)),
     "code_version": ("a", "b ", "c", ("a", "b", "c")),
@@ -72,6 +74,15 @@ def test_defaults():
     assert settings == Settings()
     assert all(getattr(settings, option.name) == option.field.default for option in OPTIONS)
     assert messages == []
+
+
+def test_accelerate_turns_on_options_that_are_not_false():
+    settings, _ = read(accelerate=True, parallel_folds=False)
+    assert settings.enabled_accelerations == ("reuse_stages", "nested_fits")
+    settings, _ = read({"spark.trackmllib.nestedFits": "false"}, {"TRACKMLLIB_ACCELERATE": "true"})
+    assert settings.enabled_accelerations == ("reuse_stages", "parallel_folds")
+    settings, _ = read(nested_fits=True)
+    assert settings.enabled_accelerations == ("nested_fits",)
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -232,7 +243,7 @@ PATTERNS = "a regular expression or several, such as "
             ValueError,
             f"{TAGS}; 'trackmllib.best', '' cannot be set",
         ),
-        ({"parallel_folds": "yes"}, TypeError, "parallel_folds is 'yes', but must be True or Fal"),
+        ({"train_scores": "yes"}, TypeError, "train_scores is 'yes', but must be True or Fal"),
         ({"children": "best:x"}, ValueError, "children is 'best:x', but must be 'all' or 'best:<"),
         ({"children": "best:0"}, ValueError, "but must be 'all' or 'best:<number>', such as 'bes"),
         ({"children": 20}, TypeError, "children is 20, but must be 'all' or 'best:<number>'"),
@@ -299,7 +310,7 @@ BAD_TEXTS = [
     ("extra_tags", '{"a": 1}', f"but must be {TAGS_AS_TEXT}; using none instead."),
     ("extra_tags", "{", f"'{{', but must be {TAGS_AS_TEXT}; using none instead."),
     ("extra_tags", "mlflow.user=x", "; 'mlflow.user' cannot be set; using none instead."),
-    ("parallel_folds", "yes", "'yes', but must be true or false (did you mean 'true'?); using f"),
+    ("train_scores", "yes", "'yes', but must be true or false (did you mean 'true'?); using f"),
     ("children", "best:x", "'best:x', but must be 'all' or 'best:<number>', such as 'best:20'; us"),
     ("children", "20", "'20', but must be 'all' or 'best:<number>', such as 'best:20'; using a"),
     ("max_cached_folds", "0", "'0', but must be a whole number of at least 1; using 2 instead."),

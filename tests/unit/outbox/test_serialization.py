@@ -135,6 +135,7 @@ DESCRIPTIONS = st.builds(
     spark_ui_url=st.none() | TEXTS,
     spark_history_url=st.none() | TEXTS,
     shared=tuples(SHARED),
+    nested_fits=tuples(SHARED),
     further_metrics=tuples(
         st.builds(FurtherMetric, name=TEXTS, larger_is_better=st.none() | st.booleans())
     ),
@@ -190,6 +191,7 @@ FIELDS = {
     "evaluate_seconds": FLOATS,
     "dtype": st.none() | TEXTS,
     "counts_as": st.none() | FLOATS,
+    "derived_from": st.none() | st.integers(0, 100),
     "metrics": METRIC_VALUES,
     "metrics_seconds": SECONDS,
     "metric_fingerprints": PAIRS,

@@ -37,12 +37,15 @@ class FitTracker:
         self.labels = metrics.labels.new_fit(of_pool=by_spark)
         # Set by middleware that limits the time of the fit.
         self.timer: Timer | None = None
+        # The candidate from whose model this fit's model is derived.
+        self.derived_from: int | None = None
         # The model and its training data, if the model is scored on them.
         self.trained: tuple[Any, Any] | None = None
         self._events = events
         self._metrics = metrics
         self._by_spark = by_spark
         self._phase = ""
+        self._is_paused = False
 
     def __enter__(self) -> FitTracker:
         self.restart()
@@ -81,16 +84,30 @@ class FitTracker:
         return self._events.is_closed
 
     def pause(self) -> None:
-        """Stop the timer; the following work is not part of the fit."""
+        """Stop the timer until ``restart``; the following work is not part of the fit."""
+        self._is_paused = True
         if self.timer is not None:
             self.timer.stop()
 
     def restart(self) -> None:
         """Restart all time measurements of the fit."""
-        if self.timer is not None:
-            self.timer.restart()
+        self._is_paused = False
+        self.restart_timer()
         self._start_ms = self._events.clock.now_ms()
         self._fit_began = self._events.clock.monotonic()
+
+    def restart_timer(self) -> None:
+        """Restart the timer only, unless it is paused."""
+        if self.timer is not None and not self._is_paused:
+            self.timer.restart()
+
+    def exclude(self, seconds: float) -> None:
+        """Exclude seconds that just passed from the duration of the fit."""
+        self._fit_began += seconds
+
+    def derived(self, candidate: int) -> None:
+        """Record that the model is derived from that of another candidate."""
+        self.derived_from = candidate
 
     def check_time(self) -> None:
         """Raise if the fit has exceeded its timeout."""
@@ -166,6 +183,7 @@ class FitTracker:
                 counts_as=None if counts_as is score else float(counts_as),
                 metrics=tuple(metrics.items()),
                 metrics_seconds=None if further is None else clock.monotonic() - evaluated,
+                derived_from=self.derived_from,
             )
             self._label_refit(self._events.fit_ended(event, by_spark=self._by_spark))
 
@@ -184,6 +202,7 @@ class FitTracker:
     def retried(self, tries: int, error: BaseException) -> None:
         """Record that the fit failed and is retried."""
         with self._events.guard("recording a retry"):
+            self.derived_from = None
             self._last_failure = describe_failure(error)
             if self.candidate is not None:
                 self._events.emit(

@@ -196,6 +196,10 @@ class _RunningFit:
         self.run = task
         self.record_retry = tracker.retried
         self.record_skip = tracker.skipped
+        self.check_time = tracker.check_time
+        self.restart_timer = tracker.restart_timer
+        self.exclude = tracker.exclude
+        self.record_derived_from = tracker.derived
 
     @property
     def candidate(self) -> int | None:

@@ -22,7 +22,10 @@ class SessionConf:
 
     def read(self, dataset: Any) -> dict[str, str]:
         """Read our keys in the conf of the data's session, without a Spark job."""
-        session = _session(dataset)
+        return self.read_session(_session(dataset))
+
+    def read_session(self, session: Any) -> dict[str, str]:
+        """Read our keys in the conf of a session."""
         conf = attempt(lambda: session.conf, None)
         if conf is None:
             return {}

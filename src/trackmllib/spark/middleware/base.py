@@ -27,6 +27,10 @@ Task = Callable[[], Any]
 Tasks = Iterable[Task]
 CallNext = Callable[["FoldCall"], list[Task]]
 RunFit = Callable[["RunningFit"], Any]
+# Fits a stage, or derives its model, for the candidate of the current thread. Takes the stage with
+# the candidate's params, the data, and the position in the pipeline. Returns the model, and the
+# seconds of the fit from which it and others are derived, which are recorded separately.
+FitStage = Callable[[Any, Any, int], tuple[Any, float]]
 
 
 class Timer(Protocol):
@@ -59,6 +63,22 @@ class RunningFit(Protocol):
 
     def set_timer(self, timer: Timer | None) -> None:
         """Limit the time of the fit."""
+        ...
+
+    def check_time(self) -> None:
+        """Raise ``CandidateTimeout`` if the fit has exceeded its time limit."""
+        ...
+
+    def restart_timer(self) -> None:
+        """Start the time limit from zero."""
+        ...
+
+    def exclude(self, seconds: float) -> None:
+        """Exclude seconds that just passed from the recorded duration of the fit."""
+        ...
+
+    def record_derived_from(self, candidate: int) -> None:
+        """Record that the model is derived from that of another candidate."""
         ...
 
     def run(self) -> Any:
@@ -94,6 +114,7 @@ class FoldCall:
       whatever ``order`` is.
     * ``prepare`` is called with a candidate before its fit, outside the time of the fit.
     * ``run_fit`` is called with each fit, in place of ``RunningFit.run``, and calls it.
+    * ``fit_stage`` fits a stage of a pipeline, in place of the stage's own ``fit``.
     * ``score_for_spark`` maps a candidate and its score to the score that Spark receives.
 
     ``loop_number`` counts Spark's loops over the folds: a subclass of a tuner may run several in
@@ -111,6 +132,7 @@ class FoldCall:
     results_in_grid_order: bool = True
     prepare: Callable[[int], None] | None = None
     run_fit: RunFit | None = None
+    fit_stage: FitStage | None = None
     score_for_spark: Callable[[int, float], float] | None = None
     loop_number: int = 0
 

@@ -6,8 +6,17 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
+import pyspark.sql.utils
 from pyspark.ml.tuning import CrossValidator, TrainValidationSplit
+from pyspark.sql import SparkSession
 
+from trackmllib.config.settings import Settings
+from trackmllib.spark.introspection.conf import SessionConf
+from trackmllib.spark.middleware.nested_fits.explain import (
+    NestedExplanation,
+    explain_nested,
+    nested_lines,
+)
 from trackmllib.spark.middleware.score_reuse.explain import explain_resume
 from trackmllib.spark.middleware.stage_sharing.explain import StageExplanation, explain_stages
 from trackmllib.spark.middleware.stage_sharing.plan import is_plain_pipeline, plan_for
@@ -23,7 +32,9 @@ class Explanation:
 
     ``stages`` has an entry for each stage of the pipeline. ``reason`` says why no stage can be
     shared, ``note`` under which condition stages are shared; both may be empty. ``resume`` says
-    whether a later search can reuse the scores.
+    whether a later search can reuse the scores. ``nested_fits`` has an entry for each group of
+    nested candidates, and for each reason to fit some separately. ``enabled`` names the options
+    of ``accelerate`` that are on.
     """
 
     tuner: str
@@ -33,9 +44,14 @@ class Explanation:
     reason: str = ""
     note: str = ""
     resume: str = ""
+    nested_fits: tuple[NestedExplanation, ...] = ()
+    estimator: str = ""
+    enabled: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self._stage_table()}\n\nresume: {self.resume}"
+        nested = "\n".join(nested_lines(self.nested_fits, self.estimator))
+        on = ", ".join(self.enabled) or "none; autolog(accelerate=True) turns them on"
+        return f"{self._stage_table()}\n\n{nested}\n\nresume: {self.resume}\n\nOptions on: {on}."
 
     def _stage_table(self) -> str:
         head = f"reuse_stages on a {self.tuner} of {count(self.candidates, 'candidate')}"
@@ -62,8 +78,11 @@ class Explanation:
     __repr__ = __str__
 
 
-def explain(tuner: Any, code_version: str | None = None) -> Explanation:
-    """Explain what the opt-ins change for a tuner; see ``trackmllib.explain``."""
+def explain(tuner: Any, settings: Settings | None) -> Explanation:
+    """Explain what the opt-ins change for a tuner; see ``trackmllib.explain``.
+
+    :param settings: Of ``autolog()``, without the Spark conf; None if it was not called.
+    """
     if not isinstance(tuner, _TUNERS):
         raise TypeError(
             "explain() takes a CrossValidator or a TrainValidationSplit of pyspark.ml.tuning, not "
@@ -75,6 +94,8 @@ def explain(tuner: Any, code_version: str | None = None) -> Explanation:
         raise ValueError(
             "This tuner has no estimator or no estimatorParamMaps; set both before explain()"
         )
+    settings = _with_conf(settings)
+    code_version = None if settings is None else settings.code_version
     plan = attempt(lambda: plan_for(pipeline, maps), None) if is_plain_pipeline(pipeline) else None
     reason = note = ""
     if not any(_fits_like(tuner, known) for known in _TUNERS):
@@ -86,6 +107,7 @@ def explain(tuner: Any, code_version: str | None = None) -> Explanation:
         reason = f"its estimator is a {type(pipeline).__name__}, not a Pipeline"
     elif plan is None:
         reason = "its stages or its grid cannot be read"
+    no_groups: tuple[NestedExplanation, ...] = ()
     return Explanation(
         tuner=type(tuner).__name__,
         candidates=len(maps),
@@ -94,7 +116,25 @@ def explain(tuner: Any, code_version: str | None = None) -> Explanation:
         reason=reason,
         note=note,
         resume=explain_resume(tuner, pipeline, maps, code_version),
+        nested_fits=attempt(
+            lambda: explain_nested(tuner, pipeline, maps, on_connect=_is_connect()), no_groups
+        ),
+        estimator=type(pipeline).__name__,
+        enabled=() if settings is None else settings.enabled_accelerations,
     )
+
+
+def _with_conf(settings: Settings | None) -> Settings | None:
+    """Settings updated from the conf of the active Spark session, if any."""
+    session = attempt(SparkSession.getActiveSession, None)
+    if settings is None or session is None:
+        return settings
+    return settings.with_conf(SessionConf().read_session(session), lambda message: None)
+
+
+def _is_connect() -> bool:
+    """Whether this process uses Spark Connect."""
+    return bool(pyspark.sql.utils.is_remote())
 
 
 def _fits_like(tuner: Any, known: Any) -> bool:

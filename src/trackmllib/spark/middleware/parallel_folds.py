@@ -33,17 +33,28 @@ from trackmllib.spark.middleware.frames import FrameProxy, unwrap_frames
 
 def parallel_folds(settings: Settings, search: MiddlewareContext) -> Middleware | None:
     """Create the middleware if ``parallel_folds`` is on."""
-    return ParallelFolds(settings.max_cached_folds, search) if settings.parallel_folds else None
+    if not settings.is_on("parallel_folds"):
+        return None
+    return ParallelFolds(
+        settings.max_cached_folds, search, is_explicit=settings.parallel_folds is True
+    )
 
 
 class ParallelFolds(Middleware):
-    """One pool for the folds of one search."""
+    """One pool for the folds of one search.
+
+    :param is_explicit: Whether the option itself is True. With ``accelerate`` only, the middleware
+        has an effect only on Spark's own code, and does not warn if it has none.
+    """
 
     name = "parallel_folds"
 
-    def __init__(self, max_cached_folds: int, search: MiddlewareContext) -> None:
+    def __init__(
+        self, max_cached_folds: int, search: MiddlewareContext, *, is_explicit: bool
+    ) -> None:
         self._max_cached_folds = max_cached_folds
         self._search = search
+        self._is_explicit = is_explicit
         self._threads = 0
         # How often fold_tasks was called, and whether wrap_folds was.
         self._requested_folds = 0
@@ -57,7 +68,7 @@ class ParallelFolds(Middleware):
             isinstance(tuner, CrossValidator)
             and tuner.getParallelism() > 1
             and fits_in_any_order(tuner.getEstimator())
-            and not _may_depend_on_fold_order(tuner)
+            and not self._may_depend_on_fold_order(tuner)
         )
         return replace(description, parallel_folds=has_effect)
 
@@ -69,7 +80,7 @@ class ParallelFolds(Middleware):
         estimator = tuner.getEstimator()
         if not fits_in_any_order(estimator):
             self._warn(f"{type(estimator).__name__} has its own fitMultiple")
-        elif self._threads > 1 and _may_depend_on_fold_order(tuner):
+        elif self._threads > 1 and self._may_depend_on_fold_order(tuner):
             self._warn(
                 "with a single candidate, code from outside pyspark.ml may depend on the order of "
                 "the folds"
@@ -92,10 +103,20 @@ class ParallelFolds(Middleware):
             self._start_pool(call, call_next)
         return self._folds[fold].results()
 
+    def _may_depend_on_fold_order(self, tuner: Any) -> bool:
+        """Whether user code may depend on the order of the folds.
+
+        With a single candidate, Spark uses one thread, so the order of all fits is fixed.
+        """
+        maps = tuner.getEstimatorParamMaps()
+        may_depend = len(maps) == 1 or not self._is_explicit
+        return may_depend and not is_spark_code(tuner.getEstimator(), tuner.getEvaluator(), maps)
+
     def _warn(self, reason: str) -> None:
-        self._search.warn_once(
-            f"parallel_folds has no effect: {reason}. Folds are computed one after another."
-        )
+        if self._is_explicit:
+            self._search.warn_once(
+                f"parallel_folds has no effect: {reason}. Folds are computed one after another."
+            )
 
     def close(self) -> None:
         if self._pool is not None:
@@ -135,15 +156,6 @@ class ParallelFolds(Middleware):
         )
         fold.runs_like_spark &= order == sorted(order)
         return order
-
-
-def _may_depend_on_fold_order(tuner: Any) -> bool:
-    """Whether user code may depend on the order of the folds.
-
-    With a single candidate, Spark uses one thread, so the order of all fits is fixed.
-    """
-    maps = tuner.getEstimatorParamMaps()
-    return len(maps) == 1 and not is_spark_code(tuner.getEstimator(), tuner.getEvaluator(), maps)
 
 
 def _thread_inheritance(session: Any) -> Callable[[Callable[[], None]], Callable[[], None]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from trackmllib.config.settings import Settings
 from trackmllib.spark.middleware.base import Middleware, MiddlewareContext, MiddlewareStack
+from trackmllib.spark.middleware.nested_fits.middleware import nested_fits
 from trackmllib.spark.middleware.on_error import on_error
 from trackmllib.spark.middleware.parallel_folds import parallel_folds
 from trackmllib.spark.middleware.score_reuse.middleware import score_reuse
@@ -14,11 +15,12 @@ from trackmllib.spark.middleware.timeout import candidate_timeout
 
 Factory = Callable[[Settings, MiddlewareContext], Middleware | None]
 
-# From the outermost to the innermost around a fold; FoldCall.run_fit nests the other way round, so
-# that each retry of on_error has a timeout of its own.
+# From the outermost to the innermost around a fold; FoldCall.run_fit and prepare nest the other way
+# round, so that each retry of on_error has a timeout of its own and acquires its nested fits again.
 _FACTORIES: tuple[Factory, ...] = (
     parallel_folds,
     score_reuse,
+    nested_fits,
     candidate_timeout,
     on_error,
     reuse_stages,

@@ -130,12 +130,13 @@ class CachedSegment:
                 self._is_computed = False
                 start = time.monotonic()
                 try:
-                    self._compute()
+                    elsewhere = self._compute()
                 except Exception:  # noqa: BLE001 - the candidate raises it again, as Spark would
                     pass
                 else:
                     self._is_computed = True
-                    self._fold.on_computed(self.segment, time.monotonic() - start)
+                    seconds = time.monotonic() - start - elsewhere
+                    self._fold.on_computed(self.segment, seconds)
                 finally:
                     if not self._is_computed:
                         self._clear()
@@ -147,17 +148,24 @@ class CachedSegment:
             self._is_computed = False
             self._clear()
 
-    def _compute(self) -> None:
+    def _compute(self) -> float:
+        """Compute the segment; return the seconds that nested fits record."""
+        elsewhere = 0.0
         call, parent = self._fold.call, self._parent
         if parent is None:
             train, validation, self.models = call.train, call.validation, []
         else:
             train, validation, self.models = parent.train, parent.validation, [*parent.models]
         extra = call.maps[self.segment.candidates[0]]
-        for stage in self.segment.stages:
+        for position, stage in enumerate(self.segment.stages, self.segment.start):
             # Like Pipeline.fit(data, extra) and PipelineModel.transform(data, extra).
             copied = stage.copy(extra)
-            model = copied.fit(train) if isinstance(copied, Estimator) else copied
+            model = copied
+            if isinstance(copied, Estimator) and call.fit_stage is not None:
+                model, seconds = call.fit_stage(copied, train, position)
+                elsewhere += seconds
+            elif isinstance(copied, Estimator):
+                model = copied.fit(train)
             train = model.transform(train)
             validation = model.transform(validation, extra)
             self.models.append(model)
@@ -176,6 +184,7 @@ class CachedSegment:
                 "each candidate computes it."
             )
             raise
+        return elsewhere
 
     def _clear(self) -> None:
         unpersist_quietly(*(data for data in (self.train, self.validation) if data is not None))

@@ -10,7 +10,7 @@ from trackmllib.domain.descriptions import SearchDescription
 from trackmllib.spark.introspection.distributions import name_of
 from trackmllib.spark.introspection.user_code import is_spark_code
 from trackmllib.spark.middleware.base import CallNext, FoldCall, Middleware, MiddlewareContext, Task
-from trackmllib.spark.middleware.stage_sharing.ordering import GridOrder
+from trackmllib.spark.middleware.grid_order import GridOrder
 from trackmllib.spark.middleware.stage_sharing.pipeline_proxy import PipelineProxy, shared_stages
 from trackmllib.spark.middleware.stage_sharing.plan import is_plain_pipeline, plan_for
 from trackmllib.support.guard import attempt
@@ -18,16 +18,22 @@ from trackmllib.support.guard import attempt
 
 def reuse_stages(settings: Settings, search: MiddlewareContext) -> Middleware | None:
     """Create the middleware if ``reuse_stages`` is on."""
-    return StageSharing(search) if settings.reuse_stages else None
+    if not settings.is_on("reuse_stages"):
+        return None
+    return StageSharing(search, is_explicit=settings.reuse_stages is True)
 
 
 class StageSharing(Middleware):
-    """Shared stages of one search."""
+    """Shared stages of one search.
+
+    :param is_explicit: Whether to warn if nothing can be shared; not with ``accelerate``.
+    """
 
     name = "reuse_stages"
 
-    def __init__(self, search: MiddlewareContext) -> None:
+    def __init__(self, search: MiddlewareContext, *, is_explicit: bool) -> None:
         self._search = search
+        self._is_explicit = is_explicit
         self._folds: list[PipelineProxy] = []
 
     def describe(self, description: SearchDescription, tuner: Any, maps: Any) -> SearchDescription:
@@ -40,15 +46,18 @@ class StageSharing(Middleware):
 
     def fold_tasks(self, call: FoldCall, call_next: CallNext) -> list[Task]:
         if not is_plain_pipeline(call.estimator):
-            self._search.warn_once(
-                f"reuse_stages has no effect on a search of {name_of(type(call.estimator))}: only "
-                "the stages of a pyspark.ml.Pipeline can be shared."
-            )
+            if self._is_explicit:
+                # nested_fits may have replaced the estimator of this call.
+                kind = type(self._search.tuner.getEstimator())
+                self._search.warn_once(
+                    f"reuse_stages has no effect on a search of {name_of(kind)}: "
+                    "only the stages of a pyspark.ml.Pipeline can be shared."
+                )
             return call_next(call)
         # None if the grid cannot be read; Spark raises that error itself. A subclass may change the
         # pipeline between folds, so each fold has its own plan.
         plan = attempt(lambda: plan_for(call.estimator, call.maps), None)
-        if plan is None or not plan.segments:
+        if plan is None or not (plan.segments or call.fit_stage):
             return call_next(call)
         pipeline = PipelineProxy(call, plan, self._search, fold=len(self._folds))
         for candidate in call.reused:

@@ -7,10 +7,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from pyspark.ml import Pipeline, PipelineModel, base
+from pyspark.ml import Estimator, Pipeline, PipelineModel, base
 
 from trackmllib.domain.descriptions import SharedStages
-from trackmllib.spark.middleware.base import FoldCall, MiddlewareContext, SearchEnded, Task
+from trackmllib.spark.middleware.base import (
+    FitStage,
+    FoldCall,
+    MiddlewareContext,
+    SearchEnded,
+    Task,
+)
 from trackmllib.spark.middleware.stage_sharing.cache import CachedSegment, FoldCache
 from trackmllib.spark.middleware.stage_sharing.plan import Plan, Segment
 
@@ -68,14 +74,29 @@ class PipelineProxy:
 
     def _fit_single(self, fit_whole: Callable[[int], Any], candidate: int) -> Any:
         segment = self._acquired.pop(candidate, None)
-        return fit_whole(candidate) if segment is None else self._fit_rest(candidate, segment)
+        if segment is None and self._call.fit_stage is None:
+            return fit_whole(candidate)
+        return self._fit_rest(candidate, segment)
 
-    def _fit_rest(self, candidate: int, segment: CachedSegment) -> Any:
-        """Fit the stages after a segment; return a model of the whole Pipeline."""
+    def _fit_rest(self, candidate: int, segment: CachedSegment | None) -> Any:
+        """Fit the stages after a segment, or all; return the whole model."""
         extra = self._call.maps[candidate]
-        rest = Pipeline(stages=list(self._plan.stages[candidate][segment.segment.end :]))
+        start = 0 if segment is None else segment.segment.end
         # Spark fits a copy even if the candidate has no params for these stages.
-        fitted = rest.copy(extra).fit(segment.train)
+        rest = Pipeline(stages=list(self._plan.stages[candidate][start:])).copy(extra)
+        if self._call.fit_stage is not None:
+            stages = rest.getStages()
+            rest.setStages(
+                [
+                    _DelegatedStage(self._call.fit_stage, stage, start + at)
+                    if isinstance(stage, Estimator)
+                    else stage
+                    for at, stage in enumerate(stages)
+                ]
+            )
+        if segment is None:
+            return rest.fit(self._call.train)
+        fitted = rest.fit(segment.train)
         models = segment.models
         if self._call.collects_models:
             # In Spark, each sub-model has its own stages.
@@ -95,6 +116,20 @@ class PipelineProxy:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._call.estimator, name)
+
+
+class _DelegatedStage(Estimator):  # type: ignore[misc] # pyspark.ml is Any to mypy
+    """Stage whose ``fit`` calls ``FoldCall.fit_stage``."""
+
+    def __init__(self, fit_stage: FitStage, stage: Any, position: int) -> None:
+        super().__init__()
+        self._fit_stage = fit_stage
+        self._stage = stage
+        self._position = position
+
+    def _fit(self, dataset: Any) -> Any:
+        model, _ = self._fit_stage(self._stage, dataset, self._position)
+        return model
 
 
 def shared_stages(segment: Segment) -> SharedStages:

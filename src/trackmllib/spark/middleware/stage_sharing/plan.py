@@ -6,7 +6,7 @@ sequence of stages without a branch that at least two candidates share.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -37,11 +37,27 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Segments, parents first; stages and last segment of each candidate."""
+    """Segments, parents first; stages and last segment of each candidate.
+
+    ``maps`` is the grid.
+    """
 
     stages: tuple[tuple[Any, ...], ...]
+    maps: Sequence[Any]
     segments: list[Segment] = field(default_factory=list)
     last_segment: dict[int, Segment] = field(default_factory=dict)
+
+    def sharing(self, position: int, candidates: Sequence[int]) -> list[tuple[int, ...]]:
+        """Group candidates by their stage at a position, if that can be shared."""
+        groups: dict[Any, list[int]] = {}
+        for candidate in candidates:
+            stages, extra = self.stages[candidate], self.maps[candidate]
+            if position < last_estimator_position(stages):
+                stage = stages[position]
+                key = attempt(partial(stage_key, stage, extra), None)
+                if key is not None and (key in groups or why_not_shared(stage, extra) is None):
+                    groups.setdefault(key, []).append(candidate)
+        return list(map(tuple, groups.values()))
 
     def grouped(self, order: Sequence[int]) -> list[int]:
         """Reorder candidates so that those of a segment are adjacent.
@@ -72,11 +88,21 @@ def path_to(segment: Segment | None) -> list[Segment]:
 
 def plan_for(pipeline: Any, maps: Sequence[Any]) -> Plan:
     """Plan which stages the candidates of these param maps share."""
-    # Spark copies the pipeline for each fold, too.
-    pipeline = pipeline.copy()
-    plan = Plan(tuple(tuple(_stages(pipeline, extra)) for extra in maps))
-    _Planner(plan, maps).add_segments(0, tuple(range(len(maps))), None)
+    plan = plan_without_segments(pipeline, maps)
+    _add_segments(plan, 0, tuple(range(len(maps))), None)
     return plan
+
+
+def plan_without_segments(estimator: Any, maps: Sequence[Any]) -> Plan:
+    """Plan without segments: only the stages of each candidate.
+
+    An estimator that is not a pipeline is its own only stage.
+    """
+    if not is_plain_pipeline(estimator):
+        return Plan(((estimator,),) * len(maps), maps)
+    # Spark copies the pipeline for each fold, too.
+    pipeline = estimator.copy()
+    return Plan(tuple(tuple(_stages(pipeline, extra)) for extra in maps), maps)
 
 
 def is_plain_pipeline(estimator: Any) -> bool:
@@ -89,38 +115,21 @@ def last_estimator_position(stages: Sequence[Any]) -> int:
     return max((at for at, stage in enumerate(stages) if isinstance(stage, Estimator)), default=-1)
 
 
-class _Planner:
-    def __init__(self, plan: Plan, maps: Sequence[Any]) -> None:
-        self._plan = plan
-        self._maps = maps
-        self._ends = [last_estimator_position(stages) for stages in plan.stages]
-
-    def add_segments(
-        self, position: int, candidates: tuple[int, ...], parent: Segment | None
-    ) -> None:
-        """Add segments of candidates that share the stages before ``position``."""
-        for group in self._groups(position, candidates):
-            if len(group) < 2:
-                continue
-            end = position + 1
-            while self._groups(end, group) == [group]:
-                end += 1
-            stages = self._plan.stages[group[0]][position:end]
-            segment = Segment(stages, position, group, parent)
-            self._plan.segments.append(segment)
-            self._plan.last_segment.update(dict.fromkeys(group, segment))
-            self.add_segments(end, group, segment)
-
-    def _groups(self, position: int, candidates: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Group candidates by their stage at a position, if that can be shared."""
-        groups: dict[Any, list[int]] = {}
-        for candidate in candidates:
-            if position < self._ends[candidate]:
-                stage, extra = self._plan.stages[candidate][position], self._maps[candidate]
-                key = attempt(partial(stage_key, stage, extra), None)
-                if key is not None and (key in groups or why_not_shared(stage, extra) is None):
-                    groups.setdefault(key, []).append(candidate)
-        return list(map(tuple, groups.values()))
+def _add_segments(
+    plan: Plan, position: int, candidates: tuple[int, ...], parent: Segment | None
+) -> None:
+    """Add segments of candidates that share the stages before ``position``."""
+    for group in plan.sharing(position, candidates):
+        if len(group) < 2:
+            continue
+        end = position + 1
+        while plan.sharing(end, group) == [group]:
+            end += 1
+        stages = plan.stages[group[0]][position:end]
+        segment = Segment(stages, position, group, parent)
+        plan.segments.append(segment)
+        plan.last_segment.update(dict.fromkeys(group, segment))
+        _add_segments(plan, end, group, segment)
 
 
 def why_not_shared(stage: Any, extra: Any) -> str | None:
@@ -135,16 +144,17 @@ def stage_params(stage: Any, extra: Any) -> dict[str, Any]:
     return {param.name: value for param, value in values.items() if param.parent == stage.uid}
 
 
-def stage_key(stage: Any, extra: Any) -> Any:
+def stage_key(stage: Any, extra: Any, except_for: Collection[str] = ()) -> Any:
     """Return a key that candidates with the same stage share.
 
+    :param except_for: Names of params that may differ.
     :raises TypeError: A value has no hash.
     """
     values = stage.extractParamMap(extra)
     params = frozenset(
         (param.name, param in extra or stage.isSet(param), _exact(value))
         for param, value in values.items()
-        if param.parent == stage.uid
+        if param.parent == stage.uid and param.name not in except_for
     )
     return id(stage), params
 

@@ -1,0 +1,1 @@
+"""Middleware ``nested_fits``: derives models from larger ones."""

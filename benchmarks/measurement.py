@@ -49,13 +49,14 @@ class Bench:
     """Parameters and resources of one run.
 
     A ``smoke`` run is small, runs once, and checks no bounds. ``remote`` is the address of a Spark
-    Connect server. With a ``sampler``, only trackmllib's variant runs, sampled. ``deadline`` is on
-    the monotonic clock.
+    Connect server, ``master`` that of classic Spark. With a ``sampler``, only trackmllib's variant
+    runs, sampled. ``deadline`` is on the monotonic clock.
     """
 
     folder: Path
     smoke: bool = False
     remote: str = ""
+    master: str = "local[2]"
     sampler: Sampler | None = None
     deadline: float = math.inf
     _numbers: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -65,9 +66,12 @@ class Bench:
     def pick(self, whole: T, small: T) -> T:
         return small if self.smoke else whole
 
-    def new_folder(self, name: str) -> Path:
+    def new_folder(self, name: str, *, create: bool = False) -> Path:
         self._numbers[name] += 1
-        return self.folder / f"{name}-{self._numbers[name]}"
+        folder = self.folder / f"{name}-{self._numbers[name]}"
+        if create:
+            folder.mkdir()
+        return folder
 
     def left(self) -> float:
         """Return the seconds until the deadline; raise Incomplete after it."""
@@ -105,13 +109,13 @@ class Bench:
 
     @cached_property
     def spark(self) -> Any:
-        """The Spark session of this process, on two cores."""
+        """The Spark session of this process."""
         from pyspark.sql import SparkSession
 
         if self.remote:
             return SparkSession.builder.remote(self.remote).getOrCreate()
         session = (
-            SparkSession.builder.master("local[2]")
+            SparkSession.builder.master(self.master)
             .appName("benchmarks")
             # With the default of one gigabyte, Java constantly collects garbage.
             .config("spark.driver.memory", "4g")

@@ -25,6 +25,8 @@ pytest_plugins = ["support.store_fixtures"]
 LONGEST_FILES = (
     "test_random_searches.py",
     "test_score_keys.py",
+    "test_nested_fits.py",
+    "test_nested_rules.py",
     "test_resume_comparability.py",
     "test_hostile_proxy.py",
     "test_model_logging.py",

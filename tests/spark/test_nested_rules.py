@@ -31,6 +31,14 @@ def checkpoints(spark, tmp_path_factory):
     spark.sparkContext.setCheckpointDir(str(tmp_path_factory.mktemp("checkpoints")))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_rdds_for_other_tests(spark):
+    """Unpersist what Spark's own fits leave cached, for example the ids of tree nodes."""
+    yield
+    for rdd in spark.sparkContext._jsc.getPersistentRDDs().values():
+        rdd.unpersist()
+
+
 def outcome(fit, data):
     """State of a model and of its output, or Spark's error."""
     try:

@@ -19,6 +19,7 @@ from pyspark.ml.tuning import CrossValidator, ParamGridBuilder, TrainValidationS
 import trackmllib
 from support.searches import regression_search, stub_search, stub_split, tree_search
 from support.stubs import NamelessEvaluator, StubEstimator, StubEvaluator
+from support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.versions,
@@ -192,9 +193,13 @@ def test_second_process_sees_half_of_the_search_halfway(points, any_store):
 def test_child_run_starts_with_its_first_fit(points, recorded):
     counts = []
 
+    def children():
+        return recorded.children(recorded.only_parent_run())
+
     def count(prediction):
-        time.sleep(0.5)
-        counts.append(len(recorded.children(recorded.only_parent_run())))
+        # A SQLite file gets what is gathered in a second.
+        wait_until(lambda: len(children()) > len(counts), seconds=5)
+        counts.append(len(children()))
 
     stub_split(eva=StubEvaluator(call=count)).fit(points)
     assert counts == [1, 2, 3]

@@ -6,15 +6,15 @@
 #   make test-all     run all tests: test-timed, test-untimed, and test-stores (other stores)
 #   make test-timed   run the tests that measure time; nothing else may run
 #   make test-oldest  run version-dependent tests with the oldest packages (Python 3.10 or 3.11)
-#   make matrix       run some tests with each pyspark and MLflow, for docs/compatibility.md
+#   make matrix       run some tests with each pyspark and MLflow, for docs/reference/compatibility.md
 #   make soak         run fault tests and random searches (20 rounds) and nested fits (100 rounds)
-#   make bench        measure costs, for docs/benchmarks.md: 45 minutes, nothing else may run
+#   make bench        measure costs, for docs/explanation/benchmarks.md: 45 minutes, nothing else may run
 #   make bench-smoke  run the benchmarks once and small, without checking bounds
 #   make bench-resume measure resume, for docs/how-to/resume.md: 5 minutes, nothing else may run
 #   make bench-metrics measure further metrics, for docs/how-to/several-metrics.md: 5 minutes
-#   make fleet        run 50 drivers on a server, for docs/scale.md: 8 minutes, nothing else may run
+#   make fleet        run 50 drivers on a server, for docs/explanation/scale.md: 8 minutes, nothing else may run
 #   make lint         run ruff, mypy and import-linter
-#   make docs         update the table in docs/configuration.md from the code
+#   make docs         update the table in docs/reference/configuration.md from the code
 #   make screenshots  take the screenshots in docs/images of the demo's runs
 #   make lock         update requirements/*.lock
 #   make clean        remove everything that make created

@@ -1,4 +1,4 @@
-"""Writes results, machine and versions into docs/benchmarks.md."""
+"""Writes results, machine and versions into docs/explanation/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks import text_tables
 from benchmarks.ratios import Row
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "explanation" / "benchmarks.md"
 BEGIN = "<!-- From here on written by make bench -->\n"
 END = "<!-- Up to here. -->\n"
 

@@ -2,7 +2,7 @@
 
     python benchmarks/outbox_cost.py
 
-A real session records the events of a search, without Spark. docs/durability.md has the figures.
+A real session records the events of a search, without Spark. docs/explanation/durability.md has the figures.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes the table of tested versions into docs/compatibility.md, from nox's results."""
+"""Writes the table of tested versions into docs/reference/compatibility.md, from nox's results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "compatibility.md"
+PAGE = ROOT / "docs" / "reference" / "compatibility.md"
 RESULTS = ROOT / ".matrix"
 BEGIN = "<!-- The table is made from the results: make matrix -->\n"
 END = "<!-- End of the table. -->\n"

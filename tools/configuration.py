@@ -1,4 +1,4 @@
-"""Update the table of options in docs/configuration.md from the code."""
+"""Update the table of options in docs/reference/configuration.md from the code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trackmllib.config.names import OPTIONS, Option
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "configuration.md"
 BEGIN = "<!-- The table is made from the code: make docs -->\n"
 END = "<!-- End of the table. -->\n"
 

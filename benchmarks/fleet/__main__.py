@@ -6,7 +6,7 @@ The drivers (driver.py) run without Spark, with the real recorder, outbox, relay
 A gateway (gateway.py) in front of a real ``mlflow server`` either delays early requests or refuses
 them with 429. The server is killed and restarted halfway. The record is then read back from the
 store and compared with the played searches (record_check.py). The exit code is 1 if a bound is
-missed. docs/scale.md has the figures.
+missed. docs/explanation/scale.md has the figures.
 """
 
 from __future__ import annotations

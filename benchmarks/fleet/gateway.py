@@ -12,7 +12,7 @@ It acts like nginx with ``limit_req zone=all burst=QUEUE``:
 Refused requests get a 429 (``limit_req_status 429``) without ``Retry-After``, which nginx does not
 send. During an outage of the server, requests get a 502. At most eight requests are at the server
 at once, as with ``maxconn`` of HAProxy: more than fifteen wait for each other's connections to
-MLflow's database (docs/scale.md).
+MLflow's database (docs/explanation/scale.md).
 
 SIGTERM ends the gateway.
 """

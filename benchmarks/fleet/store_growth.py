@@ -5,7 +5,7 @@
 A real session records a search of 200 candidates. Its rows are then copied within the database, as
 further searches of the same experiment. The calls are those of trackmllib's delivery and loading,
 made by MLflow's store in this process, without a server. Prints medians of seven, at 1,000 children
-and at the end. docs/scale.md has the figures.
+and at the end. docs/explanation/scale.md has the figures.
 """
 
 from __future__ import annotations

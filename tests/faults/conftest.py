@@ -1,4 +1,4 @@
-"""Prints the figures of the fault tests at the end, for docs/durability.md."""
+"""Prints the figures of the fault tests at the end, for docs/explanation/durability.md."""
 
 from __future__ import annotations
 

@@ -87,8 +87,8 @@ def _quoted(word: str) -> str:
 
 
 def documented(start: str) -> str:
-    """Return the command of docs/switch-it-on.md that starts with this text."""
-    text = (ROOT / "docs/switch-it-on.md").read_text()
+    """Return the command of docs/how-to/switch-it-on.md that starts with this text."""
+    text = (ROOT / "docs/how-to/switch-it-on.md").read_text()
     blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
     (line,) = [line for line in "".join(blocks).splitlines() if line.startswith(start)]
     return line
@@ -172,7 +172,7 @@ def test_commands_in_the_docs_for_images_work_in_a_shell(project, tmp_path):
     module = "trackmllib.integrations.process_startup"
     look = f"{_quoted(sys.executable)} -c \"import sys; print('{module}' in sys.modules)\""
     install, remove = "trackmllib install-hook", documented("trackmllib install-hook --remove")
-    text = (ROOT / "docs/switch-it-on.md").read_text()
+    text = (ROOT / "docs/how-to/switch-it-on.md").read_text()
     assert f"```console\n{install}\n```" in text
     script = "\n".join(
         [install, look, documented("export TRACKMLLIB_AUTOLOG=1"), look, remove, look]

@@ -82,7 +82,7 @@ def test_difference_warns_once_with_its_reason(points, store, changed_pyspark, l
     stub_search(numFolds=2).fit(points)
     stub_search(numFolds=2).fit(points)
     (warning,) = logged_warnings()
-    page = (ROOT / "docs/compatibility.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/reference/compatibility.md").read_text(encoding="utf-8")
     assert warning.replace(pyspark.__version__, "5.0.0") in page
     assert len(store.parent_runs()) == 2
 

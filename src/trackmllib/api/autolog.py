@@ -68,7 +68,7 @@ def autolog(
 
     An argument that you leave out is read from the Spark conf at each ``fit()``
     (``spark.trackmllib.flushTimeout``), or else from the environment
-    (``TRACKMLLIB_FLUSH_TIMEOUT``). ``docs/configuration.md`` has a table of all names.
+    (``TRACKMLLIB_FLUSH_TIMEOUT``). ``docs/reference/configuration.md`` has a table of all names.
 
     Records stay on disk (in ``TRACKMLLIB_HOME``) until the server has acknowledged them.
     ``autolog()`` also recovers the searches of your dead processes on this machine: it delivers

@@ -424,7 +424,7 @@ def test_table_in_docs_matches_the_code():
 
 def test_messages_in_docs_match_the_code():
     _, messages = read({"spark.trackmllib.wait": "flase"}, {"TRACKMLLIB_FLUSHTIMEOUT": "1"})
-    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/reference/configuration.md").read_text(encoding="utf-8")
     assert len(messages) == 2
     for message in messages:
         assert f"\n{message}\n" in page

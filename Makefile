@@ -13,8 +13,12 @@
 #   make bench-resume measure resume, for docs/how-to/resume.md: 5 minutes, nothing else may run
 #   make bench-metrics measure further metrics, for docs/how-to/several-metrics.md: 5 minutes
 #   make fleet        run 50 drivers on a server, for docs/explanation/scale.md: 8 minutes, nothing else may run
-#   make lint         run ruff, mypy and import-linter
+#   make lint         run ruff, mypy, import-linter, reuse, and the schemas of workflows
 #   make docs         update the table in docs/reference/configuration.md from the code
+#   make docs-site    build the docs as a site in docs/_build/html; every broken link is an error
+#   make notebooks    execute the notebooks in examples/ that are out of date, and store their output
+#   make package      build and check dist/, and run README's example in an empty environment
+#   make sbom         list what an installation of dist/*.whl contains, in dist/*.cdx.json
 #   make screenshots  take the screenshots in docs/images of the demo's runs
 #   make lock         update requirements/*.lock
 #   make clean        remove everything that make created
@@ -22,13 +26,15 @@
 PYTHON = python3
 VENV = .venv
 BIN = $(VENV)/bin
+# Tools that need nothing of the development environment.
+TOOLS = $(VENV)-tools
 ARGS =
 # Number of parallel test processes, each with its own JVM and MLflow server.
 WORKERS = 2
 PYTEST = $(BIN)/python -m pytest
 PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help venv java demo ui test test-all test-untimed test-stores test-timed test-oldest matrix soak bench bench-smoke bench-resume bench-metrics fleet lint docs screenshots lock clean
+.PHONY: help venv java demo ui test test-all test-untimed test-stores test-timed test-oldest matrix soak bench bench-smoke bench-resume bench-metrics fleet lint docs docs-site notebooks package sbom screenshots lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -43,6 +49,9 @@ $(VENV)-oldest/.done: requirements/oldest.lock pyproject.toml
 
 $(VENV)-client/.done: requirements/client.lock pyproject.toml
 	@sh tools/venv.sh $(PYTHON) $(VENV)-client requirements/client.lock
+
+$(TOOLS)/.done: requirements/tools.lock pyproject.toml
+	@sh tools/venv.sh $(PYTHON) $(TOOLS) requirements/tools.lock
 
 java:
 	@sh tools/java.sh
@@ -104,14 +113,36 @@ bench-metrics: java venv
 fleet: java venv
 	@$(BIN)/python -m benchmarks.fleet --rate 20 $(ARGS)
 
-lint: venv
+SCHEMA = $(TOOLS)/bin/check-jsonschema --builtin-schema
+
+lint: venv $(TOOLS)/.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src
 	$(BIN)/lint-imports
+	$(TOOLS)/bin/reuse lint -q
+	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
+	$(SCHEMA) vendor.dependabot .github/dependabot.yml
+	$(SCHEMA) vendor.github-issue-forms .github/ISSUE_TEMPLATE/*_re*.yml
+	$(SCHEMA) vendor.citation-file-format --force-filetype yaml CITATION.cff
 
 docs: venv
 	@$(BIN)/python tools/configuration.py
+
+docs-site: $(TOOLS)/.done
+	@$(TOOLS)/bin/sphinx-build -E -W --keep-going -q docs docs/_build/html
+
+notebooks: java venv
+	@$(BIN)/python tools/notebooks.py $(ARGS)
+
+package: java $(TOOLS)/.done
+	@rm -rf dist
+	@$(TOOLS)/bin/python -m build --no-isolation
+	@$(TOOLS)/bin/twine check --strict dist/*
+	@$(TOOLS)/bin/python tools/check_package.py
+
+sbom: $(TOOLS)/.done
+	@sh tools/sbom.sh $(TOOLS)
 
 screenshots: venv
 	@$(BIN)/python tools/screenshots.py
@@ -120,5 +151,5 @@ lock:
 	@sh tools/lock.sh $(PYTHON)
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-client .demo .nox .matrix .bench
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-client $(TOOLS) .demo .nox .matrix .bench dist docs/_build
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -14,3 +14,4 @@ compile() {
 compile pyproject.toml --extra spark --extra report --group dev -o requirements/dev.lock
 compile requirements/oldest.in -o requirements/oldest.lock
 compile requirements/client.in -o requirements/client.lock
+compile requirements/tools.in -o requirements/tools.lock

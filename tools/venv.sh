@@ -32,6 +32,7 @@ else
 fi
 "$python" -m venv "$venv"
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check -qq "$@"; }
-pip install --require-hashes -r "$lock"
+# Compiling what is never imported takes as long as the rest.
+pip install --no-compile --require-hashes -r "$lock"
 pip install --no-deps --no-build-isolation -e .
 touch "$venv/.done"

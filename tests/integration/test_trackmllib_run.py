@@ -96,7 +96,7 @@ def documented(start: str) -> str:
 
 def ways_of_readme() -> list[str]:
     """Return README's blocks that start recording without a call."""
-    section = (ROOT / "README.md").read_text().partition("## Install and start recording")[2]
+    section = (ROOT / "README.md").read_text().partition("## Switch it on")[2]
     return re.findall(r"```text\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 import mlflow
@@ -18,10 +19,12 @@ from support.stubs import SearchingEstimator, StubEstimator
 ROOT = Path(__file__).parents[2]
 # The other how-to guides begin with a search that is recorded already.
 STARTS_RECORDING = ("docs/how-to/switch-it-on.md", "docs/how-to/test-your-own-code.md")
+SLOW = ("docs/how-to/rank-models.md", "docs/how-to/several-metrics.md")
 
 
 def python_blocks(file: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (ROOT / file).read_text(), re.DOTALL)
+    found = re.findall(r"^( *)```python\n(.*?)^ *```", (ROOT / file).read_text(), re.M | re.S)
+    return [textwrap.dedent(block) for _, block in found]
 
 
 @pytest.fixture
@@ -31,34 +34,24 @@ def mlflow_autolog_off(mlflow_autolog):
     mlflow.autolog(disable=True)
 
 
+def pages_with_python() -> list:
+    """All pages with Python code, except for the tutorial, which has a test of its own."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    names = [str(page.relative_to(ROOT)) for page in pages]
+    found = [name for name in names if python_blocks(name) and name != "docs/tutorial.md"]
+    return [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in found]
+
+
 # MLflow warns of untested versions of pyspark.
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("mlflow_autolog_off")
-@pytest.mark.parametrize(
-    "file",
-    [
-        "README.md",
-        "docs/reference/configuration.md",
-        "docs/how-to/switch-it-on.md",
-        "docs/how-to/test-your-own-code.md",
-        "docs/how-to/faster-searches.md",
-        "docs/how-to/find-out-why-a-search-is-slow.md",
-        pytest.param("docs/how-to/rank-models.md", marks=pytest.mark.slow),
-        "docs/how-to/read-results-in-code.md",
-        "docs/how-to/resume.md",
-        "docs/how-to/score-the-model-on-new-data.md",
-        pytest.param("docs/how-to/several-metrics.md", marks=pytest.mark.slow),
-        "docs/how-to/share-results.md",
-    ],
-)
+@pytest.mark.parametrize("file", pages_with_python())
 def test_examples_run(points, store, spark, file):
-    blocks = python_blocks(file)
-    assert blocks
     names = {"cv": stub_search(numFolds=2), "train": points, "spark": spark}
     if "how-to" in file and file not in STARTS_RECORDING:
         trackmllib.autolog()
         names |= {"trackmllib": trackmllib, "mlflow": mlflow, "model": names["cv"].fit(points)}
-    for block in blocks:
+    for block in python_blocks(file):
         exec(compile(block, file, "exec"), names)
     if file == "README.md":
         assert len(store.children(store.only_parent_run())) == 3

@@ -2,7 +2,8 @@
 
     python benchmarks/outbox_cost.py
 
-A real session records the events of a search, without Spark. docs/explanation/durability.md has the figures.
+A real session records the events of a search, without Spark. The figures are in
+docs/explanation/durability.md.
 """
 
 from __future__ import annotations

@@ -25,11 +25,20 @@ extensions = [
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
-# Each name that is not found is an error.
+# Each name that is not found is an error, except for types that have no page here.
 nitpicky = True
+nitpick_ignore_regex = [
+    ("py:class", r"(collections\.abc|pathlib)\..+|pd\.DataFrame|Figure"),
+    ("py:class", r"Explanation|RunLinks|SearchState|trackmllib\.(domain|reporting)\..+"),
+    ("py:class", r"trackmllib\.testing\.E"),
+]
 # Links like page.md#a-heading, as on GitHub.
 myst_heading_anchors = 4
+# Otherwise "--" becomes a dash in the help of commands.
+smartquotes_action = "qe"
 
+# One option of autolog() per line.
+python_maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"

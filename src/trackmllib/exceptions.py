@@ -24,21 +24,61 @@ from typing import Any
 
 
 class TrackmllibError(Exception):
-    """Base class of all errors that trackmllib raises."""
+    """Base class of all errors that trackmllib raises.
+
+    Invalid arguments raise TypeError or ValueError instead.
+
+    Example:
+        >>> try:
+        ...     res = trackmllib.load_results("3f2c")
+        ... except trackmllib.TrackmllibError as error:
+        ...     print(error)
+    """
 
 
 class DependencyError(TrackmllibError, ImportError):
-    """A package that trackmllib requires is missing or too old."""
+    """A package that trackmllib requires is missing or too old.
+
+    The message contains the command that installs it.
+
+    Example:
+        >>> try:
+        ...     trackmllib.autolog()
+        ... except trackmllib.DependencyError as error:
+        ...     print(f"not recorded: {error}")
+    """
 
 
 class IncompleteRecord(TrackmllibError):
-    """Part of a search is not recorded; only if ``TRACKMLLIB_STRICT=1``."""
+    """Part of a search is not recorded; only in strict mode.
+
+    Strict mode is on with ``TRACKMLLIB_STRICT=1`` and in ``trackmllib.testing.recording()``.
+    Otherwise, ``fit()`` warns instead.
+
+    Example:
+        >>> try:  # with TRACKMLLIB_STRICT=1
+        ...     model = cv.fit(train)
+        ... except trackmllib.IncompleteRecord as error:
+        ...     print(error)
+        The record of search 8f63… in MLflow is not complete. ...
+    """
 
 
 class SearchStopped(TrackmllibError):
     """The search was stopped by ``trackmllib stop`` or in the MLflow UI.
 
-    :ivar results: The results so far (``trackmllib.Results``); None if none are known.
+    Args:
+        message: The message.
+        results: The results so far.
+
+    Attributes:
+        results: The results so far (``trackmllib.Results``); None if none are known.
+
+    Example:
+        >>> try:
+        ...     model = cv.fit(train)
+        ... except trackmllib.SearchStopped as stopped:
+        ...     print(stopped.results)
     """
 
     def __init__(self, message: str, results: Any = None) -> None:
@@ -47,11 +87,29 @@ class SearchStopped(TrackmllibError):
 
 
 class CandidateTimeout(TrackmllibError, TimeoutError):
-    """A fit took longer than ``autolog(candidate_timeout=…)`` allows."""
+    """A fit took longer than ``autolog(candidate_timeout=…)`` allows.
+
+    ``fit()`` raises it unless ``on_error`` skips the candidate.
+
+    Example:
+        >>> trackmllib.autolog(candidate_timeout=600)
+        >>> try:
+        ...     model = cv.fit(train)
+        ... except trackmllib.CandidateTimeout as timeout:
+        ...     print(timeout)
+        candidate 3 took longer than candidate_timeout=600 s
+    """
 
 
 class UnknownSearch(TrackmllibError, LookupError):
-    """No search, or several, match; the message lists similar ones."""
+    """No search, or several, match; the message lists similar ones.
+
+    Example:
+        >>> try:
+        ...     res = trackmllib.results(model)
+        ... except trackmllib.UnknownSearch:
+        ...     res = trackmllib.load_results(run_id)
+    """
 
 
 class DamagedSearch(UnknownSearch):
@@ -59,7 +117,15 @@ class DamagedSearch(UnknownSearch):
 
 
 class Unreachable(TrackmllibError, ConnectionError):
-    """The tracking server does not answer, or refuses the credentials."""
+    """The tracking server does not answer, or refuses the credentials.
+
+    Example:
+        >>> try:
+        ...     res = trackmllib.load_results("3f2c", "http://mlflow:5000")
+        ... except trackmllib.Unreachable as error:
+        ...     print(error)
+        http://mlflow:5000: connection refused
+    """
 
 
 class OutboxError(TrackmllibError):

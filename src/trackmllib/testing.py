@@ -1,9 +1,9 @@
 """Helpers for tests: searches recorded in memory, events and a clock.
 
 >>> from trackmllib import testing
->>> with testing.recording() as record:                     # doctest: +SKIP
+>>> with testing.recording() as record:
 ...     model = cv.fit(train)
->>> [run.name for run in record.store.children()]           # doctest: +SKIP
+>>> [run.name for run in record.store.children()]
 ['maxDepth=2', 'maxDepth=4']
 
 ``events`` has the classes of the events that a listener receives, such as ``events.FitScored``.
@@ -41,29 +41,55 @@ E = TypeVar("E", bound=events.Event)
 class FakeClock:
     """A clock that stands still until ``advance`` is called.
 
-    :param start_ms: The first time, in milliseconds since the epoch.
+    Args:
+        start_ms: The first time, in milliseconds since the epoch.
+
+    Example:
+        >>> clock = testing.FakeClock(start_ms=0)
+        >>> clock.advance(1.5)
+        >>> clock.now_ms()
+        1500
     """
 
     def __init__(self, start_ms: int = 1_700_000_000_000) -> None:
         self._ms = float(start_ms)
 
     def now_ms(self) -> int:
-        """The current time, in milliseconds since the epoch."""
+        """The current time, in milliseconds since the epoch.
+
+        Returns:
+            A whole number of milliseconds.
+        """
         return int(self._ms)
 
     def monotonic(self) -> float:
-        """The current time, in seconds; only differences are meaningful."""
+        """The current time, in seconds; only differences are meaningful.
+
+        Returns:
+            A number of seconds.
+        """
         return self._ms / 1000.0
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward."""
+        """Move the clock forward.
+
+        Args:
+            seconds: By how many seconds.
+        """
         self._ms += seconds * 1000.0
 
 
 class RecordingListener:
     """A listener that keeps all events, in the order of their emission.
 
-    :ivar events: The events. Their ``search_id`` and ``time_ms`` say where and when they happened.
+    Attributes:
+        events: The events. Their ``search_id`` and ``time_ms`` say where and when they happened.
+
+    Example:
+        >>> with testing.recording() as record:
+        ...     model = cv.fit(train)
+        >>> [type(event).__name__ for event in record.listener.events][:2]
+        ['SearchStarted', 'FitStarted']
     """
 
     def __init__(self) -> None:
@@ -73,7 +99,17 @@ class RecordingListener:
         self.events.append(event)
 
     def of_type(self, kind: type[E]) -> list[E]:
-        """The events of one class, or of its subclasses."""
+        """The events of one class, or of its subclasses.
+
+        Args:
+            kind: A class of ``testing.events``, such as ``testing.events.FitScored``.
+
+        Returns:
+            The events, in the order of their emission.
+
+        Example:
+            >>> [event.score for event in record.listener.of_type(testing.events.FitScored)]
+        """
         return [event for event in self.events if isinstance(event, kind)]
 
 
@@ -81,19 +117,25 @@ class RecordingListener:
 class RecordedRun:
     """A run in an ``InMemoryStore``.
 
-    :ivar search_id: The id of the search.
-    :ivar candidate: The index of the candidate in the grid; None for a parent run.
-    :ivar name: The run name.
-    :ivar start_ms: The start, in milliseconds since the epoch.
-    :ivar end_ms: The end, likewise; None while the run is running.
-    :ivar status: An MLflow run status: RUNNING, FINISHED, FAILED or KILLED.
-    :ivar params: The values of params, by name.
-    :ivar tags: The values of tags, by key.
-    :ivar metrics: The points of each metric in the order in which they were logged, by key. A point
-        has ``value``, ``time_ms`` and ``step``.
-    :ivar artifacts: The contents of artifacts as text, by file name.
-    :ivar datasets: The digest of the dataset that the search was fitted on, if that was logged.
-    :ivar description: The Markdown text that the MLflow UI shows for a parent run.
+    Attributes:
+        search_id: The id of the search.
+        candidate: The index of the candidate in the grid; None for a parent run.
+        name: The run name.
+        start_ms: The start, in milliseconds since the epoch.
+        end_ms: The end, likewise; None while the run is running.
+        status: An MLflow run status: RUNNING, FINISHED, FAILED or KILLED.
+        params: The values of params, by name.
+        tags: The values of tags, by key.
+        metrics: The points of each metric in the order in which they were logged, by key. A point
+            has ``value``, ``time_ms`` and ``step``.
+        artifacts: The contents of artifacts as text, by file name.
+        datasets: The digest of the dataset that the search was fitted on, if that was logged.
+        description: The Markdown text that the MLflow UI shows for a parent run.
+
+    Example:
+        >>> run = record.store.children()[0]
+        >>> run.params["maxDepth"], run.metrics["avg_accuracy"][0].value
+        ('2', 0.81)
     """
 
     search_id: str
@@ -114,6 +156,12 @@ class InMemoryStore:
     """A store of runs that replaces a tracking server.
 
     Applying an operation is idempotent, as with a tracking server.
+
+    Example:
+        >>> with testing.recording() as record:
+        ...     model = cv.fit(train)
+        >>> [run.status for run in record.store.parent_runs()]
+        ['FINISHED']
     """
 
     def __init__(self) -> None:
@@ -122,14 +170,22 @@ class InMemoryStore:
         self._lock = threading.Lock()
 
     def parent_runs(self) -> list[RecordedRun]:
-        """The parent runs, one per search, in the order of their start."""
+        """The parent runs, one per search, in the order of their start.
+
+        Returns:
+            The runs of all searches, nested ones included.
+        """
         with self._lock:
             return [run for run in self._runs.values() if run.candidate is None]
 
     def children(self, search_id: str | None = None) -> list[RecordedRun]:
         """The child runs, ordered by candidate.
 
-        :param search_id: Only the child runs of this search.
+        Args:
+            search_id: Only the child runs of this search; None for those of all searches.
+
+        Returns:
+            A run per candidate that has a child run.
         """
         with self._lock:
             found = [run for run in self._runs.values() if run.candidate is not None]
@@ -138,10 +194,14 @@ class InMemoryStore:
         return sorted(found, key=lambda run: run.candidate or 0)
 
     def apply(self, operation: Operation, redelivered: bool = False) -> None:
-        """Apply an operation.
+        """Apply an operation; trackmllib calls it.
 
-        :param redelivered: Whether the operation may have been applied before.
-        :raises trackmllib.exceptions.Rejected: The run does not exist.
+        Args:
+            operation: The operation.
+            redelivered: Whether the operation may have been applied before.
+
+        Raises:
+            trackmllib.exceptions.Rejected: The run does not exist.
         """
         key = (operation.search_id, operation.candidate)
         with self._lock:
@@ -180,19 +240,36 @@ class InMemoryStore:
                     self._ended.add(operation.search_id)
 
     def answers(self, search_id: str) -> bool:
-        """Whether the store is reachable: always, since it is in memory."""
+        """Whether the store is reachable: always, since it is in memory.
+
+        Args:
+            search_id: The id of a search; not used.
+
+        Returns:
+            True.
+        """
         return True
 
     def forget(self, search_id: str) -> None:
-        """Do nothing: the runs of a search that is complete are kept."""
+        """Do nothing: the runs of a search that is complete are kept.
+
+        Args:
+            search_id: The id of a search; not used.
+        """
 
 
 @dataclass(frozen=True)
 class Recording:
     """What ``recording()`` has recorded.
 
-    :ivar store: The runs of all searches.
-    :ivar listener: The events of all searches.
+    Attributes:
+        store: The runs of all searches.
+        listener: The events of all searches.
+
+    Example:
+        >>> with testing.recording() as record:
+        ...     model = cv.fit(train)
+        >>> len(record.store.children()), len(record.listener.events)
     """
 
     store: InMemoryStore
@@ -206,8 +283,18 @@ def recording() -> Iterator[Recording]:
     ``autolog()`` is suspended in the block. Errors of trackmllib are raised instead of being
     logged, no progress bar is shown, and no reports are created.
 
-    :returns: A context manager; ``as`` gives what is recorded.
-    :raises trackmllib.IncompleteRecord: By ``fit()``, if part of a search is not recorded.
+    Returns:
+        A context manager; ``as`` gives what is recorded, a ``Recording``.
+
+    Raises:
+        trackmllib.IncompleteRecord: By ``fit()``, if part of a search is not recorded.
+        ImportError: pyspark or MLflow is missing.
+
+    Example:
+        >>> with testing.recording() as record:
+        ...     model = cv.fit(train)
+        >>> [run.name for run in record.store.children()]
+        ['maxDepth=2', 'maxDepth=4']
     """
     from trackmllib.runtime.session import Session
 

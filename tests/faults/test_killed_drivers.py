@@ -48,7 +48,7 @@ def test_1_driver_killed_at_random_moments(tmp_path, server_uri, figures):
         report = compare(machine.store, driver)
         where = f"seed {SEED}, round {round_}, {seconds:.3f} s: {report}"
         if in_one_run and report.status == {"FINISHED": 12, "RUNNING": 1}:
-            # The search had ended, and the run belongs to the user (docs/explanation/durability.md).
+            # The search had ended, and the run is the user's (docs/explanation/durability.md).
             (parent,) = machine.store.parent_runs()
             assert report.running == [parent.info.run_name], where
             assert "trackmllib.last_sign_of_life" not in parent.data.tags, where

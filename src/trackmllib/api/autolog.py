@@ -74,78 +74,69 @@ def autolog(
     ``autolog()`` also recovers the searches of your dead processes on this machine: it delivers
     their records in the background and ends their runs as KILLED.
 
-    :param disable: Stop recording and remove all patches from pyspark.
-    :param silent: Hide all warnings of trackmllib, and the progress.
-    :param flush_timeout: Longest wait for delivery in seconds, at the end of ``fit()`` and of the
-        process. Whatever is not delivered by then stays on disk.
-    :param wait: False: ``fit()`` does not wait for delivery.
-    :param redact: Regular expressions for names of params that are logged as ``***``, in addition
-        to those that look secret (``password``, ``apiKey``, …).
-    :param metrics: Further metrics to compute for each fit, and to log like the tuner's own: names
-        of metrics of the tuner's evaluator (``["f1", "accuracy"]``), or evaluators. The tuner still
-        decides by its own evaluator. Takes Spark jobs: one pass over the validation data per
-        evaluator, or per metric if Spark does not compute them together.
-    :param train_scores: Compute the tuner's metric and ``metrics`` on the training data of each
-        fold, too, and log them with the prefix ``train_``. Takes the same passes over the training
-        data.
-    :param log_models: Models to log: ``"none"``, the ``"best"`` one of a search, or ``"all"``: also
-        the model of each fit. None and False mean ``"none"``.
-    :param registered_model_name: Name under which the best model is registered in the model
-        registry; None to register no model.
-    :param log_input_examples: Log some rows of the data with each model.
-    :param log_datasets: Log the data of the search as a dataset of the parent run and the child
-        runs.
-    :param rank_tags: Tag each child run with its rank when the search ends
-        (``trackmllib.rank``). Takes a request per child run.
-    :param primary_metric: Make the metric of the search the primary metric of its experiment, which
-        the MLflow UI shows for each run, unless the experiment has one.
-    :param extra_tags: Tags for the parent run and the child runs. Keys must not start with
-        ``mlflow.`` or ``trackmllib.``.
-    :param log_post_training_metrics: Log what ``evaluator.evaluate(model.transform(holdout))``
-        returns for the model of a search, as the metric ``<metric>_holdout`` of the parent run.
-        None: only if ``mlflow.pyspark.ml.autolog()`` does so for other models.
-    :param exclusive: Log each search to a new run, even if a run is active.
-    :param progress: Show progress on standard error, from the third second of a search on.
-    :param report: Log a report as an artifact of the parent run when the search ends.
-    :param history_server: Address of Spark's history server, for a link on the parent run;
-        detected on YARN.
-    :param children: Candidates that get child runs: ``"all"``, created while the search runs, or
-        ``"best:20"`` for the 20 best, created when it ends. ``results.csv`` lists all candidates.
-    :param record: False: log nothing to MLflow; progress, results and the other opt-ins work.
-    :param accelerate: Turn on ``reuse_stages``, ``nested_fits`` and, if all stages and the
-        evaluator are from ``pyspark.ml``, ``parallel_folds``. They make a search faster and do not
-        change its results. False for one of them keeps it off. ``trackmllib.explain(tuner)`` shows
-        what ``reuse_stages`` and ``nested_fits`` save.
-    :param reuse_stages: Fit ``Pipeline`` stages that several candidates share only once per fold,
-        and cache their output (``MEMORY_AND_DISK``) until the last of these candidates is done.
-        Scores do not change where Spark itself is deterministic. ``trackmllib.explain(tuner)``
-        lists these stages. None: same as ``accelerate``.
-    :param nested_fits: Of candidates that differ only in a param such as the ``maxDepth`` of
-        trees, fit only the largest, once per fold, and derive the models of the others from its
-        model. Models and scores equal those of separate fits to the last bit. None: same as
-        ``accelerate``.
-    :param parallel_folds: Compute the fits of all folds in one pool of ``parallelism`` threads,
-        instead of fold by fold. Scores do not change where Spark itself is deterministic. None:
-        same as ``accelerate``, for stages and evaluators from ``pyspark.ml``.
-    :param max_cached_folds: Number of folds whose data ``parallel_folds`` caches at a time.
-    :param resume: Reuse the scores of an earlier search, of this process or another, where Spark
-        would compute the same: with equal estimator, params, evaluator, versions, conf, and rows of
-        the fold in equal order and partitions. Spark reads the rows once before the first fit.
-        Scores come from the outbox on this machine and from the tracking server. ``"seed"`` also
-        reuses the seeds of the earlier search where you set none.
-    :param code_version: Version of your own code, for ``resume``. You guarantee that equal versions
-        mean equal code. Without it, ``resume`` reuses no scores of a search with components that
-        come from neither Spark nor an installed distribution.
-    :param data_version: Version of your data, for ``resume``; compared instead of a hash of the
-        rows. You guarantee that equal versions mean equal data, folds and layout.
-    :param on_error: What to do with a candidate that fails. ``"raise"``: ``fit()`` raises, as in
-        Spark. ``"skip"``: the candidate gets the worst possible score. ``"retry:2"``: up to two
-        retries of the fit; ``"retry:2,skip"``: then skip.
-    :param candidate_timeout: Timeout in seconds per fit; a fit that exceeds it fails, and its Spark
-        jobs are cancelled. Pure-Python work can't be cancelled.
-    :raises trackmllib.DependencyError: pyspark, mlflow or pydantic is missing or too old.
-    :raises TypeError, ValueError: An argument is invalid; the message says what is allowed. A bad
-        environment variable or conf value only warns, and has no effect.
+    Args:
+        disable: Stop recording and remove all patches from pyspark. Other arguments are ignored.
+        silent: Hide all warnings of trackmllib, and the progress.
+        flush_timeout: Longest wait for delivery in seconds, at the end of ``fit()`` and of the
+            process. Whatever is not delivered by then stays on disk.
+        wait: False: ``fit()`` does not wait for delivery.
+        redact: Regular expressions for names of params that are logged as ``***``, in addition to
+            those that look secret (``password``, ``apiKey``, …).
+        metrics: Further metrics of each fit: names of metrics of the tuner's evaluator
+            (``["f1", "accuracy"]``), or evaluators. Takes passes over the validation data.
+        train_scores: Compute the tuner's metric and ``metrics`` on the training data of each fold,
+            too, and log them with the prefix ``train_``. Takes passes over the training data.
+        log_models: Models to log: ``"none"``, the ``"best"`` one of a search, or ``"all"``: also
+            the model of each fit. None and False mean ``"none"``.
+        registered_model_name: Name under which the best model is registered in the model registry;
+            requires ``log_models``. None registers no model.
+        log_input_examples: Log the first 5 rows of the data with each model. Takes a Spark job.
+        log_datasets: Log the data of the search as a dataset of the parent run and the child runs.
+        rank_tags: Tag each child run with its rank when the search ends (``trackmllib.rank``).
+            Takes a request per child run.
+        primary_metric: Make the metric of the search the primary metric of its experiment, which
+            the MLflow UI shows for each run, unless the experiment has one.
+        extra_tags: Tags for the parent run and the child runs. Keys must not start with
+            ``mlflow.`` or ``trackmllib.``.
+        log_post_training_metrics: Log what ``evaluator.evaluate(model.transform(holdout))`` returns
+            for the model of a search. None: if ``mlflow.pyspark.ml.autolog()`` does so for others.
+        exclusive: Log each search to a new run, even if a run is active.
+        progress: Show progress on standard error, from the third second of a search on.
+        report: Log a report as an artifact of the parent run when the search ends.
+        history_server: Address of Spark's history server, for a link on the parent run. None:
+            detected on YARN.
+        children: Candidates that get child runs: ``"all"``, or ``"best:20"`` for the 20 best when
+            the search ends. ``results.csv`` lists all candidates.
+        record: False: log nothing to MLflow; progress, results and the other opt-ins work.
+        accelerate: Turn on ``reuse_stages``, ``nested_fits`` and, if all stages and the evaluator
+            are from ``pyspark.ml``, ``parallel_folds``. False for one of them keeps it off.
+        reuse_stages: Fit ``Pipeline`` stages that several candidates share only once per fold, and
+            cache their output meanwhile. None: same as ``accelerate``.
+        nested_fits: Of candidates that differ only in a param such as the ``maxDepth`` of trees,
+            fit only the largest, and derive the others' models. None: same as ``accelerate``.
+        parallel_folds: Compute the fits of all folds in one pool of ``parallelism`` threads. None:
+            same as ``accelerate``, for stages and evaluators from ``pyspark.ml``.
+        max_cached_folds: Number of folds whose data ``parallel_folds`` caches at a time.
+        resume: Reuse the scores of earlier searches where Spark would compute the same. ``"seed"``
+            also reuses the seeds of an earlier search where you set none.
+        code_version: Version of your own code, for ``resume``: equal versions mean equal code.
+            Without it, ``resume`` reuses no scores of a search that contains your own code.
+        data_version: Version of your data, for ``resume``, compared instead of a hash of the rows:
+            equal versions mean equal data, folds and layout.
+        on_error: What to do with a candidate that fails: ``"raise"``, as in Spark; ``"skip"``;
+            ``"retry:2"``: retry its fit up to twice; or ``"retry:2,skip"``.
+        candidate_timeout: Timeout in seconds per fit; a fit that exceeds it fails, and its Spark
+            jobs are cancelled. Pure-Python work can't be cancelled. None: no timeout.
+
+    Raises:
+        trackmllib.DependencyError: pyspark, mlflow or pydantic is missing or too old.
+        TypeError: An argument has the wrong type; the message says what is allowed.
+        ValueError: An argument has an invalid value. An invalid environment variable or conf value
+            only warns, and has no effect.
+
+    Example:
+        >>> trackmllib.autolog(flush_timeout=60, redact=["^internal"])
+        >>> model = cv.fit(train)  # a parent run with a child run for each candidate
     """
     # Must be first, before there are other local variables.
     arguments = dict(locals())
@@ -219,9 +210,16 @@ def flush(timeout: float | None = None) -> bool:
 
     ``flush()`` does not wait for operations that are deferred, rejected or need other credentials.
 
-    :param timeout: Longest wait in seconds; None for no limit.
-    :returns: Whether everything is delivered. False if an operation waits, is deferred or is
-        rejected, or a report is not created yet. Undelivered operations stay on disk.
+    Args:
+        timeout: Longest wait in seconds; None for no limit.
+
+    Returns:
+        Whether everything is delivered. False if an operation waits, is deferred or is rejected, or
+        a report is not created yet. Undelivered operations stay on disk.
+
+    Example:
+        >>> if not trackmllib.flush(600):
+        ...     raise SystemExit("the tracking server does not have everything")
     """
     session = _session
     if session is None or session.process != os.getpid():

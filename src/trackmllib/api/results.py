@@ -17,9 +17,20 @@ def results(search: Any) -> Results:
 
     They are available as long as the model or the tuner exists.
 
-    :param search: The model that ``fit()`` returned, or the tuner for its last search, even if that
-        is running or has failed.
-    :raises trackmllib.UnknownSearch: This process has not recorded the search.
+    Args:
+        search: The model that ``fit()`` returned, or the tuner for its last search, even if that is
+            running or has failed.
+
+    Returns:
+        The results as of now; call it again to follow a running search.
+
+    Raises:
+        trackmllib.UnknownSearch: This process has not recorded the search.
+
+    Example:
+        >>> res = trackmllib.results(model)
+        >>> res.best.params, res.best.average
+        ({'maxDepth': 4}, 0.842)
     """
     found = results_of(search)
     if found is None:
@@ -38,14 +49,25 @@ def load_results(
 
     A finished search takes a handful of requests; a running one up to 14 per child run.
 
-    :param run_id: Id of the parent run or a child run, or its beginning; a run name; or a search
-        id.
-    :param tracking_uri: Tracking server; None for MLflow's current one.
-    :param search_id: Search id, or its beginning, if the run has several searches. The default is
-        the newest search.
-    :raises trackmllib.UnknownSearch: No run or several runs match, or the run has no search. The
-        message lists similar runs.
-    :raises trackmllib.Unreachable: The server did not respond within 10 s.
+    Args:
+        run_id: Id of the parent run or a child run, or its beginning; a run name; or a search id.
+        tracking_uri: Tracking server; None for MLflow's current one.
+        search_id: Search id, or its beginning, if the run has several searches. None for the newest
+            search.
+
+    Returns:
+        The results, as recorded so far if the search is running.
+
+    Raises:
+        trackmllib.UnknownSearch: No run or several runs match, the run has no search, or the server
+            rejects the request. The message lists similar runs.
+        trackmllib.exceptions.DamagedSearch: An artifact of the search is damaged.
+        trackmllib.Unreachable: The server does not answer (first within 5 s, then within 30 s each,
+            or ``MLFLOW_HTTP_REQUEST_TIMEOUT``), or refuses the credentials.
+
+    Example:
+        >>> res = trackmllib.load_results("3f2c", "http://mlflow:5000")
+        >>> res.to_pandas().sort_values("rank").head()
     """
     # Imported late, so that importing trackmllib does not load mlflow.
     from trackmllib.history.search_loader import load_search
@@ -61,13 +83,23 @@ def explain(tuner: Any) -> Explanation:
     which candidate of each group is fitted, and which candidates are fitted separately and why. For
     ``resume``, it says whether a later search can reuse the scores. Print it for tables.
 
-    :param tuner: A ``CrossValidator`` or a ``TrainValidationSplit`` with its estimator and grid.
-    :returns: An object with ``stages``, or with the ``reason`` why nothing can be shared;
+    Args:
+        tuner: A ``CrossValidator`` or a ``TrainValidationSplit`` with its estimator and grid.
+
+    Returns:
+        An object with ``stages``, or with the ``reason`` why nothing can be shared;
         ``nested_fits``, the groups of nested candidates, and those fitted separately; ``resume``, a
         sentence that says whether scores can be reused with the current ``code_version``; and
         ``enabled``, those of ``reuse_stages``, ``nested_fits`` and ``parallel_folds`` that are on.
-    :raises TypeError: ``tuner`` is not a tuner of ``pyspark.ml.tuning``.
-    :raises ValueError: ``tuner`` has no estimator or no grid.
+
+    Raises:
+        TypeError: ``tuner`` is not a tuner of ``pyspark.ml.tuning``.
+        ValueError: ``tuner`` has no estimator or no grid.
+
+    Example:
+        >>> print(trackmllib.explain(cv))
+        reuse_stages on a CrossValidator of 6 candidates and 3 folds
+        ...
     """
     from trackmllib.spark.middleware.explain import explain
 

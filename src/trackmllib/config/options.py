@@ -1,8 +1,9 @@
 """The options of ``autolog()``; every option is declared here.
 
 A field of ``Options`` declares the name, type, default and meaning of an option. The environment
-variable, Spark conf key, error messages and row in ``docs/reference/configuration.md`` (``make docs``) derive
-from it. The signature and docstring of ``autolog()`` repeat it for IDEs; a test compares them.
+variable, Spark conf key, error messages and row in ``docs/reference/configuration.md``
+(``make docs``) derive from it. The signature and docstring of ``autolog()`` repeat it for IDEs; a
+test compares them.
 """
 
 from __future__ import annotations

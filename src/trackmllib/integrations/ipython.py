@@ -10,11 +10,29 @@ from trackmllib.api.autolog import autolog
 def load_ipython_extension(ipython: Any) -> None:
     """Call ``autolog()``; runs on ``%load_ext trackmllib``.
 
-    :raises trackmllib.DependencyError: pyspark, mlflow or pydantic is missing or too old.
+    Args:
+        ipython: The IPython shell; not used.
+
+    Raises:
+        trackmllib.DependencyError: pyspark, mlflow or pydantic is missing or too old.
+
+    Example:
+        In the first cell of a notebook::
+
+            %load_ext trackmllib
     """
     autolog()
 
 
 def unload_ipython_extension(ipython: Any) -> None:
-    """Call ``autolog(disable=True)``; runs on ``%unload_ext trackmllib``."""
+    """Call ``autolog(disable=True)``; runs on ``%unload_ext trackmllib``.
+
+    Args:
+        ipython: The IPython shell; not used.
+
+    Example:
+        In a cell of a notebook::
+
+            %unload_ext trackmllib
+    """
     autolog(disable=True)

@@ -40,7 +40,18 @@ class Best:
 class Results:
     """Results of one search, as of when you asked for them.
 
-    :param runs: Returns the runs that the server has created so far.
+    ``trackmllib.results()`` and ``trackmllib.load_results()`` create it. ``print()`` shows the
+    answer and the five best candidates; in the last line of a notebook cell, it is a table.
+
+    Args:
+        search: The state of the search.
+        runs: Returns the runs that the server has created so far.
+
+    Example:
+        >>> res = trackmllib.results(model)
+        >>> print(res.answer)
+        maxDepth=4 is best: accuracy 0.842 ± 0.006 over 3 folds; ...
+        >>> res.report("search.html")
     """
 
     def __init__(self, search: SearchState, runs: Callable[[], RunLinks] = RunLinks) -> None:
@@ -50,7 +61,13 @@ class Results:
 
     @property
     def runs(self) -> RunLinks:
-        """Runs of the search that the server has created so far."""
+        """Runs of the search that the server has created so far.
+
+        Returns:
+            An object with ``parent`` (a run id), ``children`` (run ids by candidate),
+            ``experiment_id`` and ``tracking_uri``; what is unknown is None or missing.
+            ``page(candidate)`` is the address of a run in the MLflow UI, or None without a UI.
+        """
         return self._runs()
 
     @property
@@ -59,6 +76,12 @@ class Results:
 
         Spark chooses the first of equal candidates, and ranks NaN above all numbers, so ``average``
         may be NaN.
+
+        Returns:
+            An object with ``candidate`` (its index in the grid), ``params`` (typed values by name),
+            ``average`` and ``deviation`` (population standard deviation) over the folds, ``folds``
+            (one score each) and ``run_id``; what is unknown is None. None while no candidate has
+            all its scores, and if the model of the tuner does not show its choice.
         """
         index = ranking.best(self.search)
         if index is None or index not in self.search.candidates:
@@ -79,11 +102,16 @@ class Results:
         """One sentence that says which candidate is best, and by how much.
 
         ± is the standard deviation over the folds.
+
+        Returns:
+            The sentence; for a search without scores, it says so.
         """
         return self._context().answer.sentence
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row for each candidate of the grid, by its index.
+        """A table with a row for each candidate of the grid, by its index.
+
+        Columns:
 
         * ``candidate``
         * ``params.<key>``: the value, missing where the candidate does not set it. Whole numbers
@@ -97,9 +125,17 @@ class Results:
         * ``fold_0.<metric>`` and so on, ``avg_<metric>`` and ``std_<metric>`` for each further
           metric (``autolog(metrics=…)``), ``train_<metric>`` included (``train_scores=True``)
         * ``spark.<name>`` in Spark's units, if costs are known
-        * ``run_id``
+        * ``run_id``, missing until the server has created the child run
 
-        :raises trackmllib.DependencyError: pandas is missing.
+        Returns:
+            The table, with as many rows as the grid has candidates.
+
+        Raises:
+            trackmllib.DependencyError: pandas is missing.
+
+        Example:
+            >>> table = trackmllib.results(model).to_pandas()
+            >>> table[["params.maxDepth", "average", "deviation", "rank"]]
         """
         from trackmllib.reporting import optional_packages
 
@@ -113,13 +149,22 @@ class Results:
 
         A notebook shows it, and ``savefig`` writes it to a file.
 
-        :param kind: ``scores`` (each candidate with its folds, best first), ``training`` (training
-            against validation score, with ``autolog(train_scores=True)``), ``params`` (score over
-            each param), ``heatmaps`` (score over two params), ``parallel`` (all params),
-            ``importance`` (what drives the score), ``timeline`` (when each fit ran) or ``cost``
-            (seconds against score).
-        :raises ValueError: The kind is unknown, or the search has no data for the figure.
-        :raises trackmllib.DependencyError: matplotlib is missing.
+        Args:
+            kind: ``scores`` (each candidate with its folds, best first), ``training`` (training
+                against validation score, with ``autolog(train_scores=True)``), ``params`` (score
+                over each param), ``heatmaps`` (score over two params), ``parallel`` (all params),
+                ``importance`` (what drives the score), ``timeline`` (when each fit ran) or ``cost``
+                (seconds against score).
+
+        Returns:
+            A matplotlib figure.
+
+        Raises:
+            ValueError: The kind is unknown, or the search has no data for the figure.
+            trackmllib.DependencyError: matplotlib is missing.
+
+        Example:
+            >>> trackmllib.results(model).plot("timeline").savefig("timeline.pdf")
         """
         from trackmllib.reporting import figure_kinds
 
@@ -129,8 +174,19 @@ class Results:
     def report(self, path: str | Path) -> Path:
         """Write the report, a self-contained HTML page, and return its path.
 
-        :raises OSError: The file cannot be written.
-        :raises trackmllib.DependencyError: jinja2 or matplotlib is missing.
+        Args:
+            path: The file, which is overwritten.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OSError: The file cannot be written.
+            trackmllib.DependencyError: jinja2 or matplotlib is missing.
+
+        Example:
+            >>> trackmllib.results(model).report("search.html")
+            PosixPath('search.html')
         """
         from trackmllib.reporting import report
 

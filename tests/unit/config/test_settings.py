@@ -125,7 +125,7 @@ def test_autolog_signature_and_docstring_match_the_options():
         assert isinstance(shown, NotGiven)
         assert shown.default == option.default
         assert repr(shown) == repr(option.default)
-        assert f":param {option.argument}:" in trackmllib.autolog.__doc__
+        assert f"\n    {option.argument}: " in inspect.cleandoc(trackmllib.autolog.__doc__)
 
 
 def test_every_option_has_a_help_text_and_an_expectation():

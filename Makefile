@@ -3,7 +3,7 @@
 #   make demo         run the notebooks in examples/ and print what they recorded
 #   make ui           open the MLflow UI on the demo's runs
 #   make test         run the fast tests, on real Spark too; select with make test ARGS="-k folds"
-#   make test-all     run all tests: test-timed, test-untimed, and test-stores (other stores)
+#   make test-all     run all tests: test-timed, test-untimed, test-stores (other stores); notebooks
 #   make test-timed   run the tests that measure time; nothing else may run
 #   make test-oldest  run version-dependent tests with the oldest packages (Python 3.10 or 3.11)
 #   make matrix       run some tests with each pyspark and MLflow, for docs/reference/compatibility.md
@@ -29,6 +29,9 @@ BIN = $(VENV)/bin
 # Tools that need nothing of the development environment.
 TOOLS = $(VENV)-tools
 ARGS =
+# Which tests test-untimed, test-stores and test-oldest run. .ci/run leaves out the longest ones:
+# SELECT="not timed and not nightly".
+SELECT = not timed
 # Number of parallel test processes, each with its own JVM and MLflow server.
 WORKERS = 2
 PYTEST = $(BIN)/python -m pytest
@@ -65,10 +68,10 @@ ui: venv
 test: java venv
 	@$(PYTEST) $(PARALLEL) $(ARGS)
 
-test-all: test-timed test-untimed test-stores
+test-all: test-timed test-untimed test-stores notebooks
 
 test-untimed: java venv $(VENV)-client/.done
-	@CLIENT_VENV=$(abspath $(VENV)-client) $(PYTEST) $(PARALLEL) -m "not timed" $(ARGS)
+	@CLIENT_VENV=$(abspath $(VENV)-client) $(PYTEST) $(PARALLEL) -m "$(SELECT)" $(ARGS)
 
 test-timed: java venv
 	@$(PYTEST) -m timed $(ARGS)
@@ -76,15 +79,15 @@ test-timed: java venv
 # Two threads cannot resume one run on MLflow's file store. To run all tests on another store:
 # make test-untimed ARGS="--store=s3".
 test-stores: java venv
-	@$(PYTEST) --store=postgres -m "postgres and not timed"
-	@$(PYTEST) --store=file -m "file_store and not timed" -k "not threads_in_one_run"
+	@$(PYTEST) --store=postgres -m "postgres and $(SELECT)"
+	@$(PYTEST) --store=file -m "file_store and $(SELECT)" -k "not threads_in_one_run"
 
 # The oldest packages include no Jupyter, no browser and no S3.
 OLDEST = tests/unit tests/spark tests/faults --ignore tests/faults/test_killed_notebook.py \
 	--deselect tests/unit/reporting/test_progress.py::test_notebook_with_widgets_writes_nothing
 
 test-oldest: java $(VENV)-oldest/.done
-	@$(VENV)-oldest/bin/python -m pytest $(OLDEST) -m "versions and not timed" $(ARGS)
+	@$(VENV)-oldest/bin/python -m pytest $(OLDEST) -m "versions and $(SELECT)" $(ARGS)
 
 matrix: java venv
 	@rm -rf .matrix

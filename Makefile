@@ -29,8 +29,7 @@ BIN = $(VENV)/bin
 # Tools that need nothing of the development environment.
 TOOLS = $(VENV)-tools
 ARGS =
-# Which tests test-untimed, test-stores and test-oldest run. .ci/run leaves out the longest ones:
-# SELECT="not timed and not nightly".
+# Which tests test-untimed, test-stores and test-oldest run; .ci/run leaves out most slow ones.
 SELECT = not timed
 # Number of parallel test processes, each with its own JVM and MLflow server.
 WORKERS = 2

@@ -11,6 +11,7 @@ import mlflow
 import pytest
 
 import trackmllib
+from ci_tests import CI_TESTS
 from support.java import submit_options
 from support.mlflow_reader import Store
 from trackmllib.api.autolog import exchange
@@ -41,6 +42,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if {"faults", "integration"} & set(item.path.parts):
             item.add_marker(pytest.mark.slow)
+        if item.nodeid.startswith(CI_TESTS):
+            item.add_marker(pytest.mark.ci)
     order = {name: number for number, name in enumerate(LONGEST_FILES)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 

@@ -177,6 +177,7 @@ class CountingEvaluator(MulticlassClassificationEvaluator):
         return super()._evaluate(dataset) + type(self).calls / 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"accelerate": True}])
 def test_user_code_sees_candidates_in_grid_order(data, fitted, options):
     tuner = tree_grid().setEvaluator(CountingEvaluator(metricName="f1"))
@@ -331,6 +332,7 @@ def test_resumed_search_fits_largest_missing_candidate(resuming, data, fitted):
     assert sizes(fitted)[:-1] == [2, 2]
 
 
+@pytest.mark.slow
 def test_false_option_overrides_accelerate(data, fitted):
     trackmllib.autolog(record=False, accelerate=True, nested_fits=False)
     tree_grid().fit(data)

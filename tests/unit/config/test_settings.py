@@ -396,7 +396,8 @@ def test_unknown_name_without_a_suggestion_lists_the_options():
 
 def test_variables_and_keys_of_others_are_ignored():
     conf = {"spark.trackmllibrary.wait": "x", "spark.app.name": "x"}
-    ours = ("TRACKMLLIB_HOME", "TRACKMLLIB_AUTOLOG", "TRACKMLLIB_ROUNDS", "TRACKMLLIB_STRICT")
+    names = ("HOME", "AUTOLOG", "PACKAGE", "ROUNDS", "STRICT")
+    ours = [f"TRACKMLLIB_{name}" for name in names]
     settings, messages = read(
         conf, {"MLFLOW_X": "x", "TRACKMLLIBX": "x", **dict.fromkeys(ours, "x")}
     )

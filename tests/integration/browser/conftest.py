@@ -57,7 +57,7 @@ def demo_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def demo(demo_folder) -> Demo:
-    """Both notebooks, on a store of their own."""
+    """All notebooks, on a store of their own."""
     try:
         done = subprocess.run(
             [sys.executable, str(ROOT / "tools" / "demo.py")],

@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from support.search_events import numbered_search
-from support.search_player import new_session
+from support.search_events import AVERAGES, SCORES, numbered_search, search
+from support.search_player import Player, new_session
 
 # The first test waits for the demo, which has a limit of its own.
 pytestmark = pytest.mark.timeout(1000)
@@ -39,13 +39,18 @@ def names(page) -> list[str]:
     return [link.inner_text() for link in page.locator('[col-id*="Run Name"] a').all()]
 
 
+def rankings(page):
+    """The tables of a description."""
+    return page.get_by_role("table").filter(has_text="weightedPrecision").filter(has_text="rank")
+
+
 def test_demo_prints_answer_and_path_of_report(demo):
     assert re.search(
         r"maxDepth=\d+, maxBins=\d+ is best: weightedPrecision 0\.\d+ ± ", demo.printed
     )
     report = re.search(r"The report is (\S+report\.html)", demo.printed)
     assert Path(report[1]).exists()
-    for notebook in ("tuning", "long_search"):
+    for notebook in ("tuning", "long_search", "faster_search"):
         assert (demo.folder / f"{notebook}.ipynb").exists()
     parent = demo.parent_run("long searches")
     assert parent.info.status == "KILLED"
@@ -58,7 +63,7 @@ def test_child_runs_unfold_under_their_parent_run(served, page):
     assert "maxDepth=8, maxBins=8" not in names(page)
     unfold(page, "decision tree")
     expect(page.get_by_role("link", name="maxDepth=8, maxBins=8", exact=True).first).to_be_visible()
-    assert len([name for name in names(page) if name.startswith("maxDepth=")]) == 13
+    assert len([name for name in names(page) if name.startswith("maxDepth=")]) == 9
 
 
 def test_search_box_finds_candidates_and_columns_show_averages(served, page):
@@ -89,9 +94,8 @@ def test_run_page_starts_with_the_description(served, page):
     expect(page.get_by_text("27 of 27 fits")).to_be_visible()
     expect(page.get_by_text(re.compile("^Best: maxDepth=")).first).to_be_visible()
     page.get_by_text("Show more", exact=True).first.click()
-    tables = page.get_by_role("table").filter(has_text="weightedPrecision").filter(has_text="rank")
-    # Two searches share the run, and each lists its ten best candidates.
-    expect(tables).to_have_count(2)
+    tables = rankings(page)
+    expect(tables).to_have_count(1)
     expect(tables.first.get_by_role("row")).to_have_count(1 + 9)
     note = parent.data.tags["mlflow.note.content"]
     assert parent.data.tags["trackmllib.search_id"] in note
@@ -100,6 +104,22 @@ def test_run_page_starts_with_the_description(served, page):
     assert "trackmllib" in shown
     assert parent.data.tags["trackmllib.search_id"] not in shown
     assert "<!--" not in shown
+
+
+def test_description_ranks_the_candidates_of_each_search_in_a_run(served, page, tmp_path):
+    experiment_id = served.client.create_experiment("two searches in a run")
+    run_id = served.client.create_run(experiment_id).info.run_id
+    player = Player(tmp_path, served.client.tracking_uri, experiment_id)
+    player.active = run_id
+    for _ in range(2):
+        player.play(search(SCORES, AVERAGES, 1))
+    served.client.set_terminated(run_id)
+    page.goto(f"{served.url}/#/experiments/{experiment_id}/runs/{run_id}")
+    page.get_by_text("Show more", exact=True).first.click()
+    tables = rankings(page)
+    expect(tables).to_have_count(2)
+    for table in tables.all():
+        expect(table.get_by_role("row")).to_have_count(1 + len(SCORES))
 
 
 def test_artifact_pane_shows_the_report(served, page):

@@ -13,7 +13,7 @@
 #   make bench-resume measure resume, for docs/how-to/resume.md: 5 minutes, nothing else may run
 #   make bench-metrics measure further metrics, for docs/how-to/several-metrics.md: 5 minutes
 #   make fleet        run 50 drivers on a server, for docs/explanation/scale.md: 8 minutes, nothing else may run
-#   make lint         run ruff, mypy, import-linter, reuse, and the schemas of workflows
+#   make lint         run ruff, mypy, import-linter, shellcheck, reuse, and the schemas of workflows
 #   make docs         update the table in docs/reference/configuration.md from the code
 #   make docs-site    build the docs as a site in docs/_build/html; every broken link is an error
 #   make notebooks    execute the notebooks in examples/ that are out of date, and store their output
@@ -36,6 +36,7 @@ WORKERS = 2
 PYTEST = $(BIN)/python -m pytest
 PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
+.NOTPARALLEL:
 .PHONY: help venv java demo ui test test-all test-untimed test-stores test-timed test-oldest matrix soak bench bench-smoke bench-resume bench-metrics fleet lint docs docs-site notebooks package sbom screenshots lock clean
 
 help:
@@ -122,6 +123,8 @@ lint: venv $(TOOLS)/.done
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src
 	$(BIN)/lint-imports
+	$(BIN)/python tools/notebooks.py --check-cells
+	$(TOOLS)/bin/shellcheck .ci/run tools/*.sh deploy/*/*.sh
 	$(TOOLS)/bin/reuse lint -q
 	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
 	$(SCHEMA) vendor.dependabot .github/dependabot.yml

@@ -15,6 +15,7 @@ CI_TESTS = (
     "tests/faults/test_killed_after_evaluate.py::test_metric_of_a_killed_driver_is_recovered[False]",
     "tests/faults/test_killed_and_resumed.py::test_killed_search_is_resumed",
     "tests/faults/test_killed_drivers.py::test_1_",
+    "tests/faults/test_killed_drivers.py::test_10_next_autolog",
     "tests/faults/test_killed_drivers.py::test_12_",
     "tests/faults/test_server_faults.py::test_3_",
     "tests/faults/test_server_faults.py::test_5_every_third_connection_cut_before_the_answer[server]",

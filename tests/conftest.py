@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from typing import Any
 
@@ -37,6 +38,15 @@ LONGEST_FILES = (
 )
 
 
+def check_ci_tests(items):
+    """Raise an error if an entry of the list is out of date."""
+    ids = [item.nodeid for item in items]
+    files = {name.partition("::")[0] for name in ids}
+    for entry in CI_TESTS:
+        if entry.partition("::")[0] in files and not any(name.startswith(entry) for name in ids):
+            raise pytest.UsageError(f"tests/ci_tests.py: no test id begins with {entry}")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
@@ -44,6 +54,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.slow)
         if item.nodeid.startswith(CI_TESTS):
             item.add_marker(pytest.mark.ci)
+    if "ci" in re.findall(r"\w+", items[0].config.option.markexpr if items else ""):
+        check_ci_tests(items)
     order = {name: number for number, name in enumerate(LONGEST_FILES)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 

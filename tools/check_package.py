@@ -60,7 +60,9 @@ def check_without_extras(folder: Path, python: str) -> None:
 
 
 def check_readme(folder: Path, python: str) -> None:
-    program = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
+    program = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
+    )[0]
     (folder / "job.py").write_text(program)
     (folder / "run.py").write_text(RUN)
     (folder / "read.py").write_text(READ)
@@ -75,7 +77,7 @@ def check_readme(folder: Path, python: str) -> None:
 
 def run(folder: Path, *command: str) -> str:
     """Standard output of a command, without variables of Spark, MLflow or trackmllib."""
-    kept = ("HOME", "JAVA_HOME", "LANG", "TMPDIR", "PATH")
+    kept = ("HOME", "JAVA_HOME", "LANG", "TMPDIR", "PATH", "HTTPS_PROXY", "REQUESTS_CA_BUNDLE")
     env = {k: v for k, v in os.environ.items() if k in kept or k.startswith(("PIP_", "SSL_"))}
     env |= {
         "TRACKMLLIB_HOME": str(folder / "home"),

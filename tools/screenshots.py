@@ -138,7 +138,7 @@ def main() -> None:
         page.set_viewport_size(REPORT)
         (report,) = server.DEMO.glob(f"artifacts/{info.run_id}/artifacts/trackmllib/report.html")
         page.goto(report.as_uri())
-        save(page, "report.png", above=page.locator("section:has(#h-scores) + section"))
+        save(page, "report.png", above=page.locator("section:has(#h-scores) + section"), margin=8)
         chromium.close()
 
 

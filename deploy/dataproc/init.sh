@@ -6,6 +6,7 @@ set -euo pipefail
 package=$(/usr/share/google/get_metadata_value attributes/TRACKMLLIB_PACKAGE || true)
 package=${package:-trackmllib[report]}
 if [[ $package == gs://* ]]; then
+    package=${package%\[report\]}
     wheel=/tmp/${package##*/}
     gsutil cp "$package" "$wheel"
     package="${wheel}[report]"

@@ -6,6 +6,7 @@ set -euo pipefail
 
 package=${1:-${TRACKMLLIB_PACKAGE:-trackmllib[report]}}
 if [[ $package == s3://* ]]; then
+    package=${package%\[report\]}
     wheel=/tmp/${package##*/}
     aws s3 cp "$package" "$wheel"
     package="${wheel}[report]"

@@ -47,7 +47,7 @@ def blocks(kinds: tuple[str, ...]) -> list[tuple[str, str]]:
     for pattern in PAGES:
         for page in sorted(ROOT.glob(pattern)):
             for kind, text in re.findall(
-                r"^ *```(\S*)\n(.*?)^ *```", page.read_text(), re.M | re.S
+                r"^ *```(\S*)\n(.*?)^ *```", page.read_text("utf-8"), re.M | re.S
             ):
                 if kind in kinds:
                     found.append((str(page.relative_to(ROOT)), textwrap.dedent(text)))
@@ -127,7 +127,7 @@ def test_kinds_of_blocks_are_known():
         kind
         for pattern in PAGES
         for page in ROOT.glob(pattern)
-        for kind in re.findall(r"^ *```(\S+)$", page.read_text(), re.M)
+        for kind in re.findall(r"^ *```(\S+)$", page.read_text("utf-8"), re.M)
     }
     directives = {kind for kind in fences if kind.startswith("{")}
-    assert fences - directives <= {"console", "json", "python", "sh", "text", "yaml"}
+    assert fences - directives <= {"console", "json", "python", "sh", "text"}

@@ -93,12 +93,17 @@ def project_files() -> Iterator[Path]:
     """All files but those that make, tests and tools create."""
     created = {"__pycache__", "_build", "artifacts", "dist", "mlruns", "spark-warehouse"}
     for folder, names, files in os.walk(ROOT):
+        if "pyvenv.cfg" in files:
+            names.clear()
+            continue
         names[:] = [
             name
             for name in names
             if name not in created and (name[0] != "." or name in (".ci", ".github"))
         ]
-        yield from (Path(folder, file) for file in files)
+        # Metadata of a source distribution, and what programs that ran in a clone leave.
+        others = {file for file in files if file == "PKG-INFO" or file.endswith(".db")}
+        yield from (Path(folder, file) for file in set(files) - others)
 
 
 def test_address_is_only_in_pyproject():

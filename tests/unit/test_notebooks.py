@@ -189,7 +189,7 @@ def test_notebook_that_never_ran_is_stale(tool, fresh, package):
     [
         "PosixPath('/home/ann/digits.html')",
         "in /root: nothing",
-        "/work/main/examples/digits.html",
+        "/srv/clone/examples/digits.html",
         "sqlite:////srv/mlflow.db",
         "file:///var/artifacts",
         r"C:\Users\ann",

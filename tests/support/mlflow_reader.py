@@ -55,7 +55,13 @@ class Store:
         return [r for r in self.runs(experiment_id) if "mlflow.parentRunId" not in r.data.tags]
 
     def only_parent_run(self) -> Run:
-        (run,) = self.parent_runs()
+        deadline = time.monotonic() + 5
+        found = self.parent_runs()
+        # MLflow's file store creates a run, and then writes its tags.
+        while len(found) > 1 and self.uri.startswith("file:") and time.monotonic() < deadline:
+            time.sleep(0.05)
+            found = self.parent_runs()
+        (run,) = found
         return run
 
     def children(self, parent: Run | str, search_id: str | None = None) -> list[Run]:

@@ -3,7 +3,7 @@
 #   make demo         run the notebooks in examples/ and print what they recorded
 #   make ui           open the MLflow UI on the demo's runs
 #   make test         run the fast tests, on real Spark too; select with make test ARGS="-k folds"
-#   make test-all     run all tests: test-timed, test-untimed, test-stores (other stores); notebooks
+#   make test-all     run all tests: timed, untimed, on PostgreSQL with S3, on files; then notebooks
 #   make test-timed   run the tests that measure time; nothing else may run
 #   make test-oldest  run version-dependent tests with the oldest packages (Python 3.10 or 3.11)
 #   make matrix       run some tests with each pyspark and MLflow, for docs/reference/compatibility.md
@@ -29,7 +29,7 @@ BIN = $(VENV)/bin
 # Tools that need nothing of the development environment.
 TOOLS = $(VENV)-tools
 ARGS =
-# Which tests test-untimed, test-stores and test-oldest run; .ci/run leaves out most slow ones.
+# Which tests test-untimed, test-oldest, … run; .ci/run leaves out most slow ones.
 SELECT = not timed
 # Number of parallel test processes, each with its own JVM and MLflow server.
 WORKERS = 2
@@ -37,7 +37,7 @@ PYTEST = $(BIN)/python -m pytest
 PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .NOTPARALLEL:
-.PHONY: help venv java demo ui test test-all test-untimed test-stores test-timed test-oldest matrix soak bench bench-smoke bench-resume bench-metrics fleet lint docs docs-site notebooks package sbom screenshots lock clean
+.PHONY: help venv java demo ui test test-all test-untimed test-postgres test-file-store test-timed test-oldest matrix soak bench bench-smoke bench-resume bench-metrics fleet lint docs docs-site notebooks package sbom screenshots lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -68,7 +68,7 @@ ui: venv
 test: java venv
 	@$(PYTEST) $(PARALLEL) $(ARGS)
 
-test-all: test-timed test-untimed test-stores notebooks
+test-all: test-timed test-untimed test-postgres test-file-store notebooks
 
 test-untimed: java venv $(VENV)-client/.done
 	@CLIENT_VENV=$(abspath $(VENV)-client) $(PYTEST) $(PARALLEL) -m "$(SELECT)" $(ARGS)
@@ -76,11 +76,13 @@ test-untimed: java venv $(VENV)-client/.done
 test-timed: java venv
 	@$(PYTEST) -m timed $(ARGS)
 
-# Two threads cannot resume one run on MLflow's file store. To run all tests on another store:
-# make test-untimed ARGS="--store=s3".
-test-stores: java venv
-	@$(PYTEST) --store=postgres -m "postgres and $(SELECT)"
-	@$(PYTEST) --store=file -m "file_store and $(SELECT)" -k "not threads_in_one_run"
+# To run all tests on another store: make test-untimed ARGS="--store=s3".
+test-postgres: java venv
+	@$(PYTEST) --store=postgres -m "postgres and $(SELECT)" $(ARGS)
+
+# Two threads cannot resume one run on MLflow's file store.
+test-file-store: java venv
+	@$(PYTEST) --store=file -m "file_store and $(SELECT)" -k "not threads_in_one_run" $(ARGS)
 
 # The oldest packages include no Jupyter, no browser and no S3.
 OLDEST = tests/unit tests/spark tests/faults --ignore tests/faults/test_killed_notebook.py \

@@ -154,6 +154,7 @@ def test_times_are_measured_even_if_delivered_late(points, recorded, monkeypatch
     assert all(c.info.end_time - began < 1400 for c in children)
 
 
+@pytest.mark.slow
 def test_second_process_sees_half_of_the_search_halfway(points, any_store):
     """Another process sees RUNNING child runs with the scores so far."""
     look = (

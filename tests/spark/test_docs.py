@@ -19,7 +19,12 @@ from support.stubs import SearchingEstimator, StubEstimator
 ROOT = Path(__file__).parents[2]
 # The other how-to guides begin with a search that is recorded already.
 STARTS_RECORDING = ("docs/how-to/switch-it-on.md", "docs/how-to/test-your-own-code.md")
-SLOW = ("docs/how-to/rank-models.md", "docs/how-to/several-metrics.md")
+SLOW = (
+    "docs/how-to/folds.md",
+    "docs/how-to/rank-models.md",
+    "docs/how-to/several-metrics.md",
+    "docs/how-to/several-pipelines.md",
+)
 
 
 def python_blocks(file: str) -> list[str]:

@@ -266,6 +266,7 @@ def test_patch_of_another_tool_is_no_difference(points, store, monkeypatch, capl
     assert [r for r in caplog.records if r.name == "trackmllib"] == []
 
 
+@pytest.mark.slow
 def test_autolog_needs_no_private_name_of_pyspark():
     """All private names are deleted before trackmllib is imported."""
     code = """

@@ -208,6 +208,7 @@ def test_jobs_of_threads_started_by_spark_count_for_the_fit(recorded, points, jo
     assert len(of_fits) > 8
 
 
+@pytest.mark.slow
 def test_costs_that_the_background_thread_emits_late_are_recorded(recorded, points, monkeypatch):
     measured = search_metrics.FitCostMeasured
     late = []

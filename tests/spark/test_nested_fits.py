@@ -89,7 +89,8 @@ def test_each_rule_has_a_search():
     assert {kind.__name__ for kind in RULES} == {*KINDS, "ALS"}
 
 
-@pytest.mark.parametrize("parallelism", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("parallelism", [1, 3])
 def test_largest_tree_is_fitted_once_per_fold(data, fitted, parallelism):
     tuner = tree_grid(parallelism=parallelism)
     expected = stock(tuner, data)
@@ -123,6 +124,7 @@ def test_folds_in_one_pool(data, fitted):
     assert sizes(fitted)[:-1] == [4] * 4
 
 
+@pytest.mark.slow
 def test_train_validation_split_fits_largest_once(data, fitted):
     tree = classification.DecisionTreeClassifier(featuresCol="raw")
     tuner = TrainValidationSplit(

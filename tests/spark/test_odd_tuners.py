@@ -182,6 +182,7 @@ class Own(CrossValidator):
         return self._fit(dataset)
 
 
+@pytest.mark.slow
 def test_subclass_pickled_by_value_is_fitted_on_a_worker(spark, recorded):
     """As classes in notebooks are; the worker records nothing and raises no error."""
 

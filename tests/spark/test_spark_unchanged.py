@@ -59,13 +59,14 @@ def model_text(model) -> object:
     return model.toDebugString.partition("\n")[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("search", "parallelism"),
     [
         (regression_search, 1),
-        pytest.param(tree_search, 2, marks=pytest.mark.slow),
-        pytest.param(tree_search, 1, marks=pytest.mark.slow),
-        pytest.param(regression_search, 2, marks=pytest.mark.slow),
+        (tree_search, 2),
+        (tree_search, 1),
+        (regression_search, 2),
     ],
 )
 def test_tracked_search_equals_the_untracked_one(spark, points, store, capfd, search, parallelism):

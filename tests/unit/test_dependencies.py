@@ -25,6 +25,7 @@ assert is_patched(CrossValidator.fit)
 """
 
 
+@pytest.mark.slow
 def test_autolog_needs_no_package_beyond_mlflow_skinny():
     done = subprocess.run(
         [sys.executable, "-c", MINIMAL], capture_output=True, text=True, timeout=120, check=False

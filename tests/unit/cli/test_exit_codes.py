@@ -97,6 +97,7 @@ def test_unreachable_server_exits_3_within_10_seconds(silent_server, capsys, ser
     assert "secret" not in line
 
 
+@pytest.mark.slow
 def test_interrupted_command_exits_130(silent_server):
     listener, uri = silent_server
     process = subprocess.Popen(

@@ -42,6 +42,7 @@ def test_table_on_terminal_has_colors_and_fits(player, searches):
     assert "omitted, too wide for the terminal: " in plain
 
 
+@pytest.mark.slow
 def test_show_highlights_winner_of_answer(player, searches):
     env = environ(MLFLOW_TRACKING_URI=player.uri, TERM="xterm")
     for name in ("COLUMNS", "NO_COLOR"):

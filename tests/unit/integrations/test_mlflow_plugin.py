@@ -148,12 +148,13 @@ def test_disable_keeps_recording_started_by_the_variable():
     assert LINE not in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variables",
     [
         {"TRACKMLLIB_AUTOLOG": "0"},
-        pytest.param({"TRACKMLLIB_AUTOLOG": "Off"}, marks=pytest.mark.slow),
-        pytest.param({"PYTHON_WORKER_FACTORY_SECRET": "s"}, marks=pytest.mark.slow),
+        {"TRACKMLLIB_AUTOLOG": "Off"},
+        {"PYTHON_WORKER_FACTORY_SECRET": "s"},
     ],
 )
 def test_nothing_is_recorded_if_switched_off_or_in_a_worker(variables):

@@ -37,7 +37,7 @@ def variables(value: str | None) -> dict[str, str]:
     ("prefix", "value", "sentence"),
     [
         ([], "~nosuchuser/x", NO_NAMED_HOME),
-        pytest.param(WITHOUT_A_NAME, None, NO_HOME, marks=linux),
+        pytest.param(WITHOUT_A_NAME, None, NO_HOME, marks=[linux, pytest.mark.slow]),
         pytest.param(WITHOUT_A_NAME, "", NO_HOME, marks=[linux, pytest.mark.slow]),
     ],
 )
@@ -69,6 +69,7 @@ def test_outbox_commands_print_one_line(tmp_path, prefix, value, sentence, verb)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", [["status"], ["sync"]])
 @pytest.mark.parametrize("file", ["home", "home/outbox"])
 def test_file_instead_of_directory_is_reported(tmp_path, verb, file):

@@ -74,6 +74,7 @@ def test_commands_list_outboxes_in_doubt(orphaned_outbox, code, verb, exit_code)
     assert sorted(path.name for path in orphaned_outbox.parent.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_foreign_outbox_is_not_recovered_without_locks(orphaned_outbox):
     """Not even by the name of that machine: it may be alive."""
     lock = orphaned_outbox.with_name(f"{orphaned_outbox.name}.lock")

@@ -486,6 +486,7 @@ def test_inner_search_is_nested_under_a_child_run(player):
     assert of_inner[None].data.tags["mlflow.parentRunId"] == runs[4].info.run_id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 4, 17, 18])
 def test_recovered_search_has_the_runs_of_its_best(tmp_path, after):
     """Five candidates on three folds; after so many events none, some or all have a score."""

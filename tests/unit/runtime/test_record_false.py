@@ -206,6 +206,7 @@ def test_progress_is_shown(tmp_path, monkeypatch):
     assert "CrossValidator" in shown.getvalue()
 
 
+@pytest.mark.slow
 def test_nothing_is_recovered(tmp_path):
     create_orphaned_outbox(tmp_path, "memory:", 2, after=4)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "outbox").iterdir()}

@@ -75,6 +75,7 @@ def test_report_and_figure_are_on_parent_run(store, tmp_path):
     assert Path(path).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_searches_of_one_run_have_reports_of_their_own(store, tmp_path):
     run = store.client.create_run(store.experiment_id)
     session = new_session(store, tmp_path / "home", run.info.run_id)

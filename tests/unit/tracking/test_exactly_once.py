@@ -43,6 +43,7 @@ LATE = st.builds(Fault, st.integers(0, 9), st.just("late"))
 FAULTS = {"file": st.lists(DEATHS | CUTS, max_size=3), "sql": st.lists(DEATHS | LATE, max_size=3)}
 
 
+@pytest.mark.slow
 @settings(MODERATE, max_examples=50)
 @given(st.data())
 def test_crashes_and_lost_answers_leave_the_undisturbed_record(data):

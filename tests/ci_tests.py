@@ -1,4 +1,4 @@
-"""Slow tests that ``.ci/run`` runs, too: for each guarantee and platform, the shortest that covers it.
+"""Slow tests that ``.ci/run`` runs, too: for each guarantee and most platforms, a short one.
 
 All other slow tests run at night (``make test-all``). An entry is the beginning of test ids.
 """
@@ -9,6 +9,7 @@ CI_TESTS = (
     # Drivers, servers, disks and waits that fail.
     "tests/faults/test_killed_drivers.py::test_1_",
     "tests/faults/test_server_faults.py::test_child_run_takes_three_requests[True]",
+    "tests/unit/outbox/test_unusable_directory.py::test_autolog_warns_once_and_records_in_memory[prefix0",
     "tests/unit/outbox/test_unusable_directory.py::test_file_instead_of_directory_is_reported[home-verb1]",
     "tests/unit/outbox/test_without_locks.py::test_foreign",
     "tests/unit/recorder/test_child_selection.py::test_recovered_search_has_the_runs_of_its_best[4]",
@@ -22,20 +23,21 @@ CI_TESTS = (
     "tests/integration/test_notebook_extension.py",
     "tests/integration/test_trackmllib_run.py::test_commands_in_the_docs_record_the_search[trackmllib run -- spark",
     "tests/spark/test_incompatible_pyspark.py::test_autolog_needs_no_private_name",
+    "tests/spark/test_mlflow_autolog.py::test_search_is_recorded_once[2-",
     "tests/unit/integrations/test_process_startup.py",
     "tests/unit/test_dependencies.py::test_autolog_needs_no_package",
     # Equal results.
     "tests/spark/test_nested_fits.py::test_results_equal_stock_spark[DecisionTreeRegressor-True]",
-    "tests/spark/test_nested_fits.py::test_largest_tree_is_fitted_once_per_fold[1]",
     "tests/spark/test_nested_rules.py::test_derived_models_equal_separate_fits[IDF",
     "tests/spark/test_nested_rules.py::test_derived_models_equal_separate_fits[RandomForestRegressor",
     "tests/spark/test_score_keys.py::test_weakened_keys_are_detected[code_version]",
     "tests/spark/test_spark_unchanged.py::test_tracked_search_equals_the_untracked_one[regression_search-1]",
     "tests/spark/test_spark_unchanged.py::test_tracked_search_equals_the_untracked_one[tree_search-2]",
     # The record.
-    "tests/spark/test_child_runs.py::test_second_process_sees_half_of_the_search_halfway",
-    "tests/spark/test_docs.py::test_examples_run[docs/how-to/folds.md]",
-    "tests/spark/test_docs.py::test_examples_run[docs/how-to/several-pipelines.md]",
+    "tests/spark/test_child_runs.py::test_second_process_sees_half_of_the_search_halfway[sqlite]",
+    "tests/spark/test_job_metrics.py::test_fits_have_their_costs",
     "tests/spark/test_logged_models.py::test_fold_models_are_ranked_by_the_averages_of_their_candidates[sqlite-1]",
-    "tests/spark/test_model_logging.py::test_best_model_is_registered[sqlite]",
+    "tests/unit/reporting/test_indistinct_candidates.py::test_all_outputs_agree",
+    "tests/unit/runtime/test_search_reports.py::test_report_created_at_exit",
+    "tests/unit/runtime/test_search_reports.py::test_report_stays_on_disk",
 )

@@ -39,7 +39,7 @@ def test_children_appear_at_the_end_and_second_search_is_lost(own_uri):
     assert done.returncode == 0, done.stderr
     store = Store(own_uri, "alone")
     parent = store.only_parent_run()
-    children = store.children(parent)
+    children = store.under(parent.info.run_id)
     # In the last of four fits, the first search has no child run; the second search adds none.
     assert json.loads(done.stdout.splitlines()[-1])["live"] == [0, 2]
     assert len(children) == 2

@@ -118,6 +118,7 @@ def one_vs_rest(**params):
     )
 
 
+@pytest.mark.slow
 def test_fits_have_their_costs_and_parent_run_has_the_total(recorded, points, jobs_since, totals):
     tree_search(parallelism=2).fit(points)
     jobs = jobs_since()

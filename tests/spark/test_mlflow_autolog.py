@@ -17,8 +17,9 @@ from support.stubs import StubEstimator
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.versions, pytest.mark.matrix]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ours_first", [True, False])
-@pytest.mark.parametrize("parallelism", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("parallelism", [1, 2])
 def test_search_is_recorded_once(points, store, mlflow_autolog, ours_first, parallelism):
     if ours_first:
         trackmllib.autolog()

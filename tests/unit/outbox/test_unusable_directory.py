@@ -33,12 +33,13 @@ def variables(value: str | None) -> dict[str, str]:
     return kept if value is None else {**kept, "TRACKMLLIB_HOME": value}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prefix", "value", "sentence"),
     [
         ([], "~nosuchuser/x", NO_NAMED_HOME),
-        pytest.param(WITHOUT_A_NAME, None, NO_HOME, marks=[linux, pytest.mark.slow]),
-        pytest.param(WITHOUT_A_NAME, "", NO_HOME, marks=[linux, pytest.mark.slow]),
+        pytest.param(WITHOUT_A_NAME, None, NO_HOME, marks=linux),
+        pytest.param(WITHOUT_A_NAME, "", NO_HOME, marks=linux),
     ],
 )
 def test_autolog_warns_once_and_records_in_memory(tmp_path, prefix, value, sentence):

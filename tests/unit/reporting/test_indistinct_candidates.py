@@ -160,6 +160,7 @@ def marked_in_figure(results: Results) -> set[str]:
     return {VALUES[row.candidate] for row in rows if row.alike}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SEARCHES)
 def test_all_outputs_agree_on_marks_and_sentence(player, run_command, case):
     make, expected, sentence = SEARCHES[case]

@@ -87,6 +87,7 @@ def test_searches_of_one_run_have_reports_of_their_own(store, tmp_path):
     assert store.client.get_run(run.info.run_id).info.status == "RUNNING"
 
 
+@pytest.mark.slow
 def test_report_stays_on_disk_while_server_is_unreachable(store, tmp_path, monkeypatch):
     from trackmllib.tracking.executor import MlflowExecutor
 
@@ -150,6 +151,7 @@ def test_report_option_switches_reports_off(store, tmp_path, monkeypatch):
     assert "report.html" not in store.files(store.only_parent_run())
 
 
+@pytest.mark.slow
 def test_outbox_file_is_removed_after_report_is_delivered(store, tmp_path):
     session = new_session(store, tmp_path / "home")
     play(session)
@@ -183,6 +185,7 @@ while not list(Path(tempfile.gettempdir()).glob("trackmllib-*")):
 """
 
 
+@pytest.mark.slow
 def test_report_created_at_exit_is_complete(tmp_path):
     env = environ(Path(__file__).parents[2], TMPDIR=str(tmp_path))
     done = finished([sys.executable, "-c", AT_EXIT], env)
@@ -190,6 +193,7 @@ def test_report_created_at_exit_is_complete(tmp_path):
     assert list(tmp_path.glob("trackmllib-*")) == []
 
 
+@pytest.mark.slow
 def test_flush_is_false_until_report_is_created(store, tmp_path, monkeypatch):
     slow = threading.Event()
     make = report_queue.create_report

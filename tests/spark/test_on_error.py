@@ -145,6 +145,7 @@ def test_nan_wins_without_skip_as_in_stock_spark(points, recorded, caplog):
 
 # A failed candidate gets the worst score and is the first of the grid: of equal scores, Spark
 # chooses the first.
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"parallel_folds": True}])
 @pytest.mark.parametrize("parallelism", [1, 2])
 @pytest.mark.parametrize("larger", [True, False])

@@ -46,7 +46,8 @@ def metrics_of(store, suffix):
     }
 
 
-@pytest.mark.parametrize("attribute", [None, pytest.param("bestModel", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("attribute", [None, "bestModel"])
 def test_metric_of_a_holdout_is_on_the_parent_run(points, any_store, attribute):
     trackmllib.autolog(log_post_training_metrics=True)
     model = regression_search(TrainValidationSplit).fit(points)

@@ -20,7 +20,8 @@ from support.waiting import wait_until
 pytestmark = [pytest.mark.usefixtures("nothing_stays_cached"), pytest.mark.versions]
 
 
-@pytest.mark.parametrize("parallelism", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("parallelism", [1, 3])
 def test_shared_stages_are_computed_once_per_fold(data, fits, parallelism):
     tuner = scaled_search(parallelism=parallelism)
     trackmllib.autolog(record=False, reuse_stages=True)
@@ -114,6 +115,7 @@ def test_candidates_fit_stages_that_cannot_be_shared(data, stock, recorded, monk
     assert recorded.only_parent_run().info.status == "FINISHED"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"reuse_stages": True}, BOTH])
 def test_ctrl_c_ends_threads_and_releases_cache(data, recorded, monkeypatch, options):
     began = threading.Event()

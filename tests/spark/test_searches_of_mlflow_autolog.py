@@ -37,6 +37,7 @@ def test_notebook_with_mlflow_autolog_records_its_search(sqlite_uri):
     assert parent.inputs.dataset_inputs == []
 
 
+@pytest.mark.slow
 def test_search_is_recorded_once(points, store, mlflow_autolog):
     mlflow_autolog()
     with mlflow.start_run() as run:

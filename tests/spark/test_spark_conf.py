@@ -51,6 +51,7 @@ def test_conf_sets_wait_and_an_argument_overrides_it(points, store, lenient, con
     assert [line for line in logged_warnings() if not line.startswith("Waiting for")] == []
 
 
+@pytest.mark.slow
 def test_conf_of_flush_timeout_and_silent_holds_in_its_session_only(
     spark, store, lenient, conf, caplog, monkeypatch
 ):

@@ -51,8 +51,9 @@ def by_tag(recorded):
     return lambda run_id: recorded.client.set_tag(run_id, "trackmllib.stop", "true")
 
 
-@pytest.mark.parametrize("parallelism", [pytest.param(1, marks=pytest.mark.slow), 3])
-@pytest.mark.parametrize("way", [pytest.param(by_command, marks=pytest.mark.slow), by_tag])
+@pytest.mark.slow
+@pytest.mark.parametrize("parallelism", [1, 3])
+@pytest.mark.parametrize("way", [by_command, by_tag])
 def test_stop_starts_no_fit_and_keeps_the_scores(points, recorded, parallelism, way):
     thread = stop_after_first_scores(recorded, way(recorded))
     # The command takes seconds to start; then the search may be in its second fold.
@@ -85,6 +86,7 @@ class AdjustableClock(SystemClock):
         return super().now_ms() + self.ahead_ms
 
 
+@pytest.mark.slow
 def test_search_stops_after_clock_set_back(points, store):
     clock = AdjustableClock()
     exchange(Session(Settings(report=False), clock=clock))

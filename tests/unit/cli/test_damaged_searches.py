@@ -67,6 +67,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", DAMAGES)
 def test_damaged_search_does_not_hide_others(invoke, damaged, case):
     name, change, sentence = DAMAGES[case]

@@ -67,6 +67,7 @@ def test_plugin_is_installed_and_adds_no_tags():
     assert provider.tags() == {}
 
 
+@pytest.mark.slow
 def test_arguments_apply_to_searches():
     steps = [
         (flavor(), {}),

@@ -213,6 +213,7 @@ def test_two_bad_rows_do_not_block_each_other(outbox):
     assert set(server.applied) == set(search()) - bad
 
 
+@pytest.mark.slow
 def test_last_row_is_deferred_only_if_server_answers(outbox):
     bad = file("results.csv")
     server = Server(lambda o: Unavailable("no") if o == bad else None)

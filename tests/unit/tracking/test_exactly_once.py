@@ -28,6 +28,8 @@ from trackmllib.tracking import client as calls
 from trackmllib.tracking.executor import MlflowExecutor
 from trackmllib.tracking.metric_dedup import MetricDeduplicator
 
+pytestmark = pytest.mark.slow
+
 MODERATE = settings(
     deadline=None,
     database=None,
@@ -43,7 +45,6 @@ LATE = st.builds(Fault, st.integers(0, 9), st.just("late"))
 FAULTS = {"file": st.lists(DEATHS | CUTS, max_size=3), "sql": st.lists(DEATHS | LATE, max_size=3)}
 
 
-@pytest.mark.slow
 @settings(MODERATE, max_examples=50)
 @given(st.data())
 def test_crashes_and_lost_answers_leave_the_undisturbed_record(data):
@@ -74,7 +75,6 @@ def test_crashes_and_lost_answers_leave_the_undisturbed_record(data):
     assert found == undisturbed(recorded)
 
 
-@pytest.mark.slow
 @settings(MODERATE, max_examples=40)
 @given(merged(), st.lists(st.lists(DEATHS, min_size=1, max_size=1), max_size=12))
 def test_killed_syncs_complete_the_record_in_the_end(events, killings):
@@ -118,7 +118,7 @@ def test_failure_at_any_request(store, kind, moment):
         assert record(server) == wanted, f"request {number}"
 
 
-@pytest.mark.parametrize("candidates", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("candidates", [1, 2])
 def test_failure_at_any_two_requests(candidates):
     """A failed score lets the next one go first. If that fails too, both are sent together."""
     events = list(plain_search(candidates=candidates))
@@ -294,7 +294,6 @@ def assert_recorded_once(search_id: str, server: FakeServer, events) -> None:
         assert run.artifacts[path.replace("trackmllib", folder)] == text
 
 
-@pytest.mark.slow
 @settings(MODERATE, max_examples=50)
 @given(st.data())
 def test_names_on_shared_parent_run_are_settled_once(data):
@@ -331,7 +330,6 @@ def test_names_on_shared_parent_run_are_settled_once(data):
         assert_recorded_once(search_id, server, [e for e in recorded if e.search_id == search_id])
 
 
-@pytest.mark.slow
 def test_lost_answers_of_two_searches_on_one_run():
     events = [*plain_search(0), *plain_search(1)]
     number, over = 0, False
@@ -355,7 +353,6 @@ def test_lost_answers_of_two_searches_on_one_run():
     assert len(names) == 1, "the names depend on the moment of the crash"
 
 
-@pytest.mark.slow
 def test_failure_at_any_request_of_two_searches_on_one_run():
     """While one search waits, the other settles its names on the same run."""
     events = [
@@ -465,7 +462,6 @@ def test_point_is_logged_after_a_later_one():
     assert send_again([second], [first, second]) == [("auc", "0.5", 10, 0), ("auc", "0.625", 20, 1)]
 
 
-@pytest.mark.slow
 def test_point_is_logged_once_beside_equal_point_of_other_search():
     """Two searches on one parent run share a name if they have the same value."""
     ours, theirs = Metric("best_avg", 0.5, 10), Metric("best_avg", 0.5, 20)

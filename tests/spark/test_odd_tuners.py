@@ -22,6 +22,8 @@ from trackmllib import testing
 from trackmllib.recorder import parent_run
 from trackmllib.support.patching import is_patched
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("place", ["opened", "finished"])
 def test_internal_error_at_either_end_leaves_no_run_running(
@@ -166,7 +168,6 @@ def test_model_of_no_candidate_has_no_winner(points, recorded):
     assert parent.info.status == "FINISHED"
 
 
-@pytest.mark.slow
 def test_subclass_with_its_own_selection_rule_on_a_pipeline(points, recorded):
     search = tree_search(SimplestGood, numFolds=2)
     search.setEstimatorParamMaps(search.getEstimatorParamMaps()[::3])
@@ -182,7 +183,6 @@ class Own(CrossValidator):
         return self._fit(dataset)
 
 
-@pytest.mark.slow
 def test_subclass_pickled_by_value_is_fitted_on_a_worker(spark, recorded):
     """As classes in notebooks are; the worker records nothing and raises no error."""
 
@@ -251,7 +251,6 @@ def test_dead_store_does_not_delay_another(points, recorded, session, caplog):
     assert len(recorded.parent_runs()) == 2
 
 
-@pytest.mark.slow
 def test_process_exit_ends_a_search_in_a_daemon_thread(sqlite_uri):
     """The process exit ends the runs of the daemon thread."""
     code = f"""

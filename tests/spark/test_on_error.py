@@ -20,6 +20,8 @@ from trackmllib.exceptions import SearchStopped
 from trackmllib.spark.middleware import on_error as module
 from trackmllib.spark.middleware.fatal_errors import is_fatal
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def no_wait(monkeypatch):
@@ -145,7 +147,6 @@ def test_nan_wins_without_skip_as_in_stock_spark(points, recorded, caplog):
 
 # A failed candidate gets the worst score and is the first of the grid: of equal scores, Spark
 # chooses the first.
-@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"parallel_folds": True}])
 @pytest.mark.parametrize("parallelism", [1, 2])
 @pytest.mark.parametrize("larger", [True, False])
@@ -303,7 +304,6 @@ def test_fit_is_retried_then_skipped(points, recorded, logged_warnings):
     assert model.avgMetrics[1] == -math.inf
 
 
-@pytest.mark.slow
 def test_retried_fit_shares_stages(data, recorded, spark):
     """The evaluator fails once, so the whole fit is computed again."""
     expected = scaled_search().fit(data).avgMetrics
@@ -369,7 +369,6 @@ def test_fit_is_cancelled_at_its_timeout(points, recorded, spark, logged_warning
     )
 
 
-@pytest.mark.slow
 def test_pure_python_fit_is_awaited_with_a_warning(points, recorded, logged_warnings, monkeypatch):
     from trackmllib.spark.middleware import timeout
 
@@ -380,14 +379,12 @@ def test_pure_python_fit_is_awaited_with_a_warning(points, recorded, logged_warn
     assert any("cannot be cancelled" in sentence for sentence in logged_warnings())
 
 
-@pytest.mark.slow
 def test_fits_within_the_timeout_are_unchanged(points, recorded):
     expected = regression_search(TrainValidationSplit).fit(points).validationMetrics
     on(candidate_timeout=300)
     assert regression_search(TrainValidationSplit).fit(points).validationMetrics == expected
 
 
-@pytest.mark.slow
 def test_late_score_does_not_count(points, recorded):
     """Pure-Python work is not cancelled, but the fit fails."""
     on(on_error="skip", candidate_timeout=3.0)
@@ -408,7 +405,6 @@ def test_late_score_does_not_count(points, recorded):
     assert children[1].data.tags["trackmllib.best"] == "true"
 
 
-@pytest.mark.slow
 def test_shared_stages_count_for_no_timeout(data, recorded, monkeypatch):
     fit, timeout = StandardScaler._fit, 8.0
     first = iter([True])

@@ -26,7 +26,7 @@ from trackmllib.reporting.report_table import table
 from trackmllib.reporting.results import Results
 from trackmllib.reporting.run_links import RunLinks
 
-pytestmark = pytest.mark.versions
+pytestmark = [pytest.mark.versions, pytest.mark.slow]
 
 NAN = math.nan
 
@@ -282,7 +282,6 @@ def test_error_in_one_figure_keeps_the_others(monkeypatch):
     assert f"Cost against score: {reason}" in missing
 
 
-@pytest.mark.slow
 def test_report_of_a_thousand_candidates_is_under_three_megabytes():
     maps = grid(a=range(10), b=range(10), c=range(10))
     rows = [[i / 1000, i / 1001, i / 999] for i in range(1000)]

@@ -6,6 +6,7 @@ from trackmllib.domain.descriptions import (
     Failure,
     PriorScore,
     SearchDescription,
+    SharedStages,
 )
 from trackmllib.domain.events import (
     CandidateScored,
@@ -18,6 +19,7 @@ from trackmllib.domain.events import (
     SearchFailed,
     SearchFinished,
     SearchStarted,
+    StagesComputed,
 )
 from trackmllib.domain.search_state import SearchState
 
@@ -77,6 +79,19 @@ class Search:
 
     def fail_fit(self, candidate: int, fold: int, failure=ERROR, at: float = 1.0) -> Search:
         return self._take(FitFailed, at, candidate=candidate, fold=fold, failure=failure)
+
+    def share(self, shared: SharedStages, fold: int, seconds: float, at: float = 0.0) -> Search:
+        """Do work for several candidates once, until ``at``."""
+        start_ms = now(at - seconds)
+        return self._take(
+            StagesComputed,
+            at,
+            fold=fold,
+            shared=shared,
+            seconds=seconds,
+            start_ms=start_ms,
+            thread=0,
+        )
 
     def refit(self, best: int, at: float = 10.0) -> Search:
         return self._take(RefitStarted, at, best=best)

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Hashable, Mapping, Sequence
 
 from trackmllib.domain.descriptions import SearchDescription, SharedStages
 from trackmllib.domain.ranking import leader
 from trackmllib.domain.search_state import CandidateResult, SearchState
+from trackmllib.domain.thread_work import Task, pool_seconds, pools
 
 
 def seconds_left(search: SearchState, now_ms: int) -> float | None:
     """Seconds until a running search ends.
 
     None before its first score and after its end. Each fit is assumed to take as long as earlier
-    fits of its candidate, or else as the mean fit.
+    fits of its candidate, or else as the mean fit; shared work as long as on earlier folds. Only
+    what will run counts: no reused score, no later fold of a failed candidate.
     """
     if search.end_ms is not None:
         return None
     by_candidate = _seconds_by_candidate(search)
     if not by_candidate:
         return None
-    refit = _refit_seconds(search)
+    shared = _shared_seconds(search)
+    refit = _refit_seconds(search, shared)
     if search.best_at_refit is not None:
         ends = (found.end_ms or 0 for found in search.candidates.values())
         spent = (now_ms - max(ends, default=now_ms)) / 1000.0
         return max(0.0, refit - max(0.0, spent))
-    folds = [[fold] for fold in range(search.folds)]
-    if search.description.parallel_folds:
-        folds = [list(range(search.folds))]
-    fits = sum(_fits_seconds(search, pool, by_candidate, now_ms) for pool in folds)
-    stages = max(0, len(_computed_once(search)) * search.folds - search.shared_times)
-    return fits + stages * _shared_stage_seconds(search) + refit
+    folds = pools(search, range(search.folds))
+    fits = (_fits_seconds(search, pool, by_candidate, shared, now_ms) for pool in folds)
+    return sum(fits) + refit
 
 
 def parallelism(description: SearchDescription) -> int:
@@ -41,18 +40,6 @@ def parallelism(description: SearchDescription) -> int:
         if param.name == "parallelism" and isinstance(param.value.data, int):
             return max(1, param.value.data)
     return 1
-
-
-def pool_seconds(fits: Iterable[float], threads: Collection[float]) -> float:
-    """Seconds until a pool of threads has finished all fits, in this order.
-
-    ``threads`` has the seconds after which each thread becomes free.
-    """
-    free = list(threads)
-    heapq.heapify(free)
-    for seconds in fits:
-        heapq.heapreplace(free, free[0] + seconds)
-    return max(free)
 
 
 def _seconds_by_candidate(search: SearchState) -> dict[int, float]:
@@ -70,26 +57,46 @@ def _metrics_seconds(candidate: CandidateResult) -> float:
 
 
 def _fits_seconds(
-    search: SearchState, folds: list[int], by_candidate: dict[int, float], now_ms: int
+    search: SearchState,
+    folds: Sequence[int],
+    by_candidate: Mapping[int, float],
+    shared_seconds: Mapping[SharedStages, float],
+    now_ms: int,
 ) -> float:
     """Seconds until the last fit of these folds, which share a pool, ends."""
     mean = math.fsum(by_candidate.values()) / len(by_candidate)
-    running, waiting = [], []
+    running: list[float] = []
+    waiting: list[Task] = []
     for fold in folds:
+        shared = _work_left(search, fold, shared_seconds)
         for candidate in search.description.candidates:
             expected = by_candidate.get(candidate.index, mean)
             begun = search.candidates.get(candidate.index)
             fold_fit = None if begun is None else begun.fits.get(fold)
-            if fold_fit is None:
-                waiting.append(expected)
-            elif fold_fit.end_ms is None:
+            if fold_fit is not None and fold_fit.end_ms is None:
                 running.append(max(0.0, expected - (now_ms - fold_fit.start_ms) / 1000.0))
+            elif fold_fit is None and (begun is None or begun.status != "FAILED"):
+                waiting.append(Task(expected, tuple(shared.get(candidate.index, ()))))
     fits = len(folds) * len(search.description.candidates)
     idle = min(parallelism(search.description), fits) - len(running)
     return pool_seconds(waiting, running + [0.0] * idle)
 
 
-def _refit_seconds(search: SearchState) -> float:
+def _work_left(
+    search: SearchState, fold: int, seconds: Mapping[SharedStages, float]
+) -> dict[int, list[tuple[Hashable, float]]]:
+    """Shared work that a fold has not done yet, with its seconds, by candidate."""
+    done = {work.shared for work in search.shared_work if work.fold == fold}
+    left: dict[int, list[tuple[Hashable, float]]] = {}
+    for shared in seconds:
+        if shared not in done:
+            work = (fold, shared), seconds[shared]
+            for candidate in shared.candidates:
+                left.setdefault(candidate, []).append(work)
+    return left
+
+
+def _refit_seconds(search: SearchState, shared_seconds: Mapping[SharedStages, float]) -> float:
     """Seconds of the refit.
 
     The mean fit of the best candidate, or of all, scaled linearly from a training split to all the
@@ -103,21 +110,29 @@ def _refit_seconds(search: SearchState) -> float:
     if not seconds:
         return 0.0
     # The refit also computes shared stages, which no fit's duration includes.
-    shared = sum(
-        index in stages.candidates for stages in _computed_once(search) for index in indexes
+    refitted = set(indexes)
+    stages = math.fsum(
+        each * len(refitted.intersection(shared.candidates)) / len(refitted)
+        for shared, each in shared_seconds.items()
     )
-    stages = _shared_stage_seconds(search) * shared / len(indexes)
     return (math.fsum(seconds) / len(seconds) + stages) / _training_share(search.description)
 
 
-def _computed_once(search: SearchState) -> tuple[SharedStages, ...]:
-    """Shared stages and nested fits, which each fold computes once."""
-    return search.description.shared + search.description.nested_fits
+def _shared_seconds(search: SearchState) -> dict[SharedStages, float]:
+    """Seconds on one fold of each work that candidates share.
 
-
-def _shared_stage_seconds(search: SearchState) -> float:
-    """Mean seconds of computing shared stages."""
-    return search.shared_seconds / search.shared_times if search.shared_times else 0.0
+    The mean of the folds that have done it, or else of all such work.
+    """
+    measured: dict[SharedStages, list[float]] = {}
+    for work in search.shared_work:
+        measured.setdefault(work.shared, []).append(work.seconds)
+    of_all = [each for seconds in measured.values() for each in seconds] or [0.0]
+    planned = search.description.shared + search.description.nested_fits
+    return {
+        shared: math.fsum(found) / len(found)
+        for shared in planned
+        for found in (measured.get(shared, of_all),)
+    }
 
 
 def _training_share(description: SearchDescription) -> float:

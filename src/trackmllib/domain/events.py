@@ -62,7 +62,9 @@ class FitScored(Event):
     Python number. ``counts_as`` is the number that Spark receives instead of the score, if any.
     ``metrics`` are the values of further metrics by name, computed in ``metrics_seconds`` after
     ``time_ms``. ``derived_from`` is the candidate from whose model this candidate's model was
-    derived; None if this candidate was fitted.
+    derived; None if this candidate was fitted. ``start_ms`` is the start of the last attempt; None
+    if it is that of the fit. ``shares_work``: the model is derived, or other candidates use work
+    that this fit needs, so its seconds and its cost are not all that it takes.
     """
 
     candidate: int
@@ -75,6 +77,8 @@ class FitScored(Event):
     metrics: tuple[tuple[str, float], ...] = ()
     metrics_seconds: float | None = None
     derived_from: int | None = None
+    start_ms: int | None = None
+    shares_work: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,21 +131,29 @@ class ScoreReused(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitRetried(Event):
-    """A fit failed for the ``tries``-th time, and is retried."""
+    """A fit failed for the ``tries``-th time, and is retried.
+
+    ``start_ms`` is the start of the attempt; None if it is that of the fit.
+    """
 
     candidate: int
     fold: int
     tries: int
     failure: Failure
+    start_ms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitFailed(Event):
-    """A fit ended with an error of its fit, its transform or its evaluation."""
+    """A fit ended with an error of its fit, its transform or its evaluation.
+
+    ``start_ms`` is the start of the last attempt; None if it is that of the fit.
+    """
 
     candidate: int
     fold: int
     failure: Failure
+    start_ms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,14 +169,16 @@ class FitCostMeasured(Event):
 class StagesComputed(Event):
     """Work for several candidates of a fold was done once.
 
-    Shared stages were computed, or the largest of nested candidates was fitted.
-
-    No fit's duration includes these ``seconds``.
+    Shared stages were computed, or the largest of nested candidates was fitted, from ``start_ms``
+    to ``time_ms`` in the thread with this id. No fit's duration includes these ``seconds``; they
+    are fewer than that time if a nested fit, an event of its own, was part of the stages.
     """
 
     fold: int
     shared: SharedStages
     seconds: float
+    start_ms: int
+    thread: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

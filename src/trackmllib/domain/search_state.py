@@ -45,6 +45,7 @@ class FoldFit:
     of the search. ``cost`` is None if unknown. A reused score has the times of the original fit,
     the time of reuse in ``reused_ms``, the prior search in ``reused_from``, and the child run there
     in ``reused_from_run``, if known. ``model_id`` is its logged model of MLflow 3, if any.
+    ``attempts`` are the start and end of each attempt that has ended, more than one after a retry.
     """
 
     start_ms: int
@@ -61,11 +62,26 @@ class FoldFit:
     metrics: Mapping[str, float] = field(default_factory=dict)
     metrics_seconds: float | None = None
     derived_from: int | None = None
+    shares_work: bool = False
     retried: tuple[FitRetried, ...] = ()
+    attempts: tuple[tuple[int, int], ...] = ()
     reused_ms: int | None = None
     reused_from: str | None = None
     reused_from_run: str | None = None
     model_id: str | None = None
+
+    @property
+    def has_own_cost(self) -> bool:
+        """Whether its seconds and its cost are all that this fit takes on its own.
+
+        They are not if other candidates use the same work, or if an earlier search did the fit.
+        """
+        return not (self.shares_work or self.reused_ms is not None)
+
+    def end_attempt(self, start_ms: int | None, end_ms: int) -> None:
+        """Add an attempt; without a start, it is the first."""
+        start_ms = self.start_ms if start_ms is None else start_ms
+        self.attempts = (*self.attempts, (start_ms, max(start_ms, end_ms)))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -118,6 +134,11 @@ class CandidateResult:
         return sum(costs[1:], costs[0]) if costs else None
 
     @property
+    def has_own_cost(self) -> bool:
+        """Whether its seconds and its cost are all that it takes on its own."""
+        return all(fit.has_own_cost for fit in self.fits.values())
+
+    @property
     def start_ms(self) -> int | None:
         return min(
             (fit.reused_ms or fit.start_ms for fit in self.fits.values()),
@@ -157,6 +178,7 @@ class SearchState:
     * ``children`` selects the candidates that get child runs. Unless all do, ``needed`` has those
       that got theirs before the end.
     * ``model_id`` is the logged model of the refit, if any.
+    * ``shared_work`` was done once for several candidates; the seconds of no fit include it.
     """
 
     def __init__(self, started: SearchStarted) -> None:
@@ -171,7 +193,7 @@ class SearchState:
         self.start_ms = started.time_ms
         self.end_ms: int | None = None
         self.candidates: dict[int, CandidateResult] = {}
-        # Numbers of threads, in the order of their first fit.
+        # Numbers of threads by their ids.
         self._threads: dict[int, int] = {}
         self.folds_begun = 0
         self.fits_finished = 0
@@ -183,9 +205,8 @@ class SearchState:
         self.failure: Failure | None = None
         self.refit_seconds: float | None = None
         self.cost: Cost | None = None
-        # How often shared stages were computed, and how long that took in total.
-        self.shared_times = 0
-        self.shared_seconds = 0.0
+        self.shared_work: list[StagesComputed] = []
+        self._sharing: set[tuple[int, int]] = set()
         # For later searches that reuse scores; keys by fold.
         self.keyed: SearchKeyed | None = None
         self.keys: dict[int, FoldKeyed] = {}
@@ -207,8 +228,9 @@ class SearchState:
             case FitStarted():
                 candidate = self._candidate(event.candidate)
                 self.folds_begun = max(self.folds_begun, event.fold + 1)
-                thread = self._threads.setdefault(event.thread, len(self._threads))
-                candidate.fits[event.fold] = FoldFit(start_ms=event.time_ms, thread=thread)
+                candidate.fits[event.fold] = FoldFit(
+                    start_ms=event.time_ms, thread=self._number(event.thread)
+                )
                 if candidate.status == "FINISHED":
                     # A subclass runs Spark's loop again.
                     candidate.status = "RUNNING"
@@ -224,6 +246,8 @@ class SearchState:
                 fit.metrics = dict(event.metrics)
                 fit.metrics_seconds = event.metrics_seconds
                 fit.derived_from = event.derived_from
+                fit.shares_work = event.shares_work
+                fit.end_attempt(event.start_ms, event.time_ms)
                 self.fits_finished += 1
             case ModelLogged():
                 if event.candidate is None or event.fold is None:
@@ -239,18 +263,21 @@ class SearchState:
             case FitRetried():
                 fit = self._candidate(event.candidate).fits[event.fold]
                 fit.retried = (*fit.retried, event)
+                fit.end_attempt(event.start_ms, event.time_ms)
             case FitFailed():
                 candidate = self._candidate(event.candidate)
-                candidate.fits[event.fold].end_ms = event.time_ms
-                candidate.fits[event.fold].failure = event.failure
+                fit = candidate.fits[event.fold]
+                fit.end_ms = event.time_ms
+                fit.failure = event.failure
+                fit.end_attempt(event.start_ms, event.time_ms)
                 candidate.status = "KILLED" if event.failure.interrupted else "FAILED"
             case FitCostMeasured():
                 self._candidate(event.candidate).fits[event.fold].cost = event.cost
             case SearchCostMeasured():
                 self.cost = event.cost
             case StagesComputed():
-                self.shared_times += 1
-                self.shared_seconds += event.seconds
+                self.shared_work.append(replace(event, thread=self._number(event.thread)))
+                self._sharing.update((each, event.fold) for each in event.shared.candidates)
             case ChildRunNeeded():
                 self.needed.add(event.candidate)
             case CandidateScored():
@@ -283,6 +310,7 @@ class SearchState:
         """Copy of the state that later events do not change."""
         copied = copy.copy(self)
         copied.needed = set(self.needed)
+        copied.shared_work = list(self.shared_work)
         copied.candidates = {
             index: replace(
                 candidate,
@@ -291,6 +319,15 @@ class SearchState:
             for index, candidate in self.candidates.items()
         }
         return copied
+
+    @property
+    def shared_seconds(self) -> float:
+        """Total seconds of ``shared_work``."""
+        return math.fsum(work.seconds for work in self.shared_work)
+
+    def shares_work(self, candidate: int, fold: int) -> bool:
+        """Whether work for several candidates was done for this one, too."""
+        return (candidate, fold) in self._sharing
 
     @property
     def folds(self) -> int:
@@ -303,6 +340,10 @@ class SearchState:
         if self.failure is not None:
             return "KILLED" if self.failure.interrupted else "FAILED"
         return "RUNNING" if self.end_ms is None else "FINISHED"
+
+    def _number(self, thread: int) -> int:
+        """Number of the thread with this id, in the order of the first work."""
+        return self._threads.setdefault(thread, len(self._threads))
 
     def _candidate(self, index: int) -> CandidateResult:
         return self.candidates.setdefault(index, CandidateResult())

@@ -45,9 +45,15 @@ def rebuild(
     :param costs: Names of the costs to read.
     """
     points = reader.histories(_metrics_by_fold(state, children, costs))
+    plan = state.description.shared + state.description.nested_fits
+    sharing = {candidate for shared in plan for candidate in shared.candidates}
     for index, run in children.items():
         if index < len(state.description.candidates):
-            state.candidates[index] = _candidate(state, run, points)
+            found = state.candidates[index] = _candidate(state, run, points)
+            for fit in found.fits.values():
+                fit.shares_work = index in sharing
+                if fit.end_ms is not None and fit.reused_ms is None:
+                    fit.end_attempt(None, fit.end_ms)
             if run.tags.get("trackmllib.best") == "true":
                 state.best = index
     _assign_threads(
@@ -180,7 +186,8 @@ def _assign_threads(fits: list[FoldFit]) -> None:
         if thread == len(free_ms):
             free_ms.append(0.0)
         fit.thread = thread
-        free_ms[thread] = math.inf if fit.end_ms is None else fit.end_ms
+        busy = round(1000 * (fit.metrics_seconds or 0.0))
+        free_ms[thread] = math.inf if fit.end_ms is None else fit.end_ms + busy
 
 
 def _set_end(state: SearchState, parent: StoredRun) -> None:

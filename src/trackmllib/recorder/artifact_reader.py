@@ -17,9 +17,10 @@ from trackmllib.domain.descriptions import (
     ParamValue,
     ParentFit,
     SearchDescription,
+    SharedStages,
     Value,
 )
-from trackmllib.domain.events import SearchStarted
+from trackmllib.domain.events import SearchStarted, StagesComputed
 from trackmllib.domain.search_state import CandidateResult, FoldFit, SearchState, Status
 from trackmllib.recorder import artifacts
 from trackmllib.support import json_validation as kinds
@@ -81,6 +82,9 @@ def _started(data: Any) -> SearchStarted:
         further_metrics=tuple(
             optional_member(data, "further_metrics", kinds.list_of(_further_metric), [])
         ),
+        parallel_folds=member(data, "parallel_folds", kinds.boolean),
+        shared=tuple(member(data, "shared_stages", kinds.list_of(_shared))),
+        nested_fits=tuple(member(data, "nested_fits", kinds.list_of(_shared))),
     )
     return SearchStarted(
         search_id=member(data, "search_id", kinds.string),
@@ -105,6 +109,13 @@ def _further_metric(data: Any) -> FurtherMetric:
     return FurtherMetric(
         name=member(data, "name", kinds.string),
         larger_is_better=member(data, "larger_is_better", kinds.or_null(kinds.boolean)),
+    )
+
+
+def _shared(data: Any) -> SharedStages:
+    return SharedStages(
+        stages=tuple(member(data, "stages", kinds.list_of(kinds.string))),
+        candidates=tuple(member(data, "candidates", kinds.list_of(_INDEX))),
     )
 
 
@@ -183,12 +194,26 @@ def _fill(state: SearchState, data: Any) -> None:
     state.best = member(data, "best", kinds.or_null(kinds.integer(0, grid - 1)))
     state.refit_seconds = member(data, "refit_seconds", kinds.or_null(kinds.seconds))
     state.cost = member(data, "cost", kinds.or_null(_cost))
+    work = kinds.list_of(lambda each: _work(each, state.search_id))
+    state.shared_work = member(data, "shared_work", work)
     found = dict(member(data, "candidates", kinds.list_of(_result)))
     # A subclass may have averages of more candidates than are in its grid.
     state.candidates.update((index, one) for index, one in found.items() if index < grid)
     state.count()
     if state.folds > most_folds(grid):
         raise InvalidValue(f"has {state.folds:,} folds for {grid:,} candidates")
+
+
+def _work(data: Any, search_id: str) -> StagesComputed:
+    return StagesComputed(
+        search_id=search_id,
+        time_ms=member(data, "ended_ms", kinds.time_ms),
+        fold=member(data, "fold", _FOLD),
+        shared=_shared(data),
+        seconds=member(data, "seconds", kinds.seconds),
+        start_ms=member(data, "started_ms", kinds.time_ms),
+        thread=member(data, "thread", _INDEX),
+    )
 
 
 def _result(data: Any) -> tuple[int, CandidateResult]:
@@ -210,10 +235,16 @@ def _metric_average(data: Any) -> MetricAverage:
 
 
 def _fit(data: Any) -> tuple[int, FoldFit]:
+    start_ms = member(data, "started_ms", kinds.time_ms)
+    end_ms = member(data, "ended_ms", _TIME)
+    reused_ms = optional_member(data, "reused_ms", _TIME, None)
+    whole = [] if end_ms is None or reused_ms is not None else [(start_ms, end_ms)]
     return member(data, "fold", _FOLD), FoldFit(
-        start_ms=member(data, "started_ms", kinds.time_ms),
+        start_ms=start_ms,
         thread=member(data, "thread", _INDEX),
-        end_ms=member(data, "ended_ms", _TIME),
+        end_ms=end_ms,
+        attempts=tuple(optional_member(data, "attempts", kinds.list_of(_attempt), whole)),
+        shares_work=optional_member(data, "shares_work", kinds.boolean, False),
         score=member(data, "score", _NUMBER),
         fit_seconds=member(data, "fit_seconds", _SECONDS),
         evaluate_seconds=member(data, "evaluate_seconds", _SECONDS),
@@ -222,10 +253,17 @@ def _fit(data: Any) -> tuple[int, FoldFit]:
         metrics=optional_member(data, "metrics", kinds.mapping_of(kinds.number), {}),
         metrics_seconds=optional_member(data, "metrics_seconds", _SECONDS, None),
         derived_from=optional_member(data, "derived_from", kinds.or_null(_INDEX), None),
-        reused_ms=optional_member(data, "reused_ms", _TIME, None),
+        reused_ms=reused_ms,
         reused_from=optional_member(data, "reused_from", _TEXT, None),
         reused_from_run=optional_member(data, "reused_from_run", _TEXT, None),
     )
+
+
+def _attempt(data: Any) -> tuple[int, int]:
+    times = kinds.list_of(kinds.time_ms)(data)
+    if len(times) != 2 or times[0] > times[1]:
+        raise InvalidValue.of(data, "a start and an end")
+    return times[0], times[1]
 
 
 def _failure(data: Any) -> Failure:

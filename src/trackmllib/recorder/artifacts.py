@@ -13,6 +13,7 @@ from itertools import chain
 
 from trackmllib.domain import further_metrics, ranking
 from trackmllib.domain.descriptions import Candidate, Component, Failure, Json, ParentFit
+from trackmllib.domain.events import StagesComputed
 from trackmllib.domain.search_state import CandidateResult, FoldFit, SearchState
 
 SEARCH = "search.json"
@@ -57,6 +58,7 @@ def search_json(state: SearchState) -> str:
             "schema": [{"name": name, "type": kind} for name, kind in description.schema],
             "versions": dict(description.versions),
             "application_id": description.application_id,
+            "parallel_folds": description.parallel_folds,
             "children": state.children,
             "inside_of": _parent(state.parent),
             "shared_stages": [
@@ -64,7 +66,7 @@ def search_json(state: SearchState) -> str:
                 for shared in description.shared
             ],
             "nested_fits": [
-                {"stage": nested.stages[0], "candidates": list(nested.candidates)}
+                {"stages": list(nested.stages), "candidates": list(nested.candidates)}
                 for nested in description.nested_fits
             ],
         }
@@ -128,6 +130,7 @@ def outcome_json(state: SearchState) -> Iterator[str]:
             "best": state.best,
             "refit_seconds": state.refit_seconds,
             "cost": None if state.cost is None else state.cost.by_name(),
+            "shared_work": [_work(work) for work in state.shared_work],
         },
         ensure_ascii=False,
     )
@@ -201,6 +204,10 @@ def _fit(fold: int, fit: FoldFit) -> Json:
     if fit.metrics:
         data["metrics"] = {name: _number(value) for name, value in fit.metrics.items()}
         data["metrics_seconds"] = fit.metrics_seconds
+    if len(fit.attempts) > 1:
+        data["attempts"] = [list(each) for each in fit.attempts]
+    if fit.shares_work:
+        data["shares_work"] = True
     if fit.derived_from is not None:
         data["derived_from"] = fit.derived_from
     if fit.reused_ms is not None:
@@ -210,6 +217,18 @@ def _fit(fold: int, fit: FoldFit) -> Json:
             "reused_from_run": fit.reused_from_run,
         }
     return data
+
+
+def _work(work: StagesComputed) -> Json:
+    return {
+        "fold": work.fold,
+        "stages": list(work.shared.stages),
+        "candidates": list(work.shared.candidates),
+        "thread": work.thread,
+        "started_ms": work.start_ms,
+        "ended_ms": work.time_ms,
+        "seconds": work.seconds,
+    }
 
 
 def _error(failure: Failure | None) -> Json:

@@ -95,7 +95,7 @@ def reused(state: SearchState, event: ScoreReused) -> Iterator[Operation]:
 
 def stages_computed(state: SearchState, time_ms: int) -> Operation:
     """Log the total seconds of shared stages; the step counts them."""
-    seconds, step = state.shared_seconds, state.shared_times
+    seconds, step = state.shared_seconds, len(state.shared_work)
     point = Metric("shared_seconds", seconds, time_ms, step, series=True)
     return LogBatch(search_id=state.search_id, metrics=(point,))
 

@@ -10,8 +10,8 @@ import pytest
 from support.scripted_search import Search, now
 from support.search_descriptions import describe
 from trackmllib.domain.descriptions import SharedStages
-from trackmllib.domain.eta import pool_seconds, seconds_left
-from trackmllib.domain.events import StagesComputed
+from trackmllib.domain.eta import seconds_left
+from trackmllib.domain.thread_work import Task, pool_seconds
 
 # Three quarters of a fit's seconds are its fit_seconds, on two thirds of the data with 3 folds: a
 # refit takes 3/2 of them.
@@ -113,14 +113,37 @@ def test_refit_of_a_nan_winner_uses_its_own_seconds():
 def test_shared_stages_count_on_later_folds_and_in_the_refit():
     shared = (SharedStages(stages=("Tokenizer",), candidates=(0, 1)),)
     search = Search(describe(2, shared=shared))
-    search.result.apply(
-        StagesComputed(
-            search_id=search.result.search_id, time_ms=now(0), fold=0, shared=shared[0], seconds=6.0
-        )
-    )
+    search.share(shared[0], 0, 6.0)
     search.fold_fit(0, 0, 0.5, seconds=4)
     # Five fits, the shared stages on two folds, and both in the refit.
     assert seconds_left(search.result, now(4)) == 5 * 4 + 2 * 6 + 1.5 * (3 + 6)
+
+
+def test_threads_wait_for_shared_work_of_another():
+    work = SharedStages(stages=("PCA",), candidates=(0, 1))
+    search = Search(describe(3, folds=2, parallelism=2, shared=(work,)))
+    search.share(work, 0, 10.0)
+    for candidate in range(3):
+        search.fold_fit(candidate, 0, 0.5, seconds=4)
+    # On the second fold, one thread does the work while the other waits; both fit, then one more.
+    assert seconds_left(search.result, now(14)) == pytest.approx(10 + 4 + 4 + (3 + 10) / 0.5)
+
+
+def test_work_of_reused_candidates_is_not_expected():
+    work = [SharedStages(stages=("PCA",), candidates=each) for each in ((0, 1), (2, 3))]
+    search = Search(describe(4, folds=2, nested_fits=tuple(work)))
+    for fold in range(2):
+        search.reuse(0, fold, 0.5).reuse(1, fold, 0.25)
+    search.share(work[1], 0, 8.0)
+    search.fold_fit(2, 0, 0.1, seconds=4).fold_fit(3, 0, 0.2, seconds=4)
+    # Two fits and the work of one group on the second fold, and the refit of candidate 0.
+    assert seconds_left(search.result, now(16)) == pytest.approx(2 * 4 + 8 + (0.75 + 8) / 0.5)
+
+
+def test_later_folds_of_a_failed_candidate_are_not_expected():
+    search = Search(describe(2, folds=3)).fold_fit(0, 0, 0.5, seconds=4)
+    search.begin(1, 0, at=4).fail_fit(1, 0, at=5)
+    assert seconds_left(search.result, now(5)) == 2 * 4 + 3 * 1.5
 
 
 @pytest.mark.parametrize("parallelism", [1, 2, 3, 7])
@@ -130,4 +153,4 @@ def test_simulation_matches_a_pool_of_threads(parallelism):
     free = [0.0] * parallelism
     for each in fits:
         free[free.index(min(free))] += each
-    assert pool_seconds(fits, [0.0] * parallelism) == pytest.approx(max(free))
+    assert pool_seconds(map(Task, fits), [0.0] * parallelism) == pytest.approx(max(free))

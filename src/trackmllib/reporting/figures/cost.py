@@ -29,7 +29,10 @@ class CostPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class CostFigure:
-    """Candidates by cost; ``unit`` says what their seconds measure."""
+    """Candidates by cost; ``unit`` says what their seconds measure.
+
+    It has the candidates that were fitted on their own; ``finding`` says how many were not.
+    """
 
     points: tuple[CostPoint, ...]
     unit: str
@@ -43,8 +46,10 @@ def cost(context: SearchContext) -> CostFigure:
     """
     context.require_scores()
     seconds, unit = _seconds(context)
+    left_out = _left_out(len(context.averages) - len(seconds))
     if len(seconds) < 2:
-        raise NothingToDraw("Fewer than two candidates have both times and a score.")
+        reason = "Fewer than two candidates have both a cost of their own and a score."
+        raise NothingToDraw(f"{reason} {left_out}".rstrip())
     front = _front(context, seconds)
     points = tuple(
         CostPoint(
@@ -58,21 +63,35 @@ def cost(context: SearchContext) -> CostFigure:
         )
         for index in sorted(seconds, key=seconds.__getitem__)
     )
-    return CostFigure(points=points, unit=unit, finding=_finding(points))
+    finding = f"{_finding(points)} {left_out}".rstrip()
+    return CostFigure(points=points, unit=unit, finding=finding)
 
 
 def _seconds(context: SearchContext) -> tuple[dict[int, float], str]:
     """Seconds by candidate, and their unit: of executors, or else of fits."""
-    found = {index: context.search.candidates[index] for index in context.averages}
+    scored = {index: context.search.candidates[index] for index in context.averages}
+    found = {index: each for index, each in scored.items() if each.has_own_cost}
     executors = {
         index: each.cost.executor_run_time / 1000
         for index, each in found.items()
-        if each.cost is not None and not each.reused
+        if each.cost is not None
     }
     if len(executors) == len(found) and any(executors.values()):
         return executors, "seconds of executors, all folds"
     fits = {index: each.seconds for index, each in found.items() if each.seconds is not None}
     return fits, "seconds of fits and evaluations, all folds"
+
+
+def _left_out(candidates: int) -> str:
+    """Sentence about the candidates that are not drawn; empty if all are."""
+    if not candidates:
+        return ""
+    counted = formatting.count(candidates, "candidate")
+    are, their = ("is", "its") if candidates == 1 else ("are", "their")
+    return (
+        f"{counted} {are} not shown: {their} work was shared with others, or {their} scores were "
+        "reused."
+    )
 
 
 def _front(context: SearchContext, seconds: dict[int, float]) -> set[int]:

@@ -1,12 +1,20 @@
-"""Timeline of the fits, and a forecast for more threads."""
+"""Timeline of the threads' work, and a forecast for more threads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from trackmllib.domain import eta
 from trackmllib.domain.search_state import SearchState
+from trackmllib.domain.thread_work import (
+    Kind,
+    busy_intervals,
+    finished_tasks,
+    pool_seconds,
+    pools,
+    union,
+)
 from trackmllib.reporting.figures.context import NothingToDraw, SearchContext
 from trackmllib.support import formatting
 
@@ -17,10 +25,14 @@ _MIN_GAIN = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitBar:
-    """One fit, in seconds since the start of the search."""
+class Bar:
+    """Work of a thread, in seconds since the start of the search.
 
-    candidate: int
+    ``candidate`` is None for work that several candidates share.
+    """
+
+    kind: Kind
+    candidate: int | None
     fold: int
     thread: int
     start: float
@@ -30,7 +42,7 @@ class FitBar:
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """Idle time of a thread while others worked on the same fold."""
+    """Idle time of a thread, between the start of the first fit and the end of the last."""
 
     thread: int
     start: float
@@ -39,13 +51,14 @@ class Gap:
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """Fits by thread, in seconds since the start of the search.
+    """Work by thread, in seconds since the start of the search.
 
-    ``folds`` are (fold, start, end); ``refit`` is (start, end), or None. ``idle`` is the idle share
-    of the threads' time. ``forecast`` pairs values of ``parallelism`` with the seconds of all fits.
+    ``folds`` are (fold, start, end); ``refit`` is (start, end), or None. ``idle`` is the share of
+    the threads' time without work, from the first start to the last end. ``forecast`` pairs values
+    of ``parallelism`` with the seconds of all fits.
     """
 
-    bars: tuple[FitBar, ...]
+    bars: tuple[Bar, ...]
     threads: int
     folds: tuple[tuple[int, float, float], ...]
     gaps: tuple[Gap, ...]
@@ -63,89 +76,84 @@ def timeline(context: SearchContext) -> Timeline:
     :raises NothingToDraw: No fit has ended.
     """
     search = context.search
-    bars = tuple(sorted(_bars(search), key=lambda bar: (bar.start, bar.candidate)))
-    if not bars:
+    bars = sorted(_bars(search), key=lambda bar: (bar.start, bar.end))
+    fits = sum(
+        bool(fit.attempts) for each in search.candidates.values() for fit in each.fits.values()
+    )
+    if not fits:
         raise NothingToDraw("No fit of this search was timed.")
     threads = max(bar.thread for bar in bars) + 1
-    folds = tuple(_folds(bars))
-    gaps = [gap for fold in folds for gap in _gaps(bars, fold, threads)]
-    seconds = sum(end - start for _, start, end in folds)
-    idle_seconds = sum(gap.end - gap.start for gap in gaps)
-    idle = idle_seconds / (threads * seconds) if seconds > 0 else 0.0
-    last = max(bar.end for bar in bars)
+    first, last = bars[0].start, max(bar.end for bar in bars)
+    gaps = [gap for thread in range(threads) for gap in _gaps(bars, thread, first, last)]
+    seconds = last - first
+    idle = sum(gap.end - gap.start for gap in gaps) / (threads * seconds) if seconds > 0 else 0.0
     refit = None if search.refit_seconds is None else (last, last + search.refit_seconds)
     total = refit[1] if refit else last
     parallelism = eta.parallelism(search.description)
-    forecast = _forecast(bars, parallelism, seconds)
+    forecast = _forecast(search, parallelism, seconds)
     return Timeline(
-        bars=bars,
+        bars=tuple(bars),
         threads=threads,
-        folds=folds,
+        folds=tuple(_folds(bars)),
         gaps=tuple(gap for gap in gaps if gap.end - gap.start > _MIN_GAP * total),
         refit=refit,
         total=total,
         idle=idle,
         parallelism=parallelism,
         forecast=forecast,
-        finding=_finding(len(bars), idle, parallelism, seconds, dict(forecast)),
+        finding=_finding(fits, idle, parallelism, seconds, dict(forecast)),
     )
 
 
-def _bars(search: SearchState) -> Iterable[FitBar]:
-    for index, found in search.candidates.items():
-        for fold, fold_fit in found.fits.items():
-            if fold_fit.end_ms is not None and fold_fit.reused_ms is None:
-                yield FitBar(
-                    candidate=index,
-                    fold=fold,
-                    thread=fold_fit.thread,
-                    start=(fold_fit.start_ms - search.start_ms) / 1000,
-                    end=(fold_fit.end_ms - search.start_ms) / 1000,
-                    failed=fold_fit.failure is not None,
-                )
+def _bars(search: SearchState) -> Iterable[Bar]:
+    for busy in busy_intervals(search):
+        yield Bar(
+            kind=busy.kind,
+            candidate=busy.candidate,
+            fold=busy.fold,
+            thread=busy.thread,
+            start=(busy.start_ms - search.start_ms) / 1000,
+            end=(busy.end_ms - search.start_ms) / 1000,
+            failed=busy.failed,
+        )
 
 
-def _folds(bars: tuple[FitBar, ...]) -> Iterable[tuple[int, float, float]]:
+def _folds(bars: Sequence[Bar]) -> Iterable[tuple[int, float, float]]:
     for fold in sorted({bar.fold for bar in bars}):
         of_fold = [bar for bar in bars if bar.fold == fold]
         yield fold, min(bar.start for bar in of_fold), max(bar.end for bar in of_fold)
 
 
-def _gaps(bars: tuple[FitBar, ...], fold: tuple[int, float, float], threads: int) -> Iterable[Gap]:
-    number, start, end = fold
-    for thread in range(threads):
-        free = start
-        for bar in bars:
-            if bar.fold == number and bar.thread == thread:
-                if bar.start > free:
-                    yield Gap(thread=thread, start=free, end=bar.start)
-                free = max(free, bar.end)
-        if end > free:
-            yield Gap(thread=thread, start=free, end=end)
+def _gaps(bars: Sequence[Bar], thread: int, first: float, last: float) -> Iterable[Gap]:
+    """Times in which a thread did nothing."""
+    free = first
+    for start, end in [
+        *union((bar.start, bar.end) for bar in bars if bar.thread == thread),
+        (last, last),
+    ]:
+        if start > free:
+            yield Gap(thread=thread, start=free, end=start)
+        free = end
 
 
 def _forecast(
-    bars: tuple[FitBar, ...], parallelism: int, seconds: float
+    search: SearchState, parallelism: int, seconds: float
 ) -> tuple[tuple[int, float], ...]:
     """Simulate the seconds of all fits by parallelism.
 
-    Spark computes fold after fold, and candidates in their order. The time by which the actual fits
-    exceed that schedule is added to each forecast.
+    The time by which the actual fits exceed that schedule is added to each forecast.
     """
-    folds = [
-        [
-            bar.end - bar.start
-            for bar in sorted(bars, key=lambda bar: bar.candidate)
-            if bar.fold == n
-        ]
-        for n in sorted({bar.fold for bar in bars})
+    each_pool = [
+        [task for fold in pool for task in finished_tasks(search, fold)]
+        for pool in pools(search, range(search.folds))
     ]
+    each_pool = [tasks for tasks in each_pool if tasks]
 
     def simulated(threads: int) -> float:
-        return sum(eta.pool_seconds(fits, [0.0] * threads) for fits in folds)
+        return sum(pool_seconds(tasks, [0.0] * threads) for tasks in each_pool)
 
     overhead = max(0.0, seconds - simulated(parallelism))
-    most = max(parallelism, *(len(fits) for fits in folds))
+    most = max(parallelism, *map(len, each_pool))
     tried = sorted({1, parallelism, *(2**n for n in range(1, 7))})
     return tuple((each, overhead + simulated(each)) for each in tried if each <= most)
 

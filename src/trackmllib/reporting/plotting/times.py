@@ -42,12 +42,20 @@ def _threads(axes: Any, data: Timeline, best: int | None, theme: Theme, rows: in
     bars = [bar for bar in data.bars if bar.thread < rows]
     # Edges would hide thin bars.
     edge = 0.7 if len(bars) <= 300 else 0.0
-    of_best = [bar for bar in bars if bar.candidate == best]
-    others = [bar for bar in bars if bar.candidate != best]
+    failed = [bar for bar in bars if bar.failed]
+    fits = [bar for bar in bars if bar.kind == "fit" and not bar.failed]
     kinds = (
-        ("fit", [bar for bar in others if not bar.failed], theme.fill, 0.55),
-        ("fit of the best candidate", of_best, theme.best, 1),
-        ("failed", [bar for bar in others if bar.failed], theme.ink, 1),
+        ("fit", [bar for bar in fits if bar.candidate != best], theme.fill, 0.55),
+        (
+            "fit of the best candidate",
+            [bar for bar in fits if bar.candidate == best],
+            theme.best,
+            1,
+        ),
+        ("further metrics", [bar for bar in bars if bar.kind == "metrics"], theme.fill, 0.2),
+        # Drawn last, because it may be part of a fit.
+        ("for several candidates", [bar for bar in bars if bar.kind == "shared"], theme.quiet, 1),
+        ("failed", failed, theme.ink, 1),
     )
     handles = []
     for label, shown, colour, alpha in kinds:

@@ -184,6 +184,8 @@ class FitTracker:
                 metrics=tuple(metrics.items()),
                 metrics_seconds=None if further is None else clock.monotonic() - evaluated,
                 derived_from=self.derived_from,
+                start_ms=self._start_ms,
+                shares_work=self._shares_work(self.candidate),
             )
             self._label_refit(self._events.fit_ended(event, by_spark=self._by_spark))
 
@@ -213,6 +215,7 @@ class FitTracker:
                         fold=self.fold,
                         tries=tries,
                         failure=self._last_failure,
+                        start_ms=self._start_ms,
                     )
                 )
         self.restart()
@@ -237,6 +240,14 @@ class FitTracker:
             candidate=candidate,
             fold=self.fold,
             failure=failure,
+            start_ms=self._start_ms,
+        )
+
+    def _shares_work(self, candidate: int) -> bool:
+        """Whether this fit used work that was done for several candidates."""
+        state = self._events.state
+        return self.derived_from is not None or (
+            state is not None and state.shares_work(candidate, self.fold)
         )
 
     def _label_refit(self, winner: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -45,15 +46,20 @@ class SearchMiddlewareContext:
     def cannot_win(self, candidates: Collection[int]) -> None:
         self._events.cannot_win = candidates
 
-    def record_shared_stages(self, fold: int, shared: SharedStages, seconds: float) -> None:
+    def record_shared_stages(
+        self, fold: int, shared: SharedStages, seconds: float, elsewhere: float = 0.0
+    ) -> None:
         with self._events.guard("recording shared stages"):
+            end_ms = self._events.clock.now_ms()
             self._events.emit(
                 StagesComputed(
                     search_id=self._events.search_id,
-                    time_ms=self._events.clock.now_ms(),
+                    time_ms=end_ms,
                     fold=fold,
                     shared=shared,
                     seconds=seconds,
+                    start_ms=end_ms - round(1000 * (seconds + elsewhere)),
+                    thread=threading.get_ident(),
                 )
             )
 

@@ -198,8 +198,13 @@ class MiddlewareContext(Protocol):
         """Number of folds whose tasks have been created."""
         ...
 
-    def record_shared_stages(self, fold: int, shared: SharedStages, seconds: float) -> None:
-        """Record that stages were computed once for several candidates."""
+    def record_shared_stages(
+        self, fold: int, shared: SharedStages, seconds: float, elsewhere: float = 0.0
+    ) -> None:
+        """Record that this thread has just computed stages for several candidates.
+
+        :param elsewhere: Seconds in between that are recorded as other shared stages.
+        """
         ...
 
     def record_search_keys(

@@ -28,7 +28,8 @@ _LEVEL = StorageLevel.MEMORY_AND_DISK_DESER
 class FoldCache:
     """Cached segments of one fold.
 
-    :param on_computed: Called with each computed segment and its duration in seconds.
+    :param on_computed: Called with each computed segment, its seconds, and the seconds in between
+        that nested fits record.
     :param warn_once: Called with warnings for the user.
     """
 
@@ -36,7 +37,7 @@ class FoldCache:
         self,
         plan: Plan,
         call: FoldCall,
-        on_computed: Callable[[Segment, float], None],
+        on_computed: Callable[[Segment, float, float], None],
         warn_once: Callable[[str], None],
     ) -> None:
         self.call = call
@@ -136,7 +137,7 @@ class CachedSegment:
                 else:
                     self._is_computed = True
                     seconds = time.monotonic() - start - elsewhere
-                    self._fold.on_computed(self.segment, seconds)
+                    self._fold.on_computed(self.segment, seconds, elsewhere)
                 finally:
                     if not self._is_computed:
                         self._clear()

@@ -32,8 +32,8 @@ class PipelineProxy:
         self._thread = threading.local()
         self._acquired: dict[int, CachedSegment | None] = {}
 
-        def on_computed(segment: Segment, seconds: float) -> None:
-            search.record_shared_stages(fold, shared_stages(segment), seconds)
+        def on_computed(segment: Segment, seconds: float, elsewhere: float) -> None:
+            search.record_shared_stages(fold, shared_stages(segment), seconds, elsewhere)
 
         self.cache = FoldCache(plan, call, on_computed, search.warn_once)
 

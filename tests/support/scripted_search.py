@@ -12,6 +12,7 @@ from trackmllib.domain.events import (
     CandidateScored,
     Event,
     FitFailed,
+    FitRetried,
     FitScored,
     FitStarted,
     RefitStarted,
@@ -42,7 +43,14 @@ class Search:
         return self._take(FitStarted, at, candidate=candidate, fold=fold)
 
     def score(
-        self, candidate: int, fold: int, score: float, at: float = 1.0, seconds: float = 1.0
+        self,
+        candidate: int,
+        fold: int,
+        score: float,
+        at: float = 1.0,
+        seconds: float = 1.0,
+        metrics_seconds: float | None = None,
+        start: float | None = None,
     ) -> Search:
         self._take(
             FitScored,
@@ -52,8 +60,13 @@ class Search:
             score=score,
             fit_seconds=seconds * 0.75,
             evaluate_seconds=seconds * 0.25,
+            metrics_seconds=metrics_seconds,
+            start_ms=None if start is None else now(start),
         )
         return self._complete(candidate, at)
+
+    def retry(self, candidate: int, fold: int, at: float) -> Search:
+        return self._take(FitRetried, at, candidate=candidate, fold=fold, tries=1, failure=ERROR)
 
     def reuse(self, candidate: int, fold: int, score: float, at: float = 1.0) -> Search:
         prior = PriorScore(

@@ -27,12 +27,14 @@ from trackmllib.domain.descriptions import (
     GridParam,
     MetricAverage,
     ParentFit,
+    SharedStages,
     Value,
 )
 from trackmllib.domain.events import (
     CandidateScored,
     FitCostMeasured,
     FitFailed,
+    FitRetried,
     FitScored,
     FitStarted,
     RefitStarted,
@@ -40,8 +42,10 @@ from trackmllib.domain.events import (
     SearchFailed,
     SearchFinished,
     SearchStarted,
+    StagesComputed,
 )
 from trackmllib.domain.search_state import SearchState
+from trackmllib.domain.thread_work import busy_intervals
 from trackmllib.history.run_reader import StoredRun
 from trackmllib.history.search_loader import LoadedSearch
 from trackmllib.recorder import artifact_reader, artifacts
@@ -150,6 +154,46 @@ def restored(result: SearchState) -> SearchState:
     return artifact_reader.read_state(
         artifacts.search_json(result), "".join(artifacts.outcome_json(result))
     )
+
+
+def with_shared_work():
+    nested = SharedStages(stages=("DecisionTreeClassifier",), candidates=(0, 1))
+    where = {"search_id": "s", "candidate": 2, "fold": 0}
+    return state_after(
+        StagesComputed(
+            search_id="s",
+            time_ms=1_700_000_000_900,
+            fold=0,
+            shared=nested,
+            seconds=0.1 + 0.2,
+            start_ms=1_700_000_000_500,
+            thread=7,
+        ),
+        FitStarted(**where, time_ms=1_700_000_000_200, thread=9),
+        FitRetried(**where, time_ms=1_700_000_000_300, tries=1, failure=FAILURE),
+        FitScored(
+            **where,
+            time_ms=1_700_000_000_900,
+            start_ms=1_700_000_000_600,
+            score=0.5,
+            fit_seconds=0.2,
+            evaluate_seconds=0.1,
+            shares_work=True,
+        ),
+        nested_fits=(nested,),
+        parallel_folds=True,
+    )
+
+
+def test_busy_threads_are_restored():
+    result = with_shared_work()
+    found = restored(result)
+    assert list(busy_intervals(found)) == list(busy_intervals(result))
+    assert len(list(busy_intervals(found))) == 3
+    assert found.shared_seconds == 0.1 + 0.2
+    assert not found.candidates[2].has_own_cost
+    assert found.description.nested_fits == result.description.nested_fits
+    assert found.description.parallel_folds
 
 
 @pytest.mark.parametrize("made", [finished, with_further_metrics, failed])

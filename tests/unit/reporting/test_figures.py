@@ -7,9 +7,10 @@ import random
 
 import pytest
 
-from support.search_descriptions import grid, stage
+from support.scripted_search import Search
+from support.search_descriptions import describe, grid, stage
 from support.search_states import FAILURE, searched
-from trackmllib.domain.descriptions import FurtherMetric
+from trackmllib.domain.descriptions import FurtherMetric, SharedStages
 from trackmllib.reporting import figure_kinds
 from trackmllib.reporting.figures.context import NotAskedFor, NothingToDraw, SearchContext
 from trackmllib.reporting.figures.cost import cost
@@ -300,6 +301,37 @@ def test_parallelism_does_not_shorten_one_long_fit():
         context(grid(x=[1, 2]), [[0.1, 0.1], [0.2, 0.2]], seconds=[0.01, 10.0], parallelism=1)
     )
     assert "A higher parallelism would gain little." in found.finding
+
+
+def test_thread_that_never_rests_is_never_idle():
+    search = Search(describe(3, folds=2, parallelism=1))
+    work = SharedStages(stages=("PCA",), candidates=(0, 1))
+    at = 0.0
+    for fold in range(2):
+        at += 2.0
+        search.share(work, fold, 2.0, at=at)
+        for candidate in range(3):
+            search.begin(candidate, fold, at=at)
+            at += 1.0
+            search.score(candidate, fold, 0.5, at=at, metrics_seconds=0.5)
+            at += 0.5
+    found = timeline(SearchContext(search.result))
+    assert (found.threads, found.idle, found.gaps) == (1, 0.0, ())
+    assert found.forecast[0] == (1, at)
+    assert "idle" not in found.finding
+    # Two threads: one does the shared work while the other waits, on each fold.
+    assert found.forecast[1] == (2, 2 * (2.0 + 2 * 1.5))
+
+
+def test_pause_before_a_retry_is_idle():
+    search = Search(describe(1, folds=1)).begin(0, 0)
+    search.retry(0, 0, at=2.0).score(0, 0, 0.5, at=10.0, start=6.0)
+    found = timeline(SearchContext(search.result))
+    assert [(bar.start, bar.end, bar.failed) for bar in found.bars] == [
+        (0.0, 2.0, True),
+        (6.0, 10.0, False),
+    ]
+    assert found.idle == 0.4
 
 
 def test_timeline_needs_a_finished_fit():

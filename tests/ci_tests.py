@@ -37,6 +37,7 @@ CI_TESTS = (
     "tests/spark/test_odd_tuners.py",
     "tests/spark/test_reuse_stages.py::test_shared_stages_are_computed_once_per_fold[3]",
     "tests/spark/test_score_keys.py::test_weakened_keys_are_detected[code_version]",
+    "tests/spark/test_report_of_options.py",
     "tests/spark/test_spark_unchanged.py::test_tracked_search_equals_the_untracked_one[regression_search-1]",
     "tests/spark/test_spark_unchanged.py::test_tracked_search_equals_the_untracked_one[tree_search-2]",
     # The record.

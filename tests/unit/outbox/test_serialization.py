@@ -166,6 +166,8 @@ FIELDS = {
     "candidate": st.integers(0, 10**6),
     "fold": st.integers(0, 100),
     "thread": st.integers(0, 100),
+    "start_ms": TIMES,
+    "shares_work": st.booleans(),
     "cost": COSTS,
     "shared": SHARED,
     "family": TEXTS,

@@ -183,6 +183,8 @@ def test_tables_in_the_docs_name_every_key_and_no_other(spark, points, recorded,
         stub_search(est=StubEstimator(fail={1.0: ValueError("boom")})).fit(points)
     recorded.client.set_tag(recorded.parent_runs()[-1].info.run_id, "trackmllib.stop", "true")
     trackmllib.autolog()
+    with mlflow.start_run():
+        stub_search().fit(points)
     from pyspark.ml.tuning import TrainValidationSplit
 
     regression_search(TrainValidationSplit).fit(points)

@@ -76,7 +76,7 @@ def test_stop_starts_no_fit_and_keeps_the_scores(points, recorded, parallelism, 
     candidates = raised.value.results.search.candidates.values()
     fits = [fold_fit for candidate in candidates for fold_fit in candidate.fits.values()]
     assert sum(fold_fit.score is not None for fold_fit in fits) == done
-    assert parent.data.tags["trackmllib.stop"].startswith("seen by ")
+    assert parent.data.tags["trackmllib.stop"] == parent.data.tags["trackmllib.search_id"]
 
 
 class AdjustableClock(SystemClock):
@@ -128,10 +128,119 @@ def test_next_search_in_the_run_is_not_stopped(points, recorded):
         stub_search(est=StubEstimator(fitSeconds=0.3), numFolds=2).fit(points)
 
 
+def slow_search():
+    """Search of several seconds, whose fits are far longer than the interval of polls."""
+    return stub_search(est=StubEstimator(fitSeconds=0.3), xs=(1.0, 2.0, 3.0), numFolds=2)
+
+
+@pytest.mark.slow
+def test_tag_set_between_searches_stops_none(points, recorded):
+    with mlflow.start_run() as run:
+        stub_search().fit(points)
+        assert trackmllib.flush(60)
+        by_tag(recorded)(run.info.run_id)
+        search = slow_search()
+        search.fit(points)
+    assert len(search.getEvaluator().returned) == 6
+
+
 @pytest.mark.slow
 def test_stop_of_an_ended_run_exits_1(points, recorded):
     stub_search(numFolds=2).fit(points)
-    parent = recorded.only_parent_run()
-    ended = trackmllib_command("stop", parent.info.run_id, "--tracking-uri", recorded.uri)
+    tags = recorded.only_parent_run().data.tags
+    ended = by_command(recorded)(recorded.only_parent_run().info.run_id)
     assert ended.returncode == 1
-    assert "is FINISHED: there is nothing to stop" in ended.stdout
+    assert "has ended (the run is FINISHED); there is nothing to stop" in ended.stdout
+    assert recorded.only_parent_run().data.tags == tags
+
+
+@pytest.mark.slow
+def test_stop_of_an_ended_search_in_a_running_run_exits_1(points, recorded):
+    with mlflow.start_run() as run:
+        stub_search().fit(points)
+        assert trackmllib.flush(60)
+        search_id = recorded.client.get_run(run.info.run_id).data.tags["trackmllib.search_id"]
+        for named in (run.info.run_id, search_id):
+            ended = by_command(recorded)(named)
+            assert ended.returncode == 1
+            assert f"Search {search_id} in run {run.info.run_id}" in ended.stdout
+            assert "has ended; there is nothing to stop" in ended.stdout
+        search = slow_search()
+        search.fit(points)
+    assert len(search.getEvaluator().returned) == 6
+
+
+@pytest.mark.slow
+def test_stop_says_what_becomes_of_which_run(points, recorded):
+    said = []
+
+    def stop(run_id):
+        said.append(by_command(recorded)(run_id))
+
+    def fit_until_stopped():
+        thread = stop_after_first_scores(recorded, stop)
+        with pytest.raises(trackmllib.SearchStopped):
+            stub_search(est=StubEstimator(fitSeconds=0.05), xs=range(400), numFolds=2).fit(points)
+        thread.join()
+
+    fit_until_stopped()
+    with mlflow.start_run() as run:
+        fit_until_stopped()
+        assert recorded.client.get_run(run.info.run_id).info.status == "RUNNING"
+    assert [each.returncode for each in said] == [0, 0]
+    ours, users = (each.stdout for each in said)
+    assert "SearchStopped, and the run ends as KILLED" in ours
+    assert "SearchStopped; the run is your own, and trackmllib does not end it" in users
+    statuses = {each.info.run_id: each.info.status for each in recorded.parent_runs()}
+    assert statuses.pop(run.info.run_id) == "FINISHED"
+    assert list(statuses.values()) == ["KILLED"]
+
+
+def stop_one_of_two(recorded, run_id):
+    """Stop the second search of a run by its id."""
+    tags = recorded.client.get_run(run_id).data.tags
+    second = next(value for key, value in tags.items() if key == f"trackmllib.search_id_{value}")
+    return trackmllib_command("stop", run_id, "--search", second, "--tracking-uri", recorded.uri)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stop", "stopped"),
+    [
+        pytest.param(lambda recorded, run_id: by_tag(recorded)(run_id), 2, id="tag"),
+        pytest.param(lambda recorded, run_id: by_command(recorded)(run_id), 2, id="command"),
+        pytest.param(stop_one_of_two, 1, id="command for one"),
+    ],
+)
+def test_stop_of_two_searches_at_once_in_one_run(points, recorded, stop, stopped):
+    outcomes = []
+    all_over = threading.Barrier(3, timeout=60)
+
+    def fit(run_id):
+        # An MLflow run ends with the first of the blocks.
+        with mlflow.start_run(run_id=run_id):
+            try:
+                stub_search(est=StubEstimator(fitSeconds=0.1), xs=range(60), numFolds=2).fit(points)
+            except Exception as error:  # noqa: BLE001 - counted below
+                outcomes.append(type(error))
+            else:
+                outcomes.append(None)
+            all_over.wait()
+
+    experiment = recorded.client.get_experiment_by_name(recorded.experiment)
+    run_id = recorded.client.create_run(experiment.experiment_id).info.run_id
+    threads = [threading.Thread(target=fit, args=(run_id,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        metrics = recorded.client.get_run(run_id).data.metrics
+        if sum(key.startswith("fits_finished") for key in metrics) == 2:
+            break
+        time.sleep(0.05)
+    stop(recorded, run_id)
+    all_over.wait()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count(trackmllib.SearchStopped) == stopped
+    assert outcomes.count(None) == 2 - stopped

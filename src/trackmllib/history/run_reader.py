@@ -16,7 +16,7 @@ from trackmllib.exceptions import UnknownSearch
 from trackmllib.history.connection import connect, translated_errors
 from trackmllib.support.redaction import redacted, strip_credentials
 from trackmllib.tracking import artifacts, conflicts
-from trackmllib.tracking.client import CANDIDATE, SEARCH_ID
+from trackmllib.tracking.client import CANDIDATE, SEARCH_ID, search_ids
 from trackmllib.tracking.parent_run import FOLDER
 
 T = TypeVar("T", str, float)
@@ -51,15 +51,12 @@ class StoredRun:
     @property
     def search_ids(self) -> list[str]:
         """Ids of the searches whose parent run this is."""
-        if SEARCH_ID not in self.tags or CANDIDATE in self.tags:
-            return []
-        first = self.tags[SEARCH_ID]
-        others = (
-            value
-            for key, value in self.tags.items()
-            if key == conflicts.with_search_id(SEARCH_ID, value) and value != first
-        )
-        return [first, *others]
+        return search_ids(self.tags)
+
+    @property
+    def is_users(self) -> bool:
+        """Whether the user's code created this run, and ends it."""
+        return "trackmllib.user_run" in self.tags
 
     @property
     def candidate(self) -> int | None:

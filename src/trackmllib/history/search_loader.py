@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trackmllib.domain.descriptions import Cost
 from trackmllib.domain.search_state import SearchState
-from trackmllib.exceptions import DamagedSearch, UnknownSearch
+from trackmllib.exceptions import DamagedSearch, UnknownSearch, Unreachable
 from trackmllib.history import child_run_state
 from trackmllib.history.run_lookup import RunMatch, find_parent_run
 from trackmllib.history.run_reader import RunReader, StoredRun
@@ -53,12 +53,8 @@ def load_searches(
     """
     match = find_parent_run(reader, run)
     parent = match.parent_run
-    if search_id is not None:
-        wanted = [_complete_id(match, search_id)]
-    else:
-        wanted = [match.search_id] if match.search_id else parent.search_ids
     loaded, damages = [], []
-    for each in wanted:
+    for each in wanted_ids(match, search_id):
         try:
             state, children = load_state(reader, parent, each, costs=costs)
         except DamagedSearch as error:
@@ -76,6 +72,34 @@ def load_searches(
             "delivered yet; try again later"
         )
     return sorted(loaded, key=lambda each: each.results.search.start_ms)
+
+
+def wanted_ids(match: RunMatch, search_id: str | None = None) -> list[str]:
+    """Ids of the searches that a user means.
+
+    :param search_id: Only this search; the beginning of its id is enough.
+    :raises UnknownSearch: The run has no such search.
+    """
+    if search_id is not None:
+        return [_complete_id(match, search_id)]
+    return [match.search_id] if match.search_id else match.parent_run.search_ids
+
+
+def has_ended(reader: RunReader, parent: StoredRun, search_id: str) -> bool:
+    """Whether a search has ended; its run may continue if it is the user's.
+
+    A search that died with its process counts as ended when it is recovered.
+    """
+    if parent.status != "RUNNING":
+        return True
+    if not parent.is_users:
+        return False
+    try:
+        _, outcome = reader.files(parent, search_id, artifacts.SEARCH, artifacts.OUTCOME)
+    except (Unreachable, UnknownSearch):
+        # The server may answer while the store of its artifacts does not.
+        return False
+    return outcome is not None
 
 
 def load_state(

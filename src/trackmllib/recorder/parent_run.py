@@ -43,7 +43,9 @@ def opened(state: SearchState, destination: Destination) -> Iterator[Operation]:
     if not is_new:
         yield described
     yield LogBatch(
-        search_id=state.search_id, params=tuple(_params(state).items()), tags=tuple(_tags(state))
+        search_id=state.search_id,
+        params=tuple(_params(state).items()),
+        tags=tuple(_tags(state, destination)),
     )
     yield _artifact(state, artifacts.SEARCH, [artifacts.search_json(state)])
     dataset = state.description.dataset
@@ -167,11 +169,13 @@ def _params(state: SearchState) -> dict[str, str]:
     }
 
 
-def _tags(state: SearchState) -> Iterator[tuple[str, str]]:
+def _tags(state: SearchState, destination: Destination) -> Iterator[tuple[str, str]]:
     description = state.description
     yield "trackmllib.search_id", state.search_id
     # The parent run may be older than the search.
     yield "trackmllib.started", _utc(state.start_ms)
+    if not destination.owned:
+        yield "trackmllib.user_run", "true"
     for name, version in description.versions:
         yield f"trackmllib.{name}", version
     if description.application_id is not None:

@@ -59,7 +59,7 @@ class StopPoller:
         if search.stop_requested or self._clock.monotonic() - started < FIRST_SECONDS:
             return
         try:
-            search.stop_requested = self._executor.consume_stop_request(search.search_id)
+            search.stop_requested = self._executor.is_stop_requested(search.search_id)
         except DeliveryError:
             # The next poll may succeed.
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any, TypeAlias
 
@@ -63,6 +63,19 @@ def find_run(
         key = conflicts.with_search_id(SEARCH_ID, search_id)
         runs = list(client.search_runs([experiment_id], f"tags.`{key}` = '{search_id}'"))
     return next(iter(runs), None)
+
+
+def search_ids(tags: Mapping[str, str]) -> list[str]:
+    """Ids of the searches whose parent run has these tags, the first search first."""
+    if SEARCH_ID not in tags or CANDIDATE in tags:
+        return []
+    first = tags[SEARCH_ID]
+    others = (
+        value
+        for key, value in tags.items()
+        if key == conflicts.with_search_id(SEARCH_ID, value) and value != first
+    )
+    return [first, *others]
 
 
 def experiment_id(client: MlflowClient, destination: Destination) -> str:

@@ -189,7 +189,7 @@ class MlflowExecutor:
         registry = self._registries.find(search_id)
         return registry is not None and registry.save_again()
 
-    def consume_stop_request(self, search_id: str) -> bool:
+    def is_stop_requested(self, search_id: str) -> bool:
         """Whether a tag of the parent run asks the search to stop. Thread-safe.
 
         :raises DeliveryError: The server does not answer.
@@ -201,7 +201,8 @@ class MlflowExecutor:
         server = registry.get(SERVER) or ""
         try:
             with single_attempt(), in_workspace(_workspace(registry)):
-                return stop_request.consume(self._clients.client(server), run_id, search_id)
+                client = self._clients.client(server)
+                return stop_request.is_requested(client, client.get_run(run_id), search_id)
         except Exception as error:
             raise translate(error, server) from error
 

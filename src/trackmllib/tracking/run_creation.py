@@ -13,6 +13,7 @@ from trackmllib.exceptions import Blocked, Rejected, Unavailable
 from trackmllib.support.escaping import escaped
 from trackmllib.support.redaction import strip_credentials
 from trackmllib.tracking import client as calls
+from trackmllib.tracking import stop_request
 from trackmllib.tracking.description import NOTE, merge_section
 from trackmllib.tracking.run_registry import (
     DOUBTFUL,
@@ -54,6 +55,8 @@ class RunCreator:
             opened = self._create(client, experiment_id, operation, tags, registry, redelivered)
         else:
             opened = client.get_run(destination.run_id)
+            # A request that is older than the search is not for it.
+            stop_request.name_all(client, opened)
             if destination.owned:
                 calls.resume(client, opened, destination)
         registry.save(

@@ -1,20 +1,52 @@
-"""The tag by which a user asks a search to stop."""
+"""The tag by which a user asks searches to stop: it has their ids."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from mlflow import MlflowClient
 
-# Set to "true" on the parent run, by the user or by ``trackmllib stop``.
+from trackmllib.tracking.client import search_ids
+from trackmllib.tracking.conflicts import with_search_id
+
 STOP = "trackmllib.stop"
+# Set by a user in the MLflow UI: the searches that run in this run now.
+_ALL = "true"
+# A store may limit a tag to 5,000 characters.
+_MAX_IDS = 100
 
 
-def consume(client: MlflowClient, run_id: str, search_id: str) -> bool:
-    """Whether the tag of a parent run asks for a stop; if so, change it.
+def tag_value(wanted: Iterable[str]) -> str:
+    """Value of the tag that asks these searches to stop."""
+    return ", ".join([*dict.fromkeys(wanted)][:_MAX_IDS])
 
-    The tag then names the search that has seen it, and does not stop the next search of this run.
+
+def requested_ids(tags: Mapping[str, str]) -> list[str]:
+    """Ids of the searches that the tags of a parent run ask to stop."""
+    return re.findall(r"[^\s,]+", tags.get(STOP, "").lower())
+
+
+def is_requested(client: MlflowClient, run: Any, search_id: str) -> bool:
+    """Whether the tags of a parent run ask a running search to stop."""
+    name_all(client, run, search_id)
+    return search_id in requested_ids(run.data.tags)
+
+
+def name_all(client: MlflowClient, run: Any, *running: str) -> None:
+    """Replace ``true`` in the tag by the ids of the searches in the run.
+
+    It thus reaches each of them, and no search that starts later.
     """
-    tag = str(client.get_run(run_id).data.tags.get(STOP, ""))
-    is_requested = tag.strip().lower() == "true"
-    if is_requested:
-        client.set_tag(run_id, STOP, f"seen by {search_id}", synchronous=True)
-    return is_requested
+    tags = run.data.tags
+    if requested_ids(tags) != [_ALL]:
+        return
+    # The first search in a run, whose tag has no suffix, is the oldest.
+    newest_first = sorted(
+        search_ids(tags),
+        key=lambda each: tags.get(with_search_id("trackmllib.started", each), ""),
+        reverse=True,
+    )
+    tags[STOP] = tag_value([*running, *newest_first]) or "no running search"
+    client.set_tag(run.info.run_id, STOP, tags[STOP], synchronous=True)

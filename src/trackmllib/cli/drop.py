@@ -8,7 +8,7 @@ import click
 
 from trackmllib.cli import terminal
 from trackmllib.outbox.directory import OutboxDirectory
-from trackmllib.outbox.inspect import SearchOnDisk, searches_on_disk
+from trackmllib.outbox.inspect import SearchOnDisk, left_on_disk
 from trackmllib.support import formatting
 from trackmllib.support.redaction import redacted
 
@@ -22,7 +22,8 @@ def command(search_id: str, yes: bool) -> int:
     SEARCH_ID is shown by "trackmllib status".
     """
     directory = OutboxDirectory.for_user()
-    found = [search for search in searches_on_disk(directory) if search.search_id == search_id]
+    searches = left_on_disk(directory).searches
+    found = [search for search in searches if search.search_id == search_id]
     if not found:
         terminal.echo(
             f"There is no search {search_id} on disk. `trackmllib status` lists the searches there."

@@ -8,7 +8,7 @@ import click
 
 from trackmllib.cli import json_output, parameters, terminal, values
 from trackmllib.outbox.directory import OutboxDirectory
-from trackmllib.outbox.inspect import SearchOnDisk, searches_on_disk
+from trackmllib.outbox.inspect import LeftOnDisk, SearchOnDisk, left_on_disk
 from trackmllib.support import formatting
 from trackmllib.support.redaction import redacted
 
@@ -20,25 +20,31 @@ def command(as_json: bool) -> None:
 
     For each search: its tracking server, the operations that wait, and the last error.
     """
-    directory = OutboxDirectory.for_user()
-    searches = searches_on_disk(directory)
-    damaged = [str(path) for path in directory.damaged()]
+    left = left_on_disk(OutboxDirectory.for_user())
     if as_json:
-        data = {"searches": [_as_data(search) for search in searches], "damaged": damaged}
+        data = {
+            "searches": [_as_data(search) for search in left.searches],
+            "damaged": [str(path) for path in left.damaged],
+        }
         terminal.write_data(json_output.dumps(data))
         return
-    if not searches and not damaged:
-        terminal.echo("Nothing is left on disk: every search is on its server.")
-    for search in searches:
-        terminal.echo(*lines(search))
-    for path in damaged:
-        terminal.echo(
-            path,
+    terminal.echo(*lines(left))
+    if any(not search.owner_alive for search in left.searches):
+        terminal.echo("", "`trackmllib sync` delivers what no running process delivers.")
+
+
+def lines(left: LeftOnDisk) -> list[str]:
+    """Lines about everything that is left, or one if nothing is."""
+    if not left:
+        return ["Nothing is left on disk: every search is on its server."]
+    made = [line for search in left.searches for line in _search_lines(search)]
+    for path in left.damaged:
+        made += [
+            str(path),
             "  damaged outbox file, kept; nothing of it is delivered, and its runs may stay "
             "RUNNING in MLflow. Delete it when you no longer need it.",
-        )
-    if any(not search.owner_alive for search in searches):
-        terminal.echo("", "`trackmllib sync` delivers what no running process delivers.")
+        ]
+    return made
 
 
 def _as_data(search: SearchOnDisk) -> dict[str, Any]:
@@ -61,7 +67,7 @@ def _as_data(search: SearchOnDisk) -> dict[str, Any]:
     }
 
 
-def lines(search: SearchOnDisk) -> list[str]:
+def _search_lines(search: SearchOnDisk) -> list[str]:
     """Lines of a search, two to five."""
     wait = formatting.count(search.waiting, "operation waits", "operations wait")
     workspace = "" if search.workspace in (None, "default") else f", workspace {search.workspace}"

@@ -11,7 +11,7 @@ import click
 
 from trackmllib.cli import parameters, status, terminal
 from trackmllib.outbox.directory import OutboxDirectory
-from trackmllib.outbox.inspect import SearchOnDisk, searches_on_disk
+from trackmllib.outbox.inspect import LeftOnDisk, SearchOnDisk, left_on_disk
 from trackmllib.outbox.orphaned import OrphanedOutbox
 from trackmllib.outbox.relay import Relay
 from trackmllib.runtime.recovery import recover
@@ -58,7 +58,9 @@ def command(tracking_uri: str | None, timeout: float | None, host: str | None) -
     orphaned = OrphanedOutbox(_print_message)
     recover(directory, orphaned, _print_message, also_host=host, and_rejected=True)
     others = {
-        search.search_id for search in searches_on_disk(directory) if not _is_for(search, server)
+        search.search_id
+        for search in left_on_disk(directory).searches
+        if not _is_for(search, server)
     }
     tracking = MlflowExecutor(lambda _, sentence: _print_message(sentence), orphaned, credentials)
     # Rejected and deferred operations are listed at the end.
@@ -67,15 +69,18 @@ def command(tracking_uri: str | None, timeout: float | None, host: str | None) -
     _wait(relay, orphaned, others, timeout)
     if relay.stop():
         orphaned.release()
-    left = searches_on_disk(directory)
-    ours = [search for search in left if _is_for(search, server)]
-    for search in ours:
-        terminal.echo(*status.lines(search))
-    servers_left = sorted({redacted(s.tracking_uri) for s in left if not _is_for(s, server)})
+    left = left_on_disk(directory)
+    ours = LeftOnDisk(
+        searches=[search for search in left.searches if _is_for(search, server)],
+        damaged=left.damaged,
+    )
+    if ours or not left:
+        terminal.echo(*status.lines(ours))
+    servers_left = sorted(
+        {redacted(s.tracking_uri) for s in left.searches if not _is_for(s, server)}
+    )
     if servers_left:
         terminal.echo(f"Not delivered, since it is for other servers: {', '.join(servers_left)}")
-    elif not left and not directory.damaged():
-        terminal.echo("Nothing is left on disk: every search is on its server.")
     return 1 if ours else 0
 
 

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from trackmllib.domain.operations import Destination
@@ -56,9 +57,26 @@ class SearchOnDisk:
     entry: Entry
 
 
-def searches_on_disk(directory: OutboxDirectory) -> list[SearchOnDisk]:
-    """Every search in a directory, the oldest outbox first."""
-    return [search for entry in directory.entries() for search in _searches(entry)]
+@dataclass(frozen=True, kw_only=True)
+class LeftOnDisk:
+    """What is left in the outboxes of all processes; empty is false.
+
+    ``searches`` are ordered by outbox, oldest first. ``damaged`` files may have data of any server.
+    """
+
+    searches: list[SearchOnDisk]
+    damaged: list[Path]
+
+    def __bool__(self) -> bool:
+        return bool(self.searches or self.damaged)
+
+
+def left_on_disk(directory: OutboxDirectory) -> LeftOnDisk:
+    """Everything in a directory that no server has."""
+    return LeftOnDisk(
+        searches=[search for entry in directory.entries() for search in _searches(entry)],
+        damaged=directory.damaged(),
+    )
 
 
 def _searches(entry: Entry) -> Iterator[SearchOnDisk]:

@@ -71,7 +71,7 @@ def leave(
 def test_damaged_file_is_kept_and_listed(directory, run):
     path = leave(directory, 3)
     path.write_bytes(b"no database" * 100)
-    printed = run("sync")
+    printed = run("sync", code=1)
     (kept,) = directory.damaged()
     assert f"trackmllib: The outbox {path} is damaged (" in printed
     assert "nothing of it is delivered: its runs may stay RUNNING in MLflow" in printed
@@ -82,8 +82,15 @@ def test_damaged_file_is_kept_and_listed(directory, run):
     assert "Delete it when you no longer need it." in printed
     assert json.loads(run("status", "--json")) == {"searches": [], "damaged": [str(kept)]}
     # The next sync neither warns again nor touches the file.
-    assert "is damaged" not in run("sync")
+    left = run("sync", code=1)
+    assert "is damaged" not in left
+    assert f"{kept}\n  damaged outbox file, kept; nothing of it is delivered" in left
+    assert run("sync", "--tracking-uri", NO_SERVER, code=1) == left
     assert directory.damaged() == [kept]
+    kept.unlink()
+    assert (
+        run("sync") == run("status") == "Nothing is left on disk: every search is on its server.\n"
+    )
 
 
 def assert_printable(text: str) -> None:

@@ -8,6 +8,7 @@ All other slow tests run at night (``make test-all``). An entry is the beginning
 CI_TESTS = (
     # Drivers, servers, disks and waits that fail.
     "tests/faults/test_killed_drivers.py::test_1_",
+    "tests/faults/test_partial_outages.py::test_429_for_one",
     "tests/faults/test_server_faults.py::test_child_run_takes_three_requests[True]",
     "tests/spark/test_on_error.py",
     "tests/spark/test_stop.py::test_stop_of_an_ended_search_in_a_running_run_exits_1",

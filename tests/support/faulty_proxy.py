@@ -44,8 +44,8 @@ Action: TypeAlias = "Answer | int | str | None"
 class Proxy:
     """A proxy between client and server that disturbs requests.
 
-    For each request, ``rule`` gets its number, from 1 on, and ``disturb`` its method and path. The
-    first action that is not None applies:
+    For each request, ``rule`` gets its number, from 1 on, ``disturb`` its method and path, and
+    ``disturb_body`` its path and body. The first action that is not None applies:
 
     * None: the request goes through;
     * a number: it is answered with this HTTP status, and the server never sees it;
@@ -66,6 +66,7 @@ class Proxy:
     def __init__(self, server: str, rule: Callable[[int], Action] = lambda _: None):
         self.rule = rule
         self.disturb: Callable[[str, str], Action] = lambda _method, _path: None
+        self.disturb_body: Callable[[str, bytes], Action] = lambda _path, _body: None
         self.delay = 0.0
         self.authorization = ""
         self.answered: list[Request] = []
@@ -91,6 +92,7 @@ class Proxy:
                     path = path.removeprefix(MOVED)
                 elif action is None:
                     action = proxy.disturb(self.command, path)
+                    action = proxy.disturb_body(path, body) if action is None else action
                 if self.command == "PUT":
                     proxy.uploaded[path] = body
                 wanted = proxy.authorization

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import http.client
+import math
 import socket
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from trackmllib.domain.operations import OpenParentRun, Operation, Recover
-from trackmllib.exceptions import StoreUnauthorized, Unauthorized, Unavailable
+from trackmllib.exceptions import RateLimited, StoreUnauthorized, Unauthorized, Unavailable
+from trackmllib.outbox.backoff import Backoff
 from trackmllib.outbox.delivery_order import Delivery, depends_on
 from trackmllib.support.error_chain import error_chain
 
@@ -25,7 +28,8 @@ class HeldRow:
     """A failed operation, its rows, and the rows that depend on it.
 
     ``failures`` counts only failures between which another operation of the search succeeded: an
-    outage may have caused the others. A broken connection adds ``1 / UNANSWERED``.
+    outage may have caused the others. A broken connection adds ``1 / UNANSWERED``; a refusal by a
+    rate limit adds nothing, and only delays the row, until ``until``.
     """
 
     numbers: list[int]
@@ -35,6 +39,8 @@ class HeldRow:
     others_succeeded: bool = False
     tries: int = 1
     dependents: list[int] = field(default_factory=list)
+    pace: Backoff | None = None
+    until: float = -math.inf
 
     @property
     def wants_credentials(self) -> bool:
@@ -47,7 +53,8 @@ class HeldRows:
     Only the relay thread changes them; any thread may read them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, new_backoff: Callable[[], Backoff] = Backoff) -> None:
+        self._new_backoff = new_backoff
         self._rows: tuple[HeldRow, ...] = ()
         self._deferred: list[tuple[Operation, str]] = []
         # Dependents of a batch that was split; they may depend on any of its rows.
@@ -77,8 +84,9 @@ class HeldRows:
         return [number for row in single for number in row.numbers]
 
     def release(self) -> list[int]:
-        """Return the rows to retry with the same credentials, and loose rows."""
-        rows = [row for row in self._rows if not row.wants_credentials]
+        """Return the rows to retry now with the same credentials, and loose rows."""
+        now = time.monotonic()
+        rows = [row for row in self._rows if not row.wants_credentials and row.until <= now]
         loose, self._loose = self._loose, []
         return [*(number for row in rows for number in row.numbers), *loose]
 
@@ -91,11 +99,17 @@ class HeldRows:
         """Count a failure; return the row if it must be deferred."""
         before = [row for row in self._rows if not set(row.numbers).isdisjoint(delivery.numbers)]
         row = HeldRow(list(delivery.numbers), delivery.operation, error)
+        weight = 1 / UNANSWERED if is_unanswered(error) else 1.0
+        if isinstance(error, RateLimited):
+            row.failures = weight = 0.0
         for one in before:
-            counts = one.others_succeeded / (UNANSWERED if is_unanswered(error) else 1)
-            row.failures = max(row.failures, one.failures + counts)
+            row.pace = row.pace or one.pace
+            row.failures = max(row.failures, one.failures + one.others_succeeded * weight)
             row.tries = max(row.tries, one.tries + 1)
             row.dependents += one.dependents
+        if isinstance(error, RateLimited):
+            row.pace = row.pace or self._new_backoff()
+            row.until = time.monotonic() + row.pace.on_rate_limited()
         others = tuple(one for one in self._rows if one not in before)
         if row.failures < FAILURES or row.wants_credentials:
             self._rows = (*others, row)
@@ -109,6 +123,18 @@ class HeldRows:
         self._rows = others
         self._deferred.append((row.operation, str(error)))
         return row
+
+    def is_limited_alone(self, operation: Operation) -> bool:
+        """Whether the server limits only the rate of this operation or its run.
+
+        It has then refused one of the run before, and accepted others since.
+        """
+        return any(
+            row.others_succeeded
+            and isinstance(row.error, RateLimited)
+            and row.operation.run == operation.run
+            for row in self._rows
+        )
 
     def succeeded(self, numbers: Collection[int]) -> list[int]:
         """Forget rows that the server has answered; return the rows to unhold."""

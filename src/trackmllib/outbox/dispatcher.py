@@ -33,8 +33,9 @@ class Dispatcher:
     """Sender of rows of many searches; an outage delays only its own server.
 
     If a server is unavailable or limits the rate, its searches pause. A row that fails lets the
-    other rows of its search go first, which tells a bad row from an outage. After FAILURES failures
-    between which others succeeded, the row and its dependents are deferred to the next process.
+    other rows of its search go first, which tells a bad row from an outage, and a quota of one row
+    from a rate limit of the server. After FAILURES failures between which others succeeded, the row
+    and its dependents are deferred to the next process; a row refused by a rate limit never is.
 
     ``dispatch`` is for one thread at a time; any thread may read the errors and counts.
     ``stopped`` is called between two requests.
@@ -204,7 +205,7 @@ class Dispatcher:
             logger.debug("Delivery pauses: %s", error)
             if not redelivered:
                 self._outbox.unmark_sent(numbers)
-            self._pause(operation.search_id, error)
+            self._on_rate_limited(delivery, error)
             return False
         except Exception as error:  # noqa: BLE001 - any error may be temporary
             self._on_error(delivery, _as_unavailable(error))
@@ -212,6 +213,19 @@ class Dispatcher:
         else:
             self._outbox.acknowledge(numbers)
         return self._on_answer(operation.search_id, numbers)
+
+    def _on_rate_limited(self, delivery: Delivery, error: RateLimited) -> None:
+        """Hold a refused operation; pause its search, unless the limit is its own."""
+        operation = delivery.operation
+        if not lets_others_go_first(operation):
+            self._pause(operation.search_id, error)
+            return
+        held = self._held.setdefault(operation.search_id, HeldRows(self._new_backoff))
+        is_limited_alone = held.is_limited_alone(operation)
+        held.failed(delivery, error)
+        self._outbox.hold(delivery.numbers)
+        if not is_limited_alone:
+            self._pause(operation.search_id, error)
 
     def _on_error(self, delivery: Delivery, error: Unavailable) -> None:
         """Hold a failed operation, defer it, or pause its search."""
@@ -221,7 +235,7 @@ class Dispatcher:
         if not (lets_others_go_first(operation) or isinstance(error, Blocked)):
             self._pause(search_id, error)
             return
-        held = self._held.setdefault(search_id, HeldRows())
+        held = self._held.setdefault(search_id, HeldRows(self._new_backoff))
         if isinstance(error, Blocked):
             held.defer(operation, str(error))
             self._defer(delivery.numbers, operation, str(error))

@@ -132,15 +132,16 @@ class Relay:
     def wait_until(self, done: Callable[[], bool], search_id: str, patience: float) -> bool:
         """Wait for a condition that delivery fulfils; return whether it holds.
 
-        Returns early if nothing waits, or if the server needs other credentials or has been
-        unavailable for ``patience`` seconds.
+        Returns early if nothing waits, or if the server needs other credentials or has not accepted
+        some operation of the search for ``patience`` seconds.
         """
         unavailable_since = math.inf
         with self._hurry():
             while not done():
                 now = time.monotonic()
                 error = self.last_error(search_id)
-                unavailable_since = math.inf if error is None else min(unavailable_since, now)
+                is_failing = self.pending_error(search_id) is not None
+                unavailable_since = min(unavailable_since, now) if is_failing else math.inf
                 idle = self._stop.is_set() or not self._outbox.waiting(search_id)
                 hopeless = idle or isinstance(error, Unauthorized)
                 if hopeless or now - unavailable_since > patience:

@@ -40,6 +40,8 @@ CI_TESTS = (
     "tests/spark/test_nested_rules.py::test_derived_models_equal_separate_fits[RandomForestRegressor",
     "tests/spark/test_odd_tuners.py",
     "tests/spark/test_reuse_stages.py::test_shared_stages_are_computed_once_per_fold[3]",
+    "tests/integration/test_installed_package.py::test_package_installed_from_a_file_is_user_code[folder]",
+    "tests/integration/test_installed_package.py::test_package_of_an_index_is_compared_by_its_files",
     "tests/spark/test_score_keys.py::test_weakened_keys_are_detected[code_version]",
     "tests/spark/test_report_of_options.py",
     "tests/spark/test_spark_unchanged.py::test_tracked_search_equals_the_untracked_one[regression_search-1]",

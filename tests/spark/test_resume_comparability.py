@@ -176,11 +176,13 @@ def test_own_code_needs_a_code_version(resuming, rows, logged_warnings):
         assert 'autolog(code_version="1")' in sentence
 
 
-def test_changed_code_version_prevents_reuse(resuming, rows, logged_warnings):
-    fit(rows_search(), rows)
+@pytest.mark.parametrize(("search", "fits"), [(rows_search, [0, 0, 0]), (pipeline_search, [0, 0])])
+def test_changed_code_version_prevents_reuse(resuming, rows, logged_warnings, search, fits):
+    """Even if all code is Spark's."""
+    fit(search(), rows)
     trackmllib.autolog(resume=True, code_version="2", progress=False)
-    _, reused = fit(rows_search(), rows)
-    assert reused == [0, 0, 0]
+    _, reused = fit(search(), rows)
+    assert reused == fits
     (sentence,) = logged_warnings()
     assert sentence == (
         "resume reuses no score, so Spark computes all fits: "

@@ -12,6 +12,7 @@ import importlib
 import itertools
 import operator
 import random
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from pyspark.ml.tuning import CrossValidator
 from pyspark.sql import functions
 
 import trackmllib
+from support.installed_package import forget_distributions, install
 from support.resume_searches import RowsEvaluator, WarmStart
 from support.stubs import StubEstimator, StubModel
 from trackmllib.spark.introspection import distributions
@@ -302,27 +304,22 @@ def searches(spark, tmp_path, monkeypatch, lenient):
     def library(version: str) -> None:
         """Install a version of a distribution; each computes another score."""
         package = folder / "scorer_of_tests"
-        package.mkdir(parents=True, exist_ok=True)
         text = LIBRARY.replace("FACTOR", version)
         if (package / "__init__.py").is_file() and (package / "__init__.py").read_text() == text:
             return
-        (package / "__init__.py").write_text(text)
-        for old in folder.glob("*.dist-info/METADATA"):
-            old.unlink()
-            old.parent.rmdir()
-        info = folder / f"scorer_of_tests-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Name: scorer_of_tests\nVersion: {version}\n")
+        for old in folder.glob("*.dist-info"):
+            shutil.rmtree(old)
+        install(folder, "scorer_of_tests", version, {"scorer_of_tests/__init__.py": text})
         sys.modules.pop("scorer_of_tests", None)
         sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
         importlib.invalidate_caches()
         importlib.import_module("scorer_of_tests")
         sys.dont_write_bytecode = before
-        distributions.library_of_module.cache_clear()
+        forget_distributions()
 
     yield Searches(spark, library)
     sys.modules.pop("scorer_of_tests", None)
-    distributions.library_of_module.cache_clear()
+    forget_distributions()
 
 
 LIBRARY = """

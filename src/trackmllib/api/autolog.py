@@ -120,7 +120,8 @@ def autolog(
         resume: Reuse the scores of earlier searches where Spark would compute the same. ``"seed"``
             also reuses the seeds of an earlier search where you set none.
         code_version: Version of your own code, for ``resume``: equal versions mean equal code.
-            Without it, ``resume`` reuses no scores of a search that contains your own code.
+            Without it, ``resume`` reuses no scores of a search that contains your own code, which
+            includes packages installed from a folder, a wheel or a repository.
         data_version: Version of your data, for ``resume``, compared instead of a hash of the rows:
             equal versions mean equal data, folds and layout.
         on_error: What to do with a candidate that fails: ``"raise"``, as in Spark; ``"skip"``;

@@ -160,8 +160,9 @@ class Options(BaseModel):
     )
     code_version: String = Field(
         default=None,
-        description="Version of your own code; without it, `resume` reuses no scores of a search "
-        "that contains your own code",
+        description="Version of your own code, which includes packages installed from a folder, a "
+        "wheel or a repository; without it, `resume` reuses no scores of a search that contains "
+        "your own code",
     )
     data_version: String = Field(
         default=None,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import functools
+import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 import platform
 import sys
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +20,11 @@ import pyspark
 
 
 def library_of(thing: Any) -> str | None:
-    """Return the distribution of a class, function or module, with version.
+    """Return the distribution of a class, function or module, with its version and a digest.
 
-    Returns None for the user's own code: a notebook, a script, a local package, or an editable or
-    unversioned installation. The same goes for what its module does not have under its own name.
+    Returns None for the user's own code: a notebook, a script, a local package, and everything that
+    was not installed from an index. The same goes for what its module does not have under its own
+    name.
     """
     if isinstance(thing, types.ModuleType):
         return library_of_module(thing.__name__)
@@ -38,40 +43,66 @@ def name_of(thing: Any) -> str:
 
 @functools.cache
 def library_of_module(module: str) -> str | None:
-    """Return a module's distribution with its version, or None."""
+    """Return the distribution of a module, with its version, or None for the user's own code."""
     top = module.partition(".")[0]
     if top == "pyspark":
+        # Spark's own distribution has it without metadata.
         return f"pyspark {pyspark.__version__}"
     if top in ("builtins", *sys.stdlib_module_names):
         return (
             f"python {'.'.join(platform.python_version_tuple()[:2])}" if _is_python(top) else None
         )
-    # A namespace package, which several distributions may share, has no file.
-    file = None if top == "__main__" else _file_of(top) or _file_of(module)
-    if file is None or not {"site-packages", "dist-packages"} & set(file.parts):
+    file = None if top == "__main__" else _file_of(module) or _file_of(top)
+    # A module in a zip file comes from spark.submit.pyFiles, and is the user's own.
+    if file is None or not Path(file).is_file():
         return None
-    for name in (top, *importlib.metadata.packages_distributions().get(top, ())):
-        try:
-            found = importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:
+    folder, name = os.path.split(file)
+    owners = installed_files().get(_path(os.path.realpath(folder), name), frozenset())
+    return None if None in owners else ", ".join(sorted(map(str, owners))) or None
+
+
+@functools.cache
+def installed_files() -> Mapping[str, frozenset[str | None]]:
+    """Map each installed file to the distributions whose RECORD lists it with a hash.
+
+    A distribution is its name, its version and the digest of its RECORD (PEP 376), or None if it
+    was installed from a folder, a file or a repository (``direct_url.json``, PEP 610).
+    """
+    found: dict[str, frozenset[str | None]] = {}
+    for distribution in importlib.metadata.distributions():
+        hashes = _hashes(distribution.read_text("RECORD") or "")
+        if not hashes:
             continue
-        return None if _is_editable(found) else f"{name} {found.version}"
-    return None
+        digest = hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()[:32]
+        name = f"{distribution.metadata['Name']} {distribution.version} {digest}"
+        is_own = distribution.read_text("direct_url.json") is not None
+        root = os.path.realpath(str(distribution.locate_file("")))
+        for file in hashes:
+            path = _path(root, file)
+            found[path] = found.get(path, frozenset()) | {None if is_own else name}
+    return found
+
+
+def _hashes(record: str) -> dict[str, str]:
+    """Return the hashes of the files of a wheel, by path; nothing that an installer adds."""
+    rows = (row for row in csv.reader(record.splitlines()) if len(row) > 1 and row[1])
+    return {
+        path: hash_
+        for path, hash_, *_ in rows
+        if not path.startswith(("../", "/"))
+        and not path.endswith(".pyc")
+        and not path.partition("/")[0].endswith(".dist-info")
+    }
 
 
 def _is_python(top: str) -> bool:
-    """Whether a module named like a standard one is not a local file."""
+    """Whether a module named like a standard one is not the user's own file."""
     file = _file_of(top)
-    return (
-        file is None
-        or Path(sys.base_prefix) in file.parents
-        or file.parent == Path(str(functools.__file__)).parent
+    if file is None:
+        return True
+    return Path(str(functools.__file__)).parent in Path(file).parents and not (
+        {"site-packages", "dist-packages"} & set(Path(file).parts)
     )
-
-
-def _is_editable(distribution: importlib.metadata.Distribution) -> bool:
-    text = distribution.read_text("direct_url.json")
-    return bool(text and json.loads(text).get("dir_info", {}).get("editable"))
 
 
 def _is_defined_in(module: str, thing: Any) -> bool:
@@ -84,12 +115,15 @@ def _is_defined_in(module: str, thing: Any) -> bool:
     return found is thing
 
 
-def _file_of(module: str) -> Path | None:
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if module not in sys.modules:
-        try:
-            spec = importlib.util.find_spec(module)
-        except (ImportError, ValueError, AttributeError):
-            spec = None
-        file = None if spec is None else spec.origin
-    return Path(file) if file and Path(file).is_file() else None
+def _file_of(module: str) -> str | None:
+    if module in sys.modules:
+        return getattr(sys.modules[module], "__file__", None)
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    return spec.origin if spec is not None and spec.has_location else None
+
+
+def _path(folder: str, name: str) -> str:
+    return os.path.normcase(os.path.join(folder, name))

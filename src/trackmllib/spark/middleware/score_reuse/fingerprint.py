@@ -2,8 +2,8 @@
 
 The fingerprint of an estimator or an evaluator covers classes, params (including a candidate's) and
 attributes, by value. Uids are replaced, even within column names. Library code is compared by the
-version of its distribution. The user's own code cannot be compared; ``Fingerprints.user_code``
-names it, and the user supplies a version of it.
+name, version and files of its distribution. The user's own code cannot be compared;
+``Fingerprints.user_code`` names it, and the user supplies a version of it.
 
 A value that cannot be compared raises ``NotComparable``. So does a secret, because digests are
 published, and readers could test guesses of the secret.
@@ -173,7 +173,7 @@ class Fingerprints:
         if isinstance(value, np.ufunc):
             if getattr(np, value.__name__, None) is not value:
                 self._note_user_code(f"the ufunc {value.__name__}")
-            return ["ufunc", value.__name__, np.__version__]
+            return ["ufunc", value.__name__, self.code_of(np)]
         if callable(value) and library_of(value) is not None:
             return ["callable", self.code_of(value)]
         return None

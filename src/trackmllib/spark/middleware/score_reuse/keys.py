@@ -75,7 +75,7 @@ def keys_for(
     parts = {
         "evaluator": evaluated,
         "version": digest(versions),
-        "code_version": digest(code_version if prints.user_code else None),
+        "code_version": digest(code_version),
         "Spark conf": digest(dict(conf or {})),
     }
     if not has_spark_method(estimator, "fitMultiple"):
@@ -91,11 +91,10 @@ def _metric_fingerprints(
     found = {}
     for name, evaluator in metrics:
         prints = Fingerprints(hides=hides)
-        found[name] = prints.component(evaluator, beside=estimator)
-        if prints.user_code is not None:
-            if code_version is None:
-                raise NotComparable(prints.user_code, _NO_CODE_VERSION)
-            found[name] = digest([found[name], code_version])
+        fingerprint = prints.component(evaluator, beside=estimator)
+        if prints.user_code is not None and code_version is None:
+            raise NotComparable(prints.user_code, _NO_CODE_VERSION)
+        found[name] = digest([fingerprint, code_version])
     return found
 
 

@@ -188,11 +188,17 @@ def test_unreachable_server_warns_and_outbox_is_used(rows, logged_warnings, leni
     assert any(sentence.startswith(start) for sentence in logged_warnings())
 
 
-def test_home_writable_by_others_fails_no_training(resuming, rows, tmp_path, lenient):
+def test_home_writable_by_others_fails_no_training(
+    resuming, rows, tmp_path, lenient, logged_warnings
+):
     home = tmp_path / "home"
     (home / "outbox").mkdir(parents=True, exist_ok=True)
     (home / "outbox").chmod(0o777)
-    rows_search().fit(rows)
+    averages, reused = fit(rows_search(), rows)
+    assert reused == [0, 0, 0]
+    assert averages == untracked(rows_search(), rows)
+    (sentence,) = logged_warnings()
+    assert f"Reason: {home / 'outbox'} can be written by others." in sentence
 
 
 @pytest.mark.slow

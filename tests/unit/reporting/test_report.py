@@ -391,4 +391,4 @@ def test_no_value_breaks_a_figure(text):
     maps = grid(**{text: [text, 1]})
     results = Results(searched(maps, [[0.1, 0.2], [0.3, 0.4]], metric=text))
     drawn, _ = figure_kinds.svg(SearchContext(results.search, results.grid), "scores", "heading")
-    ElementTree.fromstring(drawn)
+    assert ElementTree.fromstring(drawn).get("viewBox")

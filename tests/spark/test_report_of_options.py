@@ -77,7 +77,7 @@ def test_further_metrics_are_busy_time(recorded, spark, page, options):
     found = timeline(context_of(model))
     assert found.threads == 1
     assert found.idle < 0.1
-    assert found.gaps == ()
+    assert all(gap.end - gap.start < SECONDS / 2 for gap in found.gaps)
     assert {bar.kind for bar in found.bars} == {"fit", "metrics"}
     each = SECONDS * (3 if "train_scores" in options else 2)
     assert dict(found.forecast)[1] == pytest.approx(6 * each, rel=0.2)

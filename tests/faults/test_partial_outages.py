@@ -37,7 +37,7 @@ def store(server_uri, request) -> Store:
 
 @pytest.fixture
 def player(tmp_path, lenient, proxy, store) -> Player:
-    return Player(tmp_path, proxy.uri, store.experiment_id)
+    return Player(tmp_path, proxy.uri, store.experiment_id, flush_timeout=5.0)
 
 
 def statuses(store: Store) -> list[str]:
@@ -118,3 +118,58 @@ def test_429_for_all_requests_slows_all_down(proxy, store, player):
     wait_until(lambda: statuses(store) == ["FINISHED"] * 4, 40)
     assert player.session.flush(10)
     assert store.files(store.only_parent_run()) == FILES
+
+
+class StoreOutage:
+    """Outage of the artifact store alone, until ``over``."""
+
+    def __init__(self):
+        self.over = False
+        self.requests = 0
+
+    def __call__(self, path, _):
+        if self.over or ARTIFACTS not in path:
+            return None
+        self.requests += 1
+        return 503
+
+
+@pytest.fixture
+def outage(proxy, store, player):
+    """Outage of the artifact store since before a search, of which all else is delivered."""
+    outage = StoreOutage()
+    proxy.disturb_body = outage
+    player.emit(search(SCORES, AVERAGES, 1))
+    wait_until(lambda: statuses(store) == ["FINISHED"] * 4, 20)
+    # Longer than any other request of the search waits.
+    time.sleep(10)
+    assert store.files(store.only_parent_run()) == []
+    return outage
+
+
+def test_artifacts_are_delivered_after_outage_of_their_store(store, outage):
+    outage.over = True
+    wait_until(lambda: store.files(store.only_parent_run()) == FILES, 60)
+
+
+def test_flush_retries_artifacts_at_once(store, player, outage):
+    began = time.monotonic()
+    assert not player.session.flush(20)
+    assert time.monotonic() - began < 15
+    outage.over = True
+    assert player.session.flush(5)
+    assert store.files(store.only_parent_run()) == FILES
+
+
+def test_exit_retries_artifacts(store, player, outage, caplog):
+    outage.over = True
+    player.session.process_exit.at_exit()
+    assert store.files(store.only_parent_run()) == FILES
+    assert "did not reach the tracking server" not in caplog.text
+
+
+def test_store_that_stays_away_gets_few_requests(outage):
+    before = outage.requests
+    time.sleep(10)
+    # Four artifacts, each at a delay that grows to 30 s.
+    assert outage.requests - before <= 4 * 8

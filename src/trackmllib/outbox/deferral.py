@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from trackmllib.domain.operations import OpenParentRun, Operation, Recover
+from trackmllib.domain.operations import LogArtifact, OpenParentRun, Operation, Recover
 from trackmllib.exceptions import RateLimited, StoreUnauthorized, Unauthorized, Unavailable
 from trackmllib.outbox.backoff import Backoff
 from trackmllib.outbox.delivery_order import Delivery, depends_on
@@ -29,7 +29,9 @@ class HeldRow:
 
     ``failures`` counts only failures between which another operation of the search succeeded: an
     outage may have caused the others. A broken connection adds ``1 / UNANSWERED``; a refusal by a
-    rate limit adds nothing, and only delays the row, until ``until``.
+    rate limit adds nothing, and only delays the row, until ``until``. ``stuck``: deferral would be
+    next, but the row is an artifact. Another store may have refused it, and no run waits for it, so
+    this process retries it at its own pace, and nothing waits for it.
     """
 
     numbers: list[int]
@@ -41,6 +43,7 @@ class HeldRow:
     dependents: list[int] = field(default_factory=list)
     pace: Backoff | None = None
     until: float = -math.inf
+    stuck: bool = False
 
     @property
     def wants_credentials(self) -> bool:
@@ -72,9 +75,12 @@ class HeldRows:
         return held + len(self._loose)
 
     @property
-    def without_credentials(self) -> int:
-        """Number of rows that need other credentials, including dependents."""
-        rows = [row for row in self._rows if row.wants_credentials]
+    def blocked(self) -> int:
+        """Number of rows that nothing waits for, including dependents.
+
+        They need other credentials, or are stuck.
+        """
+        rows = [row for row in self._rows if row.wants_credentials or row.stuck]
         return sum(len(row.numbers) + len(row.dependents) for row in rows)
 
     @property
@@ -84,9 +90,13 @@ class HeldRows:
         return [number for row in single for number in row.numbers]
 
     def release(self) -> list[int]:
-        """Return the rows to retry now with the same credentials, and loose rows."""
+        """Return the rows to retry now with the same credentials, and loose rows.
+
+        Stuck rows are last, so that older ones delay no other.
+        """
         now = time.monotonic()
-        rows = [row for row in self._rows if not row.wants_credentials and row.until <= now]
+        due = [row for row in self._rows if not row.wants_credentials and row.until <= now]
+        rows = [row for row in due if not row.stuck] or due
         loose, self._loose = self._loose, []
         return [*(number for row in rows for number in row.numbers), *loose]
 
@@ -120,9 +130,26 @@ class HeldRows:
             self._loose += row.dependents
             self._rows = (*others, *singly)
             return None
+        if isinstance(row.operation, LogArtifact):
+            row.stuck = True
+            row.pace = row.pace or self._new_backoff()
+            row.until = time.monotonic() + row.pace.on_unavailable()
+            self._rows = (*others, row)
+            return None
         self._rows = others
         self._deferred.append((row.operation, str(error)))
         return row
+
+    def is_stuck(self, numbers: Collection[int]) -> bool:
+        """Whether these rows of one operation are stuck."""
+        return any(row.stuck and row.numbers[0] in numbers for row in self._rows)
+
+    def retry_stuck(self) -> None:
+        """Retry stuck rows once now, and let waits include this try. Thread-safe."""
+        for row in self._rows:
+            if row.stuck:
+                row.until = -math.inf
+                row.stuck = False
 
     def is_limited_alone(self, operation: Operation) -> bool:
         """Whether the server limits only the rate of this operation or its run.

@@ -35,7 +35,8 @@ class Dispatcher:
     If a server is unavailable or limits the rate, its searches pause. A row that fails lets the
     other rows of its search go first, which tells a bad row from an outage, and a quota of one row
     from a rate limit of the server. After FAILURES failures between which others succeeded, the row
-    and its dependents are deferred to the next process; a row refused by a rate limit never is.
+    and its dependents are deferred to the next process, except for artifacts and for rows refused
+    by a rate limit: this process retries them as long as it lives.
 
     ``dispatch`` is for one thread at a time; any thread may read the errors and counts.
     ``stopped`` is called between two requests.
@@ -78,10 +79,13 @@ class Dispatcher:
         return self.last_error(search_id) or (None if held is None else held.error)
 
     def blocked_count(self, search_id: str | None = None) -> int:
-        """The number of rows that need other credentials, of one search or of all."""
+        """The number of rows that need other credentials, or are stuck.
+
+        Of one search, or of all.
+        """
         paused = self._unauthorized(search_id)
         held = {
-            search: rows.without_credentials
+            search: rows.blocked
             for search, rows in dict(self._held).items()
             if search_id in (None, search) and search not in paused
         }
@@ -93,6 +97,12 @@ class Dispatcher:
             self._paused.pop(search_id, None)
         for held in dict(self._held).values():
             self._outbox.unhold(held.waiting_for_credentials())
+
+    def retry_stuck(self, search_id: str | None) -> None:
+        """Retry the stuck rows of one search, or of all, once now."""
+        for search, held in dict(self._held).items():
+            if search_id in (None, search):
+                held.retry_stuck()
 
     def runs_per_transaction(self) -> int:
         """Maximum number of runs in one transaction; 1 without transactions."""
@@ -245,6 +255,9 @@ class Dispatcher:
             self._defer([*given_up.numbers, *given_up.dependents], operation, str(error))
         else:
             self._outbox.hold(delivery.numbers)
+            if held.is_stuck(delivery.numbers):
+                self._outbox.record_error(search_id, str(error))
+                return
             is_last = self._outbox.waiting(search_id) <= held.count
             may_be_bad = held.failed_again(delivery.numbers)
             if is_last and may_be_bad and self._target.answers(search_id):

@@ -74,7 +74,10 @@ class Relay:
         return self._dispatcher.pending_error(search_id)
 
     def blocked_count(self, search_id: str | None = None) -> int:
-        """Number of operations that need other credentials."""
+        """Number of waiting operations that waits leave out.
+
+        They need other credentials, or are artifacts whose store fails while the server answers.
+        """
         return self._dispatcher.blocked_count(search_id)
 
     def undelivered(self, search_id: str | None = None) -> Undelivered:
@@ -115,9 +118,10 @@ class Relay:
         """Wait until no operation waits; return how many still do.
 
         Does not wait for operations that need other credentials or are deferred or rejected,
-        because waiting does not deliver them.
+        because waiting does not deliver them. Artifacts that fail repeatedly are tried once more.
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
+        self._dispatcher.retry_stuck(search_id)
         with self._hurry():
             while True:
                 rest = min(0.25, deadline - time.monotonic())

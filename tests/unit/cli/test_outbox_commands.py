@@ -198,6 +198,8 @@ def test_sync_ends_if_operation_keeps_failing(directory, run, tmp_path):
     )
     held.outbox.close()
     held.lock.release()
-    assert "1 operation deferred to" in run("sync", "--timeout", "90", code=1)
+    printed = run("sync", "--timeout", "90", code=1)
+    assert "ended; 1 operation waits for" in printed
+    assert "last error: " in printed
     (parent,) = MlflowClient(uri).search_runs(["1"])
     assert parent.data.tags["trackmllib.search_id"] == "s"

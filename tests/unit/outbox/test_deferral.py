@@ -14,8 +14,10 @@ from trackmllib.domain.operations import (
     EndRun,
     LogArtifact,
     LogBatch,
+    LogDataset,
     Metric,
     OpenParentRun,
+    SetDescription,
 )
 from trackmllib.exceptions import Rejected, StoreUnauthorized, Unauthorized, Unavailable
 from trackmllib.outbox import database
@@ -79,16 +81,21 @@ def file(name, candidate=None):
     return LogArtifact(search_id="s", candidate=candidate, file_name=name, text="x")
 
 
+# Operations that this process defers, unlike artifacts.
+DATASET = LogDataset(search_id="s", digest="d", path=None, schema=())
+DESCRIPTION = SetDescription(search_id="s", text="x")
+
+
 END = EndRun(search_id="s", status="FINISHED", end_ms=3)
 
 
-def search(candidates=8):
+def search(candidates=8, first=DATASET, last=DESCRIPTION):
     children = [operation for n in range(candidates) for operation in child(n)]
     return [
         OPEN,
-        file("search.json"),
+        first,
         *children,
-        file("results.csv"),
+        last,
         END,
         CloseSearch(search_id="s"),
     ]
@@ -117,7 +124,7 @@ def deliver(outbox, server, operations, seconds=10.0):
 
 
 def test_failing_row_is_deferred_and_rest_delivered(outbox):
-    bad = file("search.json")
+    bad = DATASET
     server = Server(lambda o: Unavailable("HTTP 504") if o == bad else None)
     failures, left, relay = deliver(outbox, server, search())
     assert left == 0
@@ -176,7 +183,7 @@ def test_later_dependent_row_is_deferred(outbox):
 
 def test_next_process_retries_deferred_row(tmp_path):
     path = tmp_path / "outbox.db"
-    bad = file("search.json")
+    bad = DATASET
     outbox = SqliteOutbox(path)
     deliver(outbox, Server(lambda o: Unavailable("no") if o == bad else None), search())
     assert not outbox.is_empty()
@@ -205,7 +212,7 @@ def test_outage_defers_nothing(outbox):
 
 
 def test_two_bad_rows_do_not_block_each_other(outbox):
-    bad = {file("search.json"), file("results.csv"), child(1)[1], child(4)[1]}
+    bad = {DATASET, DESCRIPTION, child(1)[1], child(4)[1]}
     server = Server(lambda o: Unavailable("no") if o in bad else None)
     failures, left, _ = deliver(outbox, server, search())
     assert left == 0
@@ -215,7 +222,7 @@ def test_two_bad_rows_do_not_block_each_other(outbox):
 
 @pytest.mark.slow
 def test_last_row_is_deferred_only_if_server_answers(outbox):
-    bad = file("results.csv")
+    bad = DESCRIPTION
     server = Server(lambda o: Unavailable("no") if o == bad else None)
     server.answers = lambda search_id: False
     relay = Relay(outbox, server, lambda *_: None, NoWait)
@@ -230,7 +237,7 @@ def test_last_row_is_deferred_only_if_server_answers(outbox):
 
 
 def test_bad_row_alone_is_deferred(outbox):
-    bad = file("results.csv")
+    bad = DESCRIPTION
     server = Server(lambda o: Unavailable("no") if o == bad else None)
     deliver(outbox, server, [OPEN])
     failures, left, relay = deliver(outbox, server, [bad])
@@ -261,7 +268,9 @@ def test_store_credentials_hold_up_only_artifacts(outbox):
         return StoreUnauthorized("s3: denied") if isinstance(operation, LogArtifact) else None
 
     server = Server(fails)
-    failures, left, relay = deliver(outbox, server, search())
+    failures, left, relay = deliver(
+        outbox, server, search(first=file("search.json"), last=file("results.csv"))
+    )
     assert END in server.applied
     assert (failures, left) == ([], 2)
     assert relay.blocked_count() == 2
@@ -284,7 +293,7 @@ def test_server_without_credentials_gets_two_requests_per_retry(outbox):
 
 
 def test_rejected_row_is_undelivered(outbox):
-    server = Server(lambda o: Rejected("never") if o == file("search.json") else None)
+    server = Server(lambda o: Rejected("never") if o == DATASET else None)
     _, left, relay = deliver(outbox, server, search())
     assert left == 0
     assert relay.undelivered() == Undelivered(rejected=1)
@@ -302,7 +311,7 @@ def test_bad_row_on_disk_does_not_block_rows_in_memory(
 ):
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
     outbox = ProcessOutbox(OutboxDirectory(tmp_path / "home"), lambda _: None)
-    bad = file("search.json")
+    bad = DATASET
     on_disk = [OPEN, bad, child(0)[0]]
     in_memory = [*child(0)[1:], *search(4)[5:]]
     outbox.enqueue(on_disk)

@@ -12,7 +12,7 @@ CI_TESTS = (
     "tests/faults/test_server_faults.py::test_child_run_takes_three_requests[True]",
     "tests/spark/test_on_error.py",
     "tests/spark/test_stop.py::test_stop_of_an_ended_search_in_a_running_run_exits_1",
-    "tests/spark/test_stop.py::test_stop_of_two_searches_at_once_in_one_run[tag]",
+    "tests/spark/test_stop.py::test_stop_of_a_run_stops_all_searches_in_it[by_tag]",
     "tests/spark/test_stop.py::test_stop_starts_no_fit_and_keeps_the_scores[by_tag-3]",
     "tests/spark/test_stop.py::test_tag_set_between_searches_stops_none",
     "tests/unit/outbox/test_unusable_directory.py::test_autolog_warns_once_and_records_in_memory[prefix0",

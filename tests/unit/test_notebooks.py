@@ -133,6 +133,28 @@ def test_results_follow_the_fit():
     assert "is best" in json.dumps(cells[fit + 1]["outputs"])
 
 
+def test_long_search_shows_the_scores_that_survived_the_crash():
+    code = [cell for cell in read("long_search.ipynb")["cells"] if cell["cell_type"] == "code"]
+    (crash,) = (at for at, cell in enumerate(code) if '"--crash"]' in "".join(cell["source"]))
+    assert code[crash]["outputs"][0]["data"]["text/plain"] == ["-9"]
+    # Until the job runs again.
+    resume = next(
+        at for at in range(crash + 1, len(code)) if "long_job.py" in "".join(code[at]["source"])
+    )
+    shown = [
+        "".join(output["data"]["text/plain"])
+        for cell in code[crash + 1 : resume]
+        for output in cell["outputs"]
+        if "data" in output
+    ]
+    scores = re.findall(r"\b0\.\d{3,}\b", "\n".join(shown))
+    # The job has 18 fits, and kills itself once 9 are scored.
+    assert 9 <= len(scores) < 18
+    last = "".join(code[-1]["outputs"][0]["data"]["text/plain"]).splitlines()
+    assert last[0].split()[-1] == "resumed"
+    assert sum(int(line.split()[-1]) for line in last[1:]) == len(scores)
+
+
 def test_faster_search_measures_its_times():
     notebook = read("faster_search.ipynb")
     sources = "".join("".join(cell["source"]) for cell in notebook["cells"])

@@ -253,8 +253,8 @@ def on_cluster(bench: Bench) -> Iterator[Row]:
 def _digits_for_pca(bench: Bench) -> Any:
     """The digits, after a first PCA.
 
-    If the first calls of Java's LAPACK are concurrent, they may deadlock, or no PCA converges in
-    this JVM any more, on stock Spark as well.
+    The first calls of Java's LAPACK must not run at once (trackmllib/spark/middleware/lapack.py),
+    nor in the searches without options.
     """
     from pyspark.ml.feature import PCA
 

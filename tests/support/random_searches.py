@@ -49,9 +49,9 @@ def rows(spark: Any) -> Any:
 
 
 def first_pca(data: Any) -> None:
-    """Call Java's LAPACK once, which Spark uses where there is no native one.
+    """Initialize Java's LAPACK, as stock Spark and Connect need it.
 
-    If the first calls are concurrent, they may deadlock, or PCA no longer converges in this JVM.
+    Its first calls must not run at once (trackmllib/spark/middleware/lapack.py).
     """
     feature.PCA(k=1, inputCol="raw", outputCol="first").fit(data)
 

@@ -20,6 +20,7 @@ from typing import Any, Protocol, cast
 from trackmllib.domain.descriptions import PriorScore, SearchDescription, SharedStages
 from trackmllib.domain.score_tags import PriorScores
 from trackmllib.spark.evaluation.plan import MetricPlan
+from trackmllib.spark.middleware.lapack import initialize_lapack
 from trackmllib.support.guard import attempt
 
 Task = Callable[[], Any]
@@ -268,6 +269,7 @@ class MiddlewareStack:
         if frame is not self._frame:
             self._frame = frame
             self._loops += 1
+            initialize_lapack(call.train)
         call = replace(call, loop_number=self._loops)
         for middleware in reversed(self._middleware):
             # Only the outermost may return an iterator instead of a list.

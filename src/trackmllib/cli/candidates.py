@@ -10,6 +10,7 @@ from trackmllib.cli import values
 from trackmllib.cli.table import TextColumn
 from trackmllib.domain import further_metrics, ranking
 from trackmllib.domain.significance import SYMBOL, Comparison
+from trackmllib.domain.standard_error import standard_error
 from trackmllib.reporting.results import Results
 from trackmllib.reporting.table import status_text
 from trackmllib.support import formatting
@@ -38,9 +39,14 @@ def columns(
     averages = [row[average] for row in rows]
     shown = rows[:top]
 
-    def number_column(title: str, key: str, decimals: int = 4, omit_order: int = 0) -> TextColumn:
-        numbers = [formatting.column_number(row[key], decimals) for row in shown]
-        return TextColumn(title=title, values=numbers, align_right=True, omit_order=omit_order)
+    def number_column(
+        title: str, numbers: Sequence[float | None], decimals: int = 4, omit_order: int = 0
+    ) -> TextColumn:
+        texts = [formatting.column_number(number, decimals) for number in numbers]
+        return TextColumn(title=title, values=texts, align_right=True, omit_order=omit_order)
+
+    def values_of(key: str) -> list[float | None]:
+        return [row[key] for row in shown]
 
     made = []
     if rank_labels:
@@ -50,9 +56,10 @@ def columns(
     made.append(TextColumn(title="candidate", values=indexes, align_right=True, omit_order=8))
     made += _params(results, [row["candidate"] for row in shown])
     decimals = formatting.column_digits(averages)
-    made.append(number_column(metric or description.metric, average, decimals))
-    if any(row[deviation] is not None for row in shown):
-        made.append(number_column("±", deviation, decimals, omit_order=3))
+    made.append(number_column(metric or description.metric, values_of(average), decimals))
+    errors = [standard_error(search, each) for each in values_of(deviation)]
+    if any(error is not None for error in errors):
+        made.append(number_column("±", errors, decimals, omit_order=3))
     marks = [comparison.mark(row["candidate"]) for row in shown]
     if any(marks):
         made.append(TextColumn(title=SYMBOL, values=marks, omit_order=3))
@@ -64,9 +71,9 @@ def columns(
         others = {description.metric: "average", **others}
         del others[metric]
     for name, key in others.items():
-        made.append(number_column(name, key, omit_order=5))
+        made.append(number_column(name, values_of(key), omit_order=5))
     for fold in range(search.folds if description.averaged else 0):
-        made.append(number_column(f"fold {fold}", f"fold_{fold}{suffix}", omit_order=6))
+        made.append(number_column(f"fold {fold}", values_of(f"fold_{fold}{suffix}"), omit_order=6))
     seconds = ["" if row["seconds"] is None else f"{row['seconds']:.1f}" for row in shown]
     made.append(TextColumn(title="seconds", values=seconds, align_right=True, omit_order=5))
     all_finished = all(row["status"] == "FINISHED" for row in rows)

@@ -12,7 +12,8 @@ import click
 from trackmllib.cli import json_output, parameters, table, terminal
 from trackmllib.cli.report import open_in_browser
 from trackmllib.cli.table import TextColumn
-from trackmllib.domain.significance import LEGEND, SYMBOL
+from trackmllib.domain.significance import SYMBOL
+from trackmllib.domain.standard_error import PLUS_MINUS, standard_error
 from trackmllib.exceptions import UnknownSearch
 from trackmllib.support import formatting
 
@@ -93,7 +94,7 @@ def check_comparable(loaded: Sequence[LoadedSearch]) -> None:
 
 
 def columns(rows: list[dict[str, Any]], found: Sequence[Results]) -> list[TextColumn]:
-    """Columns of params, and of average, deviation and mark per search."""
+    """Columns of params, and of average, standard error and mark per search."""
     params = [key for key in rows[0] if key.startswith(_PARAM)]
     made = [
         TextColumn(
@@ -104,14 +105,17 @@ def columns(rows: list[dict[str, Any]], found: Sequence[Results]) -> list[TextCo
         for key in params
     ]
     decimals = _decimals(rows, found)
-    for number in range(1, len(found) + 1):
+    for number, results in enumerate(found, 1):
         averages = [formatting.column_number(row[f"average_{number}"], decimals) for row in rows]
         made.append(TextColumn(title=f"search {number}", values=averages, align_right=True))
-        deviations = [
-            formatting.column_number(row[f"deviation_{number}"], decimals) for row in rows
+        errors = [
+            formatting.column_number(
+                standard_error(results.search, row[f"deviation_{number}"]), decimals
+            )
+            for row in rows
         ]
-        if any(deviations):
-            made.append(TextColumn(title="±", values=deviations, align_right=True, omit_order=1))
+        if any(errors):
+            made.append(TextColumn(title="±", values=errors, align_right=True, omit_order=1))
         marks = [SYMBOL if row[f"indistinct_{number}"] else "" for row in rows]
         if any(marks):
             made.append(TextColumn(title=SYMBOL, values=marks, omit_order=2))
@@ -127,17 +131,19 @@ def _decimals(rows: list[dict[str, Any]], found: Sequence[Results]) -> int:
 
 
 def _print_table(rows: list[dict[str, Any]], found: Sequence[Results]) -> None:
+    from trackmllib.reporting import search_diff
+
     styles = [{"bold": True, "fg": "green"} if row["best"] else {} for row in rows]
-    lines, omitted = table.lines(columns(rows, found), terminal.width(), styles)
+    made = columns(rows, found)
+    lines, omitted = table.lines(made, terminal.width(), styles)
     terminal.echo("", *lines)
-    notes = []
-    is_marked = any(row[f"indistinct_{n}"] for row in rows for n in range(1, len(found) + 1))
-    if is_marked and SYMBOL not in omitted:
-        notes.append(f"{LEGEND} of its search")
+    titles = {column.title for column in made} - set(omitted)
+    notes = [PLUS_MINUS] if "±" in titles else []
+    notes += search_diff.notes(found, is_marked=SYMBOL in titles)
     if omitted:
         notes.append(table.omitted_note(omitted))
-    if notes:
-        terminal.echo(terminal.styled("; ".join(notes), dim=True))
+    for note in notes:
+        terminal.echo(*(terminal.styled(line, dim=True) for line in terminal.paragraph(note)))
 
 
 def _as_data(loaded: LoadedSearch) -> dict[str, Any]:

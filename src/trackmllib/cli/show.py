@@ -10,7 +10,8 @@ import click
 
 from trackmllib.cli import candidates, json_output, parameters, table, terminal, values
 from trackmllib.domain import further_metrics, naming, ranking
-from trackmllib.domain.significance import LEGEND, SYMBOL, Comparison, compare
+from trackmllib.domain.significance import SYMBOL, Comparison, compare
+from trackmllib.domain.standard_error import PLUS_MINUS
 from trackmllib.exceptions import UnknownSearch
 from trackmllib.recorder import artifacts
 from trackmllib.reporting import summary
@@ -91,6 +92,7 @@ def as_data(loaded: LoadedSearch, metric: str | None = None) -> dict[str, Any]:
     """Search for JSON, with its candidates as rows, best first by this metric."""
     search = loaded.results.search
     by = _further_metric(search, metric)
+    comparison = compare(search)
     runs = loaded.results.runs
     return {
         "search_id": search.search_id,
@@ -106,7 +108,7 @@ def as_data(loaded: LoadedSearch, metric: str | None = None) -> dict[str, Any]:
         "start_ms": search.start_ms,
         "end_ms": search.end_ms,
         "best": ranking.best(search),
-        "indistinct": sorted(compare(search).indistinct),
+        "indistinct": sorted(comparison.indistinct) if comparison.compared else None,
         "answer": loaded.results.answer,
         "candidates": ordered(loaded.results, by),
     }
@@ -128,15 +130,19 @@ def as_lines(loaded: LoadedSearch, top: int, metric: str | None = None) -> list[
     styles = [_style(row, best) for row in rows[:top]]
     lines, omitted = table.lines(columns, terminal.width(), styles)
 
+    titles = {column.title for column in columns} - set(omitted)
+    legend = [PLUS_MINUS] if "±" in titles else []
+    legend += comparison.notes(row["candidate"] for row in rows[:top] if SYMBOL in titles)
     notes = []
-    is_marked = any(row["candidate"] in comparison.indistinct for row in rows[:top])
-    if is_marked and SYMBOL not in omitted:
-        notes.append(LEGEND)
     if len(rows) > top:
         notes.append(f"{len(rows) - top} more: --top 0")
     if omitted:
         notes.append(table.omitted_note(omitted))
-    footer = [terminal.styled("; ".join(notes), dim=True)] if notes else []
+    if notes:
+        legend.append("; ".join(notes))
+    footer = [
+        terminal.styled(line, dim=True) for text in legend for line in terminal.paragraph(text)
+    ]
     return [
         terminal.joined(
             terminal.styled(_name(loaded), bold=True),

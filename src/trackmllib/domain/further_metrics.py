@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from trackmllib.domain.descriptions import FurtherMetric, SearchDescription
 from trackmllib.domain.search_state import CandidateResult, SearchState
-from trackmllib.support import formatting
+from trackmllib.domain.standard_error import score_text as average_text
 
 # Prefix of the names of metrics on the training data of a fold.
 TRAIN_PREFIX = "train_"
@@ -39,8 +39,8 @@ def score_text(search: SearchState, candidate: int, metric: str) -> str:
     """Average of a further metric for people: ``0.842 ± 0.006``, or ``–``."""
     found = search.candidates[candidate].metrics.get(metric)
     if found is None:
-        return formatting.score(None, None)
-    return formatting.score(found.average, found.deviation if search.folds > 1 else None)
+        return average_text(search, None, None)
+    return average_text(search, found.average, found.deviation)
 
 
 def line_of_best(search: SearchState, candidate: int, clean: Callable[[str], str]) -> str:

@@ -14,7 +14,8 @@ from trackmllib.domain.further_metrics import line_of_best
 from trackmllib.domain.operations import SetDescription
 from trackmllib.domain.ranking import RankedCandidate, leader, leaderboard, nan_winner
 from trackmllib.domain.search_state import SearchState, Status
-from trackmllib.domain.significance import LEGEND, Comparison, compare
+from trackmllib.domain.significance import Comparison, compare
+from trackmllib.domain.standard_error import PLUS_MINUS, score_text, standard_error
 from trackmllib.support import formatting
 
 MOST_CHARACTERS = 4000
@@ -139,15 +140,16 @@ def _table(state: SearchState, length: int, comparison: Comparison) -> str:
         rank_and_mark = f"{rank} {comparison.mark(index)}".rstrip()
         rows.append(
             f"| {rank_and_mark} | {_name(state, index, length)} "
-            f"| {formatting.score(each.average, each.deviation)} "
+            f"| {score_text(state, each.average, each.deviation)} "
             f"| {state.candidates[index].scored} of {state.folds} |"
         )
     if not rows:
         return ""
     head = f"| rank | candidate | {_metric(state)} | folds |"
-    table = "\n".join([head, "|---|---|---|---|", *rows])
-    is_marked = any(comparison.mark(each.candidate) for each in shown)
-    return f"{table}\n\n{LEGEND}" if is_marked else table
+    errors = (standard_error(state, each.deviation) for each in shown)
+    notes = [PLUS_MINUS] if any(error is not None for error in errors) else []
+    notes += comparison.notes(each.candidate for each in shown)
+    return "\n".join([head, "|---|---|---|---|", *rows, *(f"\n{note}" for note in notes)])
 
 
 def _name(state: SearchState, candidate: int, length: int) -> str:
@@ -158,7 +160,7 @@ def _name(state: SearchState, candidate: int, length: int) -> str:
 def _scored(state: SearchState, ranked: RankedCandidate) -> str:
     if ranked.average is None:
         return ""
-    return f": {_metric(state)} {formatting.score(ranked.average, ranked.deviation)}"
+    return f": {_metric(state)} {score_text(state, ranked.average, ranked.deviation)}"
 
 
 def _metric(state: SearchState) -> str:

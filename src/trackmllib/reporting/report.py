@@ -6,14 +6,19 @@ from datetime import datetime, timezone
 from importlib import resources
 from typing import Any
 
-from trackmllib.domain import naming
-from trackmllib.domain.significance import LEGEND, PHRASE, RULE, SYMBOL
+from trackmllib.domain import naming, standard_error
+from trackmllib.domain.significance import RULE
+from trackmllib.domain.standard_error import score_text
 from trackmllib.reporting import figure_kinds, further_metrics, optional_packages
 from trackmllib.reporting.figures.context import NotAskedFor, NothingToDraw, SearchContext
 from trackmllib.reporting.report_table import table
 from trackmllib.reporting.run_links import RunLinks
 from trackmllib.support import formatting
 
+_CORRECTION = (
+    "Nadeau and Bengio, Inference for the Generalization Error, Machine Learning 52 (2003): with k "
+    "folds, the variance of an average is that of one score, times 1/k + 1/(k − 1)."
+)
 REQUIRED = ("jinja2", "matplotlib")
 HEADINGS = {
     "scores": "Candidates, best first",
@@ -44,6 +49,7 @@ def html(context: SearchContext, runs: RunLinks) -> str:
         missing=missing,
         columns=columns,
         rows=rows,
+        comparison=context.comparison,
         notes=_notes(context),
         parent_page=runs.page(),
     )
@@ -72,7 +78,6 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(legend=LEGEND, phrase=PHRASE, symbol=SYMBOL)
     return environment.get_template(template).render(**values)
 
 
@@ -145,20 +150,18 @@ def _best(context: SearchContext) -> dict[str, Any] | None:
             for param in context.search.description.candidates[context.best].params
         ],
         "metric": context.metric,
-        "score": formatting.score(
-            found.average, found.deviation if context.search.folds > 1 else None
-        ),
+        "score": score_text(context.search, found.average, found.deviation),
     }
 
 
 def _notes(context: SearchContext) -> list[str]:
     search = context.search
     versions = ", ".join(f"{name} {version}" for name, version in search.description.versions)
+    tested = f"Candidates are compared with the best one by the {RULE}."
     return [
         f"Search {formatting.visible(search.search_id, 60)}, recorded by trackmllib.",
-        f"Candidates are compared with the best one by the {RULE}; Machine Learning 52, 239–281. "
-        "With k folds, the variance of the differences is multiplied by 1/k + 1/(k − 1), because "
-        "folds share training data.",
+        *([tested] if context.comparison.compared else []),
+        *([_CORRECTION] if standard_error.is_known(search) else []),
         "Shares of the variance are from a functional ANOVA over the grid, with equal weight for "
         "each combination of values.",
         formatting.visible(versions, 300),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from trackmllib.domain import further_metrics, ranking
 from trackmllib.domain.descriptions import Candidate
 from trackmllib.domain.search_state import CandidateResult
+from trackmllib.domain.standard_error import is_known, standard_error
 from trackmllib.reporting.figures.context import SearchContext
 from trackmllib.reporting.run_links import RunLinks
 from trackmllib.reporting.table import status, status_text
@@ -74,6 +75,7 @@ class _Table:
             each.name: context.places_of(each.name)
             for each in self._search.description.further_metrics
         }
+        self._has_errors = is_known(self._search)
         self._has_costs = any(found.cost is not None for found in self._search.candidates.values())
 
     def columns(self) -> list[Column]:
@@ -82,7 +84,7 @@ class _Table:
         description = self._search.description
         columns = [Column(text="Rank"), *(_head(key, key in numeric) for key in keys)]
         columns.append(_head(description.metric, True))
-        if description.averaged:
+        if self._has_errors:
             columns.append(Column(text="±"))
         columns += [
             _head(name, True, on_paper=place < MAX_METRICS_ON_PAPER)
@@ -134,8 +136,8 @@ class _Table:
         found = self._search.candidates.get(index, CandidateResult())
         places = self._context.places
         yield _number(found.average, places)
-        if self._search.description.averaged:
-            yield _number(found.deviation, places)
+        if self._has_errors:
+            yield _number(standard_error(self._search, found.deviation), places)
         for place, (name, decimals) in enumerate(self._further.items()):
             average = further_metrics.average_of(found, name)
             yield _number(average, decimals, on_paper=place < MAX_METRICS_ON_PAPER)

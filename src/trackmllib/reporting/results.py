@@ -11,6 +11,7 @@ from trackmllib.domain import ranking
 from trackmllib.domain.descriptions import Json
 from trackmllib.domain.naming import GridNames
 from trackmllib.domain.search_state import SearchState
+from trackmllib.domain.standard_error import standard_error
 from trackmllib.reporting import table
 from trackmllib.reporting.run_links import RunLinks
 
@@ -26,13 +27,15 @@ class Best:
     """The best candidate of a search.
 
     ``params`` are its params with their values, ``folds`` the score of each fold, ``average`` and
-    ``deviation`` (standard deviation) are over the folds. What is unknown is None.
+    ``deviation`` (population standard deviation, as in ``model.stdMetrics``) are over the folds.
+    ``standard_error`` is that of the average, shown after ±. What is unknown is None.
     """
 
     candidate: int
     params: dict[str, Json]
     average: float | None
     deviation: float | None
+    standard_error: float | None
     folds: tuple[float | None, ...]
     run_id: str | None
 
@@ -79,9 +82,14 @@ class Results:
 
         Returns:
             An object with ``candidate`` (its index in the grid), ``params`` (typed values by name),
-            ``average`` and ``deviation`` (population standard deviation) over the folds, ``folds``
-            (one score each) and ``run_id``; what is unknown is None. None while no candidate has
-            all its scores, and if the model of the tuner does not show its choice.
+            ``average`` and ``deviation`` (population standard deviation) over the folds,
+            ``standard_error`` of the average, ``folds`` (one score each) and ``run_id``; what is
+            unknown is None. None while no candidate has all its scores, and if the model of the
+            tuner does not show its choice.
+
+            For k folds, ``standard_error`` is ``deviation * sqrt(2 * k - 1) / (k - 1)``: corrected
+            for the training data that folds share (Nadeau and Bengio, "Inference for the
+            Generalization Error", Machine Learning 52, 2003).
         """
         index = ranking.best(self.search)
         if index is None or index not in self.search.candidates:
@@ -93,15 +101,17 @@ class Results:
             params={self.grid.key(param): param.value.data for param in params},
             average=found.average,
             deviation=found.deviation,
+            standard_error=standard_error(self.search, found.deviation),
             folds=tuple(found.fold_score(fold) for fold in range(self.search.folds)),
             run_id=self.runs.children.get(index),
         )
 
     @property
     def answer(self) -> str:
-        """One sentence that says which candidate is best, and by how much.
+        """One sentence that says which candidate is best, and how certain that is.
 
-        ± is the standard deviation over the folds.
+        ± is the standard error of the average (see ``best``). From five folds on, the sentence
+        counts the candidates that are not significantly different from the best.
 
         Returns:
             The sentence; for a search without scores, it says so.
@@ -118,7 +128,7 @@ class Results:
           are ``int64``, or ``Int64`` if some are missing; stages and vectors are dicts.
         * ``status``: ``SCHEDULED``, ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``
         * ``fold_0`` and so on: the scores
-        * ``average`` and ``deviation`` over the folds
+        * ``average`` and ``deviation`` (population standard deviation) over the folds
         * ``rank`` from 1, by ``average``; equal averages have the same rank
         * ``seconds`` of all fits and evaluations
         * ``resumed``: the number of reused scores, if there are any

@@ -10,6 +10,7 @@ from typing import Any
 from trackmllib.domain import naming
 from trackmllib.domain.ranking import sort_key
 from trackmllib.domain.significance import SYMBOL, compare
+from trackmllib.domain.standard_error import PLUS_MINUS, is_known, score_text, standard_error
 from trackmllib.reporting import optional_packages, report
 from trackmllib.reporting.report_table import MAX_VALUE, Column, Field, ReportRow
 from trackmllib.reporting.results import Results
@@ -23,7 +24,8 @@ def rows(searches: Sequence[Results]) -> list[dict[str, Any]]:
 
     * ``params.<key>``: the value, or None; ``texts`` has the texts of set values by these keys
     * ``average_<n>`` and ``deviation_<n>`` in the n-th search, from 1, or None
-    * ``indistinct_<n>``: whether it cannot be told apart from the best of that search
+    * ``indistinct_<n>``: whether it is not significantly different from the best of that search, or
+      None if it was not tested
     * ``best``: whether it has the best average of all
 
     :raises ValueError: There is no search, or metrics or directions differ.
@@ -38,7 +40,7 @@ def rows(searches: Sequence[Results]) -> list[dict[str, Any]]:
     )
     made: dict[str, dict[str, Any]] = {}
     for number, results in enumerate(searches, 1):
-        indistinct = compare(results.search).indistinct
+        comparison = compare(results.search)
         for candidate in results.search.description.candidates:
             values = {results.grid.key(each): each.value.data for each in candidate.params}
             texts = {results.grid.key(each): each.value.text for each in candidate.params}
@@ -49,7 +51,8 @@ def rows(searches: Sequence[Results]) -> list[dict[str, Any]]:
             if found is not None and row[f"average_{number}"] is None:
                 row[f"average_{number}"] = found.average
                 row[f"deviation_{number}"] = found.deviation
-                row[f"indistinct_{number}"] = candidate.index in indistinct
+                if comparison.compared:
+                    row[f"indistinct_{number}"] = candidate.index in comparison.indistinct
     if searches[0].search.description.larger_is_better is not None:
         first = next(iter(best_first(searches, list(made.values()))), None)
         if first is not None and _averages(first, len(searches)):
@@ -100,10 +103,24 @@ def html(searches: Sequence[Results]) -> str:
         figure=None if drawn is None else Markup(drawn),
         columns=columns,
         rows=table,
-        is_marked=any(
-            row[f"indistinct_{number}"] for row in found for number in _numbers(searches)
-        ),
+        notes=[
+            *([PLUS_MINUS] if any(is_known(each.search) for each in searches) else []),
+            *(f"{note.removesuffix('.')}." for note in notes(searches)),
+        ],
     )
+
+
+def notes(searches: Sequence[Results], *, is_marked: bool = True) -> list[str]:
+    """What the marks mean, or why there are none, by search.
+
+    :param is_marked: Whether the table has the marks.
+    """
+    found: dict[str, list[str]] = {}
+    for number, results in enumerate(searches, 1):
+        comparison = compare(results.search)
+        for note in comparison.notes(comparison.indistinct if is_marked else ()):
+            found.setdefault(note, []).append(str(number))
+    return [f"Search {', '.join(numbers)}: {note}" for note, numbers in found.items()]
 
 
 def label(results: Results) -> str:
@@ -155,7 +172,7 @@ def _empty_row(
     row["texts"] = {f"{_PARAM}{key}": texts[key] for key in keys if key in texts}
     for number in range(1, searches + 1):
         row[f"average_{number}"] = row[f"deviation_{number}"] = None
-        row[f"indistinct_{number}"] = False
+        row[f"indistinct_{number}"] = None
     row["best"] = False
     return row
 
@@ -194,7 +211,7 @@ def _sentence(searches: Sequence[Results], rows: list[dict[str, Any]]) -> str:
     where = f"search {number}" if len(among) == 1 else "more than one search"
     ties = sum(any(each == average for each, _ in _averages(r, len(searches))) for r in rows) - 1
     tied = f", tied with {formatting.count(ties, 'other')}" if ties else ""
-    score = formatting.score(average, best[f"deviation_{number}"])
+    score = score_text(searches[number - 1].search, average, best[f"deviation_{number}"])
     metric = formatting.visible(description.metric, 60)
     return f"{name(best)} in {where} is best{tied}: {metric} {score}. {shared}"
 
@@ -214,8 +231,8 @@ def _figure(searches: Sequence[Results], rows: list[dict[str, Any]], finding: st
             name=name(row, 44),
             best=row["best"],
             scores=tuple(
-                (row[f"average_{number}"], row[f"deviation_{number}"])
-                for number in _numbers(searches)
+                (row[f"average_{n}"], standard_error(each.search, row[f"deviation_{n}"]))
+                for n, each in enumerate(searches, 1)
             ),
         )
         for row in drawable[: search_diff.MOST]
@@ -245,9 +262,9 @@ def _table(
             short = formatting.visible(text, MAX_VALUE)
             full = formatting.visible(text, 1000) if short != text else None
             fields.append(Field(text=short, full=full, is_number=False))
-        for number in _numbers(searches):
+        for number, each in enumerate(searches, 1):
             average, deviation = row[f"average_{number}"], row[f"deviation_{number}"]
-            text = "" if average is None else formatting.score(average, deviation)
+            text = "" if average is None else score_text(each.search, average, deviation)
             if row[f"indistinct_{number}"]:
                 text += f" {SYMBOL}"
             fields.append(Field(text=text, sort=_javascript_number(average)))

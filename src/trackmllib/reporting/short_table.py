@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trackmllib.domain import ranking
-from trackmllib.domain.significance import LEGEND
+from trackmllib.domain.standard_error import PLUS_MINUS, score_text, standard_error
 from trackmllib.reporting.figures.context import SearchContext
 from trackmllib.reporting.table import status_text
 from trackmllib.support import formatting
@@ -38,10 +38,11 @@ def short_table(
     search = context.search
     params = context.params[:max_params]
     labels = ranking.rank_labels(search)
+    shown = ranking.ranked(search)[:most]
     rows = []
-    for index in ranking.ranked(search)[:most]:
+    for index in shown:
         found = search.candidates[index]
-        score = formatting.score(found.average, found.deviation)
+        score = score_text(search, found.average, found.deviation)
         rows.append(
             ShortTableRow(
                 candidate=index,
@@ -53,7 +54,9 @@ def short_table(
         )
     more = len(search.description.candidates) - len(rows)
     notes = [f"and {formatting.count(more, 'more candidate')}"] if more else []
-    if any(row.mark for row in rows):
-        notes.append(LEGEND)
+    deviations = (search.candidates[index].deviation for index in shown)
+    if any(standard_error(search, each) is not None for each in deviations):
+        notes.append(PLUS_MINUS)
+    notes += context.comparison.notes(shown)
     heads = (*(formatting.visible(param.key, limit) for param in params), context.metric)
     return ShortTable(heads=heads, rows=tuple(rows), notes=tuple(notes))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from trackmllib.domain import naming, ranking
 from trackmllib.domain.naming import GridNames
 from trackmllib.domain.search_state import SearchState
-from trackmllib.domain.significance import RULE, Comparison
+from trackmllib.domain.significance import UNCORRECTED, UNEVEN, Comparison
+from trackmllib.domain.standard_error import PLUS_MINUS, score_text, standard_error
 from trackmllib.support import formatting
 
-PLUS_MINUS = "± is the standard deviation of the scores over the folds."
 _ON_NAN = (
     "An evaluator returns NaN if it divides by zero, or if predictions are NaN. Spark ranks NaN "
     "above all numbers."
@@ -57,9 +57,7 @@ class _Sentences:
                 certainty=self._plus_minus(best),
                 best=best,
             )
-        certainty = self._plus_minus(best)
-        if len(self._averages) > 1:
-            certainty += self._certainty()
+        certainty = self._plus_minus(best) + self._certainty()
         return Answer(sentence=self._best(best), certainty=certainty, best=best)
 
     def _best(self, best: int) -> str:
@@ -146,20 +144,16 @@ class _Sentences:
         )
 
     def _plus_minus(self, best: int) -> tuple[str, ...]:
-        has_deviation = self._search.candidates[best].deviation is not None
-        return (PLUS_MINUS,) if has_deviation and self._search.folds > 1 else ()
+        error = standard_error(self._search, self._search.candidates[best].deviation)
+        return () if error is None else (PLUS_MINUS,)
 
     def _certainty(self) -> tuple[str, ...]:
-        comparison, folds = self._comparison, self._search.folds
+        comparison = self._comparison
         if comparison.reason is not None:
             return (comparison.reason,)
         if comparison.clause is None:
             return ()
-        few_folds = f"With {folds} folds, only large differences show. " if folds < 6 else ""
-        return (
-            f"{_capitalized(comparison.clause)} ({RULE}).",
-            f"{few_folds}The test is not corrected for the number of candidates.",
-        )
+        return (UNCORRECTED,) if comparison.is_monotone else (UNCORRECTED, UNEVEN)
 
     @property
     def _finished(self) -> str:
@@ -194,10 +188,9 @@ class _Sentences:
         return f"{self._metric} {self._score(index)}{where}{smaller}"
 
     def _score(self, index: int) -> str:
-        """``0.842 ± 0.006``; one fold has no deviation."""
+        """``0.842 ± 0.006``."""
         found = self._search.candidates[index]
-        deviation = found.deviation if self._search.folds > 1 else None
-        return formatting.score(found.average, deviation)
+        return score_text(self._search, found.average, found.deviation)
 
     def _name(self, index: int) -> str:
         name = naming.child_run(self._search.description.candidates[index], self._grid)

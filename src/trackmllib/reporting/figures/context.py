@@ -10,6 +10,7 @@ from trackmllib.domain import further_metrics, naming, ranking
 from trackmllib.domain.naming import GridNames
 from trackmllib.domain.search_state import SearchState
 from trackmllib.domain.significance import Comparison, compare
+from trackmllib.domain.standard_error import standard_error
 from trackmllib.reporting.figures.levels import Param, varied
 from trackmllib.reporting.summary import Answer, answer
 from trackmllib.support import formatting
@@ -81,7 +82,8 @@ class SearchContext:
         if not self.averages:
             return 3
         index = self.best if self.best in self.averages else next(iter(self.averages))
-        return formatting.decimals(self.averages[index], self.search.candidates[index].deviation)
+        error = standard_error(self.search, self.search.candidates[index].deviation)
+        return formatting.decimals(self.averages[index], error)
 
     def places_of(self, metric: str) -> int:
         """Number of decimals for the averages of a further metric."""
@@ -90,7 +92,7 @@ class SearchContext:
         if index is None:
             return 3
         found = self.search.candidates[index].metrics[metric]
-        return formatting.decimals(found.average, found.deviation)
+        return formatting.decimals(found.average, standard_error(self.search, found.deviation))
 
     @cached_property
     def further_metrics(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trackmllib.domain.ranking import sort_key
-from trackmllib.domain.significance import PHRASE
 from trackmllib.reporting.figures.context import NothingToDraw, SearchContext
 from trackmllib.support import formatting
 
@@ -63,7 +62,7 @@ def cost(context: SearchContext) -> CostFigure:
         )
         for index in sorted(seconds, key=seconds.__getitem__)
     )
-    finding = f"{_finding(points)} {left_out}".rstrip()
+    finding = f"{_finding(context, points)} {left_out}".rstrip()
     return CostFigure(points=points, unit=unit, finding=finding)
 
 
@@ -115,7 +114,7 @@ def _is_alternative(context: SearchContext, seconds: dict[int, float], index: in
     return key <= best_key or index in context.comparison.indistinct
 
 
-def _finding(points: tuple[CostPoint, ...]) -> str:
+def _finding(context: SearchContext, points: tuple[CostPoint, ...]) -> str:
     best = next((point for point in points if point.best), None)
     if best is None:
         least, most = (formatting.duration(points[at].seconds) for at in (0, -1))
@@ -126,9 +125,11 @@ def _finding(points: tuple[CostPoint, ...]) -> str:
         return f"The best candidate cost {spent}; no cheaper one is as good."
     first = cheaper[0]
     share = formatting.percent(first.seconds / best.seconds if best.seconds else 1.0)
+    indistinct = first.candidate in context.comparison.indistinct
+    similar = context.comparison.phrase if indistinct else "as good"
     text = (
         f"{first.name} cost {formatting.duration(first.seconds)}, {share} of the best candidate's, "
-        f"and is as good or {PHRASE}."
+        f"and is {similar}."
     )
     others = len(cheaper) - 1
     return text + (f" So {'is' if others == 1 else 'are'} {others:,} more." if others else "")

@@ -29,7 +29,7 @@ class Axis:
 class CandidateLine:
     """One candidate, with its place on each axis from 0 to 1, score last.
 
-    ``alike``: highlighted, because it cannot be told apart from the best.
+    ``alike``: highlighted, because it is not significantly different from the best.
     """
 
     candidate: int
@@ -42,8 +42,8 @@ class CandidateLine:
 class Parallel:
     """Lines in drawing order, the best one last.
 
-    Scores range from ``low`` to ``high``. ``indistinct`` counts the candidates that cannot be told
-    apart from the best, of which at most ``MAX_ALIKE`` are highlighted.
+    Scores range from ``low`` to ``high``. ``indistinct`` counts the candidates that are not
+    significantly different from the best, of which at most ``MAX_ALIKE`` are highlighted.
     """
 
     axes: tuple[Axis, ...]

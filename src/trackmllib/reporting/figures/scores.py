@@ -78,10 +78,8 @@ def _finding(context: SearchContext, total: int) -> str:
         worst, best = (low, high) if context.larger_is_better else (high, low)
         text = (
             f"The averages of {total:,} candidates range from {context.number(best)} (best) to "
-            f"{context.number(worst)}"
+            f"{context.number(worst)}."
         )
-        clause = context.comparison.clause
-        text += "." if clause is None else f"; {clause}."
     if total > MOST:
         text += f" The best {MOST} are shown."
     without = len(context.search.description.candidates) - total

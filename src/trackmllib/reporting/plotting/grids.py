@@ -7,7 +7,6 @@ from typing import Any
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from trackmllib.domain.significance import LEGEND
 from trackmllib.reporting.figures.context import SearchContext
 from trackmllib.reporting.figures.importance import Importance, label
 from trackmllib.reporting.figures.pairs import Heatmap, Heatmaps
@@ -135,7 +134,9 @@ def parallel(data: Parallel, context: SearchContext, theme: Theme) -> Any:
     marked = sum(line.alike for line in data.lines)
     if marked:
         few = "" if marked == data.indistinct else f" (the first {marked} of {data.indistinct:,})"
-        handles.append(Line2D([], [], color=theme.alike, linewidth=1.2, label=LEGEND + few))
+        handles.append(
+            Line2D([], [], color=theme.alike, linewidth=1.2, label=context.comparison.legend + few)
+        )
     handles.append(Line2D([], [], color=theme.other, linewidth=0.7, label="other"))
     canvas.legend(axes, theme, handles)
     return figure

@@ -7,7 +7,6 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
-from trackmllib.domain.significance import LEGEND
 from trackmllib.reporting.figures.context import SearchContext
 from trackmllib.reporting.figures.levels import Level
 from trackmllib.reporting.figures.params import Panel, ParamPoint, Params
@@ -40,7 +39,7 @@ def scores(data: Scores, context: SearchContext, theme: Theme) -> Any:
             label.set_fontweight("bold")
     axes.set_xlabel(theme.text(context.metric))
     axes.locator_params(axis="x", nbins=7)
-    handles = _handles(rows, theme)
+    handles = _handles(rows, context.comparison.legend, theme)
     canvas.legend(axes, theme, handles, loc="lower right", bbox_to_anchor=(1.0, 1.0))
     if data.heading is not None:
         canvas.heading(figure, theme, data.heading)
@@ -68,13 +67,13 @@ def marker(theme: Theme, *, best: bool = False, alike: bool = False) -> Any:
     }
 
 
-def _handles(rows: tuple[ScoreRow, ...], theme: Theme) -> list[Any]:
+def _handles(rows: tuple[ScoreRow, ...], alike: str, theme: Theme) -> list[Any]:
     """Legend of the markers in the figure."""
     handles = []
     if any(row.best for row in rows):
         handles.append(Line2D([], [], label="best", **marker(theme, best=True)))
     if any(row.alike for row in rows):
-        handles.append(Line2D([], [], label=LEGEND, **marker(theme, alike=True)))
+        handles.append(Line2D([], [], label=alike, **marker(theme, alike=True)))
     if any(not row.best and not row.alike for row in rows):
         handles.append(Line2D([], [], label="other", **marker(theme)))
     if any(len(row.folds) > 1 for row in rows):

@@ -18,7 +18,7 @@ _MARKERS = "osD^vP*X"
 
 @dataclass(frozen=True, kw_only=True)
 class DiffRow:
-    """One candidate, with its average and deviation, or None, in each search."""
+    """One candidate, with its average and standard error, or None, in each search."""
 
     name: str
     best: bool
@@ -37,15 +37,15 @@ def figure(lines: Sequence[DiffRow], metric: str, theme: Theme) -> Any:
             marker = _marker(search, theme)
             shift = 0.5 * (search - (searches - 1) / 2) / searches
             points = [
-                (average, y + shift, deviation or 0.0)
+                (average, y + shift, error or 0.0)
                 for y, line in enumerate(lines)
-                for average, deviation in [line.scores[search]]
+                for average, error in [line.scores[search]]
                 if average is not None and math.isfinite(average)
             ]
             axes.errorbar(
                 [average for average, _, _ in points],
                 [y for _, y, _ in points],
-                xerr=[deviation if math.isfinite(deviation) else 0 for _, _, deviation in points],
+                xerr=[error if math.isfinite(error) else 0 for _, _, error in points],
                 elinewidth=1,
                 markersize=6,
                 **marker,

@@ -154,7 +154,7 @@ def cost(data: CostFigure, context: SearchContext, theme: Theme) -> Any:
         ([point for point in data.points if point.best], "best", diamond),
         (
             [point for point in data.points if point.instead],
-            f"cheaper, and as good or {SYMBOL}",
+            "cheaper, and as good" + (f" or {SYMBOL}" if context.comparison.indistinct else ""),
             square,
         ),
     ):

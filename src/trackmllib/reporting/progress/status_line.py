@@ -9,6 +9,7 @@ from trackmllib.domain.eta import seconds_left
 from trackmllib.domain.naming import GridNames
 from trackmllib.domain.ranking import leader, nan_winner
 from trackmllib.domain.search_state import SearchState
+from trackmllib.domain.standard_error import score_text
 from trackmllib.support import formatting
 
 
@@ -67,5 +68,5 @@ def _best(search: SearchState, grid: GridNames) -> list[str]:
     which = "best" if with_nan is None else "best with a score"
     if best.average is None:
         return [*parts, f"{which} {name(best.candidate)}"]
-    score = formatting.score(best.average, best.deviation)
+    score = score_text(search, best.average, best.deviation)
     return [*parts, f"{which} {score} ({name(best.candidate)})"]

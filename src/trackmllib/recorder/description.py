@@ -65,7 +65,8 @@ def is_long(event: Event, state: SearchState) -> bool:
 def markdown(state: SearchState, time_ms: int) -> str:
     """State, best candidate and a table of the best, in 4,000 characters."""
     best, comparison = leader(state), compare(state)
-    if best is None or best.candidate != comparison.best:
+    leads = None if best is None else best.candidate
+    if comparison.reason is None and leads != comparison.best:
         # An incomplete candidate leads.
         comparison = Comparison(best=None)
     for length in _LENGTHS:

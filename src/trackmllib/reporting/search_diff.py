@@ -92,6 +92,7 @@ def html(searches: Sequence[Results]) -> str:
     best = _best(found)
     drawn = _figure(searches, ordered, finding)
     columns, table = _table(searches, ordered)
+    has_errors = any(is_known(each.search) for each in searches)
     return report.render(
         "search_diff.html",
         title=formatting.visible(finding, 120),
@@ -103,8 +104,9 @@ def html(searches: Sequence[Results]) -> str:
         figure=None if drawn is None else Markup(drawn),
         columns=columns,
         rows=table,
+        has_errors=has_errors,
         notes=[
-            *([PLUS_MINUS] if any(is_known(each.search) for each in searches) else []),
+            *([PLUS_MINUS] if has_errors else []),
             *(f"{note.removesuffix('.')}." for note in notes(searches)),
         ],
     )

@@ -54,11 +54,10 @@ class _Sentences:
         if better is not None:
             return Answer(
                 sentence=self._by_another_rule(best, better),
-                certainty=self._plus_minus(best),
+                certainty=self._certainty(best),
                 best=best,
             )
-        certainty = self._plus_minus(best) + self._certainty()
-        return Answer(sentence=self._best(best), certainty=certainty, best=best)
+        return Answer(sentence=self._best(best), certainty=self._certainty(best), best=best)
 
     def _best(self, best: int) -> str:
         search, name = self._search, self._name(best)
@@ -113,7 +112,8 @@ class _Sentences:
             sentence += f" Of those with a score, {self._name(best)} is best: {self._scored(best)}."
         if self._search.failure is not None:
             sentence += f" The search {self._stopped}.{self._error}"
-        return Answer(sentence=sentence, certainty=(_ON_NAN,), best=best)
+        certainty = () if best is None else self._certainty(best)
+        return Answer(sentence=sentence, certainty=(_ON_NAN, *certainty), best=best)
 
     def _without_best(self) -> str:
         search, averages = self._search, self._averages
@@ -143,17 +143,15 @@ class _Sentences:
             f"{self._name(best)} has the best score: {self._scored(best)}."
         )
 
-    def _plus_minus(self, best: int) -> tuple[str, ...]:
-        error = standard_error(self._search, self._search.candidates[best].deviation)
-        return () if error is None else (PLUS_MINUS,)
-
-    def _certainty(self) -> tuple[str, ...]:
+    def _certainty(self, best: int) -> tuple[str, ...]:
         comparison = self._comparison
+        error = standard_error(self._search, self._search.candidates[best].deviation)
+        found: tuple[str, ...] = () if error is None else (PLUS_MINUS,)
         if comparison.reason is not None:
-            return (comparison.reason,)
-        if comparison.clause is None:
-            return ()
-        return (UNCORRECTED,) if comparison.is_monotone else (UNCORRECTED, UNEVEN)
+            return (*found, comparison.reason)
+        if comparison.compared:
+            found += (UNCORRECTED,)
+        return found if comparison.is_monotone else (*found, UNEVEN)
 
     @property
     def _finished(self) -> str:

@@ -18,7 +18,7 @@ from support.sqlite_store import sqlite_store
 from trackmllib.cli import main
 from trackmllib.history.run_reader import RunReader
 from trackmllib.history.search_loader import load_searches
-from trackmllib.reporting import report
+from trackmllib.reporting import report, search_diff
 from trackmllib.reporting.figures.context import NothingToDraw, SearchContext
 from trackmllib.reporting.figures.scores import scores
 from trackmllib.reporting.results import Results
@@ -27,44 +27,55 @@ from trackmllib.tracking.description import NOTE
 pytestmark = pytest.mark.versions
 
 NAN = math.nan
-PHRASE = "cannot be told apart from the best"
+DEVIATION = 0.0625
+PHRASE = "not significantly different from the best (corrected resampled t-test, 5 folds)"
 LEGEND = f"≈ {PHRASE}"
+SKIPS = "Where ≈ skips a better-ranked candidate, that one differs from the best more evenly"
+FEW_FOLDS = "A test for significant differences needs at least 5 folds; this search has 3."
 VALUES = ("alpha", "bravo", "delta", "gamma")
-# bravo is best; alpha and gamma cannot be told apart from it, and delta can.
-SCORES = [[0.50, 0.70, 0.90], [0.51, 0.70, 0.91], [0.45, 0.64, 0.85], [0.80, 0.50, 0.60]]
+# bravo is best. delta differs from it by as much on each fold; gamma, which is last, does not.
+SCORES = {
+    3: [[0.50, 0.70, 0.90], [0.51, 0.70, 0.91], [0.45, 0.64, 0.85], [0.80, 0.50, 0.60]],
+    5: [
+        [0.50, 0.60, 0.70, 0.80, 0.90],
+        [0.51, 0.60, 0.71, 0.80, 0.91],
+        [0.45, 0.54, 0.65, 0.74, 0.85],
+        [0.80, 0.40, 0.60, 0.50, 0.90],
+    ],
+}
 
 
-def new_search(values=VALUES, **fields) -> Search:
-    description = describe(values=values, **{"folds": 3, **fields})
+def new_search(values=VALUES, *, folds: int, **fields) -> Search:
+    description = describe(values=values, folds=folds, **fields)
     return Search(description, search_id=str(uuid.uuid4()))
 
 
-def with_scores(search: Search, table=SCORES) -> Search:
+def with_scores(search: Search, table) -> Search:
     for index, row in enumerate(table):
         for fold, score in enumerate(row):
             search.fold_fit(index, fold, score)
     return search
 
 
-def resumed_search() -> Search:
-    search = new_search()
+def finished(table, best: int, values=VALUES, **fields) -> Search:
+    search = new_search(values, folds=len(table[0]), **fields)
+    return with_scores(search, table).refit(best).finish(best)
+
+
+def resumed_search(table) -> Search:
+    search = new_search(folds=len(table[0]))
     for index in (0, 1):
-        for fold, score in enumerate(SCORES[index]):
+        for fold, score in enumerate(table[index]):
             search.reuse(index, fold, score)
     for index in (2, 3):
-        for fold, score in enumerate(SCORES[index]):
+        for fold, score in enumerate(table[index]):
             search.fold_fit(index, fold, score)
     return search.refit(1).finish(1)
 
 
-def one_split_search() -> Search:
-    search = with_scores(new_search(folds=1, averaged=False), [[row[0]] for row in SCORES])
-    return search.refit(3).finish(3)
-
-
-def search_with_failed_candidate() -> Search:
-    search = new_search()
-    for index, row in enumerate(SCORES):
+def search_with_failed_candidate(table) -> Search:
+    search = new_search(folds=len(table[0]))
+    for index, row in enumerate(table):
         for fold, score in enumerate(row):
             if index == 3 and fold == 1:
                 search.begin(index, fold).fail_fit(index, fold)
@@ -74,46 +85,58 @@ def search_with_failed_candidate() -> Search:
     return search.refit(1).finish(1, averages=averages)
 
 
-def interrupted_search() -> Search:
-    return with_scores(new_search(), [*SCORES[:3], SCORES[3][:2]]).fail(CTRL_C)
+def interrupted_search(table) -> Search:
+    search = new_search(folds=len(table[0]))
+    return with_scores(search, [*table[:3], table[3][:2]]).fail(CTRL_C)
 
 
-TWO = "2 of the 3 others cannot be told apart from the best"
-ONE = "1 of the 2 others with all scores cannot be told apart from the best"
-# How to make each search, its marked candidates, and the sentence that counts them.
+TWO = f"2 of the 3 others are {PHRASE}"
+ONE = f"1 of the 2 others with all scores is {PHRASE}"
+NONE = f"none of the 3 others is {PHRASE.removeprefix('not ')}"
+ONE_SPLIT = "One split does not show how far scores vary by chance"
+# How to make each search from a table of scores; with five folds, the marked candidates and the
+# sentence that counts them, or says why none is tested.
 SEARCHES = {
-    "finished": (lambda: with_scores(new_search()).refit(1).finish(1), {"alpha", "gamma"}, TWO),
+    "finished": (lambda table: finished(table, 1), {"alpha", "gamma"}, TWO),
     "resumed": (resumed_search, {"alpha", "gamma"}, TWO),
-    "in the refit": (lambda: with_scores(new_search()).refit(1), {"alpha", "gamma"}, TWO),
+    "in the refit": (
+        lambda table: with_scores(new_search(folds=len(table[0])), table).refit(1),
+        {"alpha", "gamma"},
+        TWO,
+    ),
     "interrupted": (interrupted_search, {"alpha"}, ONE),
     "a candidate failed": (search_with_failed_candidate, {"alpha"}, ONE),
     "smaller is better": (
-        lambda: with_scores(new_search(larger_is_better=False)).refit(3).finish(3),
+        lambda table: finished(table, 3, larger_is_better=False),
         {"alpha", "bravo", "delta"},
-        "none of the 3 others can be told apart from the best",
+        NONE,
     ),
     "direction unknown": (
-        lambda: with_scores(new_search(larger_is_better=None)).refit(1).finish(1),
+        lambda table: finished(table, 1, larger_is_better=None),
         set(),
-        None,
+        "Whether larger is better is not known, so no candidate is compared.",
     ),
-    "TrainValidationSplit": (one_split_search, set(), None),
-    "NaN is best": (
-        lambda: with_scores(new_search(), [[NAN, 0.5, 0.5], *SCORES[1:]]).refit(0).finish(0),
+    "TrainValidationSplit": (
+        lambda table: finished([row[:1] for row in table], 3, averaged=False),
         set(),
-        None,
+        ONE_SPLIT,
+    ),
+    "NaN is best": (
+        lambda table: finished([[NAN, *table[0][1:]], *table[1:]], 0),
+        set(),
+        "The best candidate has no score for each fold, so none is compared with it.",
     ),
     "NaN is another": (
-        lambda: with_scores(new_search(), [*SCORES[:3], [NAN, 0.5, 0.5]]).refit(1).finish(1),
+        lambda table: finished([*table[:3], [NAN, *table[3][1:]]], 1),
         {"alpha"},
         ONE,
     ),
-    "by another rule": (lambda: with_scores(new_search()).refit(0).finish(0), set(), None),
-    "one candidate": (
-        lambda: with_scores(new_search(VALUES[:1]), SCORES[:1]).refit(0).finish(0),
+    "by another rule": (
+        lambda table: finished(table, 0),
         set(),
-        None,
+        "The tuner chose a candidate without the best average, so none is compared.",
     ),
+    "one candidate": (lambda table: finished(table[:1], 0, VALUES[:1]), set(), None),
 }
 
 
@@ -161,10 +184,16 @@ def marked_in_figure(results: Results) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", SEARCHES)
-def test_all_outputs_agree_on_marks_and_sentence(player, run_command, case):
+@pytest.mark.parametrize(
+    ("case", "folds"),
+    [*((case, 5) for case in SEARCHES), ("finished", 3), ("in the refit", 3), ("interrupted", 3)],
+)
+def test_all_outputs_agree_on_marks_and_sentence(player, run_command, case, folds):
     make, expected, sentence = SEARCHES[case]
-    search = make()
+    search = make(SCORES[folds])
+    is_averaged = search.result.description.averaged
+    if folds == 3:
+        expected, sentence = set(), FEW_FOLDS
     (loaded,) = load_searches(RunReader(player.uri), player.play(search.events))
     run_id = loaded.parent_run.run_id
     live = Results(search.result)
@@ -175,16 +204,30 @@ def test_all_outputs_agree_on_marks_and_sentence(player, run_command, case):
         outputs[f"notebook, {name}"] = results._repr_html_()
         outputs[f"report, {name}"] = report.html(SearchContext(results.search), results.runs)
     outputs["show"] = run_command("show", run_id)
+    outputs["compare"] = run_command("compare", run_id, run_id)
+    outputs["compared report"] = search_diff.html([live, loaded.results])
+    # The variance of one score, times 1/k + 1/(k - 1).
+    error = math.sqrt(DEVIATION**2 * folds / (folds - 1) * (1 / folds + 1 / (folds - 1)))
     for name, text in outputs.items():
+        shown = visible_text(text)
         assert marked(text) == expected, (name, text)
+        if not expected:
+            assert "≈" not in text, name
+        assert (LEGEND in shown) == bool(expected), name
         if sentence is None:
-            assert "told apart" not in visible_text(text), name
-        else:
-            assert sentence in visible_text(text), name
-        assert (LEGEND in visible_text(text)) == bool(expected), name
+            assert "significant" not in shown, name
+        elif not (name == "compare" and expected):
+            # Only this table of several searches does not count the marked candidates.
+            assert sentence in shown, (name, shown)
+        # Best-ranked candidates are marked, or the output says why others are.
+        assert (SKIPS in shown) == (expected == {"alpha", "gamma"}), name
+        assert (f"{error:.3f}" in shown or f"{error:.4f}" in shown) == is_averaged, (name, shown)
+        assert ("± is the standard error" in shown) == is_averaged, name
+        assert is_averaged or "±" not in shown, name
     assert marked_in_figure(live) == marked_in_figure(loaded.results) == expected
     shown = json.loads(run_command("show", run_id, "--json"))["searches"][0]["indistinct"]
-    assert {VALUES[index] for index in shown} == expected
-    compared = run_command("compare", run_id, run_id)
-    assert marked(compared) == expected
-    assert (LEGEND in compared) == bool(expected)
+    assert shown == (None if not expected else [VALUES.index(each) for each in sorted(expected)])
+    compared = json.loads(run_command("compare", run_id, run_id, "--json"))["rows"]
+    marks = {value: row["indistinct_1"] for row in compared for value in row["texts"].values()}
+    assert {value for value, mark in marks.items() if mark} == expected
+    assert expected or set(marks.values()) == {None}

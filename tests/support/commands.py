@@ -56,7 +56,11 @@ def on_terminal(command: list[str], env: dict[str, str], columns: int) -> str:
     return printed.decode().replace("\r", "")
 
 
+def table_lines(text: str) -> list[str]:
+    """Lines of the last table in the output of a command, titles first, then notes."""
+    return text.rstrip("\n").split("\n\n")[-1].splitlines()
+
+
 def table_rows(text: str) -> list[list[str]]:
     """Values of the last table in the output of a command, titles first."""
-    lines = text.rstrip("\n").split("\n\n")[-1].splitlines()
-    return [re.split(r"  +", line.strip()) for line in lines]
+    return [re.split(r"  +", line.strip()) for line in table_lines(text)]

@@ -6,9 +6,9 @@ grid search". Scores are paired by fold, and the differences have the standard e
 ``domain.standard_error``. The test is two-sided, at 5 %, with ``k - 1`` degrees of freedom.
 
 It needs five folds. With 2, it found a difference between equally good classifiers in 10.7 % of our
-simulations, not in 5 %, because two folds often have nearly the same difference by chance. With 3,
-the mean difference must exceed 3.9 standard deviations, so the outcome depends more on the spread
-of three numbers than on their mean. With 5 and with 10, the simulations in the tests hold the 5 %.
+simulations, not in 5 %, because two folds often have the same difference by chance. With 3, the
+mean difference must exceed 3.9 standard deviations, so the outcome depends more on the spread of
+three numbers than on their mean. With 5 and with 10, the simulations in the tests hold the 5 %.
 
 Each candidate is tested by itself, so one that scores unevenly may be indistinct although a
 better-ranked one is not. A verdict that is monotone in rank would be worse: either an uneven

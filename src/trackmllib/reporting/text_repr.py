@@ -23,5 +23,7 @@ def text(context: SearchContext) -> str:
     if table.rows:
         body = [(row.rank, *row.params, f"{row.score} {row.mark}".rstrip()) for row in table.rows]
         columns = formatting.table([("", *table.heads), *body])
-        lines += ["", *(line[:width].rstrip() for line in columns), *table.notes]
+        lines += ["", *(line[:width].rstrip() for line in columns)]
+        for note in table.notes:
+            lines += textwrap.wrap(note, width)
     return "\n".join(lines)

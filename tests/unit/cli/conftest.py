@@ -38,6 +38,13 @@ def searches(player) -> dict[str, str]:
         "odd": player.play(
             search([[0.1, 0.2]] * 5, [0.15] * 5, 0, candidates=one_param(*ODD_TEXTS))
         ),
+        "five folds": player.play(
+            search(
+                [[0.6, 0.7, 0.8, 0.7, 0.7], [0.5, 0.6, 0.7, 0.6, 0.6], [0.2, 0.9, 0.1, 0.9, 0.4]],
+                [0.7, 0.6, 0.5],
+                0,
+            )
+        ),
         "running": player.play(search(SCORES, AVERAGES, 1, stop=19)),
     }
     client = MlflowClient(tracking_uri=player.uri)

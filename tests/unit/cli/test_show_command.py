@@ -9,9 +9,11 @@ import re
 
 from mlflow import MlflowClient
 
+from support.commands import table_lines, table_rows
 from support.search_events import ODD_TEXTS, search
 from support.search_player import Player
 from support.sqlite_store import sqlite_store
+from trackmllib.domain.standard_error import PLUS_MINUS
 from trackmllib.recorder import artifacts
 
 
@@ -21,7 +23,8 @@ def test_show_lists_candidates_best_first_with_bars(invoke, searches):
     facts = "finished · 4 of 4 candidates · 2 folds · weightedPrecision, larger is better"
     assert lines[1] == facts
     assert lines[2].startswith("maxDepth=1 is best, tied with 1 other: weightedPrecision 0.850 ")
-    rows = [line.split() for line in lines[-5:-1]]
+    table = table_lines("\n".join(lines))[1:5]
+    rows = [line.split() for line in table]
     # Rank, candidate, maxDepth, average. Equal averages share their rank, and have equal bars.
     assert [row[:4] for row in rows] == [
         ["1=", "1", "1", "0.8500"],
@@ -29,14 +32,37 @@ def test_show_lists_candidates_best_first_with_bars(invoke, searches):
         ["3", "3", "3", "0.3000"],
         ["4", "0", "0", "0.1500"],
     ]
-    assert [line.count("█") for line in lines[-5:-1]] == [12, 12, 2, 0]
+    assert [line.count("█") for line in table] == [12, 12, 2, 0]
 
 
 def test_show_marks_candidates_indistinct_from_best(invoke, searches):
+    text = invoke("show", searches["five folds"])
+    _, *rows = table_rows(text)
+    assert ["≈" in row for row in rows[:3]] == [False, False, True]
+    assert text.splitlines()[-3:] == [
+        PLUS_MINUS,
+        "≈ not significantly different from the best (corrected resampled t-test, 5 folds)",
+        "Where ≈ skips a better-ranked candidate, that one differs from the best more evenly across "
+        "the folds.",
+    ]
+    (found,) = json.loads(invoke("show", searches["five folds"], "--json"))["searches"]
+    assert found["indistinct"] == [2]
+
+
+def test_show_says_how_many_folds_a_verdict_needs(invoke, searches):
     text = invoke("show", searches["done"])
-    assert text.splitlines()[-1] == "≈ cannot be told apart from the best"
+    assert "≈" not in text
+    assert text.splitlines()[-2:] == [
+        PLUS_MINUS,
+        "A test for significant differences needs at least 5 folds; this search has 2.",
+    ]
+    (found,) = json.loads(invoke("show", searches["done"], "--json"))["searches"]
+    assert found["indistinct"] is None
     # A single split has no spread to compare with.
-    assert "≈" not in invoke("show", "two in one", "--search", searches["first"])
+    text = invoke("show", "two in one", "--search", searches["first"])
+    assert "≈" not in text
+    assert "±" not in text
+    assert text.splitlines()[-1].startswith("One split does not show how far scores vary")
 
 
 def test_show_counts_one_fold_in_singular(invoke, searches, tmp_path):
@@ -50,7 +76,7 @@ def test_show_counts_one_fold_in_singular(invoke, searches, tmp_path):
 def test_smallest_score_has_full_bar_if_smaller_is_better(invoke, searches):
     text = invoke("show", searches["smaller"])
     assert "rmse, smaller is better" in text
-    lines = text.splitlines()[-5:-1]
+    lines = table_lines(text)[1:5]
     assert [line.split()[:2] for line in lines] == [
         ["1", "0"],
         ["2", "3"],
@@ -68,7 +94,7 @@ def test_show_omits_ranks_and_bars_if_direction_is_unknown(invoke, searches):
 
 
 def test_show_prints_nan_and_infinity(invoke, searches):
-    lines = invoke("show", searches["not finite"]).splitlines()[-4:]
+    lines = table_lines(invoke("show", searches["not finite"]))[1:5]
     # Spark ranks NaN above every number.
     assert [line.split()[:4] for line in lines] == [
         ["1", "0", "0", "NaN"],
@@ -91,7 +117,7 @@ def test_show_states_of_failed_search(invoke, searches):
 def test_show_running_search(invoke, searches):
     text = invoke("show", searches["running"])
     assert "running · 1 of 4 candidates" in text
-    lines = text.splitlines()[-4:]
+    lines = table_lines(text)[1:5]
     assert lines[0].split()[:4] == ["1", "0", "0", "0.1500"]
     assert sum("running" in line for line in lines) == 3
 
@@ -112,7 +138,7 @@ def test_show_prints_all_searches_of_run(invoke, searches):
 
 def test_top_limits_table_to_best_candidates(invoke, searches):
     text = invoke("show", searches["done"], "--top", "1")
-    assert [line.split()[0] for line in text.splitlines()[-3:]] == ["rank", "1=", "3"]
+    assert [line.split()[0] for line in table_lines(text)] == ["rank", "1=", "±", "A", "3"]
     assert text.splitlines()[-1] == "3 more: --top 0"
 
 

@@ -8,11 +8,13 @@ import math
 import pytest
 from mlflow import MlflowClient
 
+from support.commands import table_lines
 from support.search_events import AVERAGES, SCORES, search
 from support.search_player import Player
 from support.sqlite_store import sqlite_store
 from trackmllib.cli import main
 from trackmllib.domain.descriptions import FurtherMetric
+from trackmllib.domain.standard_error import PLUS_MINUS
 
 METRICS = (
     FurtherMetric(name="f1", larger_is_better=True),
@@ -43,9 +45,7 @@ def show(tmp_path_factory):
 
 
 def cells(text: str) -> list[list[str]]:
-    lines = text.splitlines()
-    head = next(n for n, line in enumerate(lines) if line.startswith("rank"))
-    return [line.split() for line in lines[head:] if not line.startswith("≈")]
+    return [line.split() for line in table_lines(text)[:5]]
 
 
 def test_metric_ranks_and_shows_candidates(show, invoke):
@@ -55,16 +55,19 @@ def test_metric_ranks_and_shows_candidates(show, invoke):
     assert head[:5] == ["rank", "candidate", "maxDepth", "logLoss", "±"]
     assert [row[:5] for row in rows] == [
         ["1=", "1", "1", "0.2500", "0.0000"],
-        ["1=", "2", "2", "0.2500", "0.1250"],
+        ["1=", "2", "2", "0.2500", "0.2165"],
         ["3", "0", "0", "0.5000", "0.0000"],
-        ["4", "3", "3", "3.0000", "1.0000"],
+        ["4", "3", "3", "3.0000", "1.7321"],
     ]
-    assert [line.count("█") for line in text.splitlines()[-4:]] == [12, 12, 10, 0]
+    lines = table_lines(text)[1:5]
+    assert [line.count("█") for line in lines] == [12, 12, 10, 0]
     # Its folds, and not those of the tuner's metric.
-    assert "  0.1250  0.3750  " in text.splitlines()[-3]
+    assert "  0.1250  0.3750  " in lines[1]
     # The answer is still the tuner's.
     assert "maxDepth=1 is best, tied with 1 other: weightedPrecision 0.850" in text
+    # Only the tuner's metric is tested.
     assert "≈" not in text
+    assert text.splitlines()[-1] == PLUS_MINUS
 
 
 def test_nan_and_missing_averages_are_last(show, invoke):

@@ -63,7 +63,7 @@ def test_description_of_a_running_search():
 def test_description_in_the_refit():
     text = written(Search(describe(2)).all_fits([0.5, 0.75]).refit(1), 10)
     assert text.startswith("**Running**: 6 of 6 fits, refit of the best one, about 1 s left (until")
-    assert "Best: **maxDepth=1, maxBins=1**: weightedPrecision 0.750 ± 0.062" in text
+    assert "Best: **maxDepth=1, maxBins=1**: weightedPrecision 0.750 ± 0.070" in text
 
 
 def test_description_after_the_end():
@@ -73,19 +73,19 @@ def test_description_after_the_end():
 
 
 def test_description_names_further_metrics_of_the_best():
-    rows = [[0.5, 0.6], [0.7, 0.8]]
-    further = {"f1": rows, "train_<b>": [[0.9, 1.0], [1.0, None]]}
+    rows = [[0.5, 0.6, 0.5, 0.6, 0.55], [0.7, 0.8, 0.7, 0.8, 0.75]]
+    further = {"f1": rows, "train_<b>": [[0.9, 1.0, 0.9, 1.0, 0.95], [1.0, None, 1.0, 1.0, 1.0]]}
     text = markdown(searched(grid(x=[1, 2]), rows, further=further), now(20))
-    best = "Best: **x=2**: weightedPrecision 0.750 ± 0.050; the other one can be told apart"
+    best = "Best: **x=2**: weightedPrecision 0.750 ± 0.034; the other one is significantly different"
     assert (
-        f"{best} from the best\n\nFurther metrics of the best candidate: f1 0.750 ± 0.050\n\n|"
-        in text
+        f"{best} from the best (corrected resampled t-test, 5 folds)\n\nFurther metrics of the best "
+        "candidate: f1 0.750 ± 0.034\n\n|" in text
     )
     chosen = searched(grid(x=[1, 2]), rows, further=further, best=0)
-    line = "best candidate: f1 0.550 ± 0.050, train&#95;&#60;b&#62; 0.950 ± 0.050\n"
+    line = "best candidate: f1 0.550 ± 0.034, train&#95;&#60;b&#62; 0.950 ± 0.034\n"
     assert line in markdown(chosen, now(20))
     # The candidate that leads has no averages yet.
-    leads = searched(grid(x=[1, 2]), [[0.5, None], [0.7, None]], further=further, end=None)
+    leads = searched(grid(x=[1, 2]), [[0.5] + [None] * 4, [0.7] + [None] * 4], further=further, end=None)
     assert "Further" not in markdown(leads, now(20))
 
 
@@ -123,7 +123,7 @@ def test_winner_with_nan_is_named():
     search = Search(describe(3)).all_fits([0.5, math.nan, 0.25]).refit(1).finish(1)
     assert (
         "\n\nSpark chose **maxDepth=1, maxBins=1** (NaN); best with a score: "
-        "**maxDepth=0, maxBins=0**: weightedPrecision 0.500 ± 0.062\n\n" in written(search)
+        "**maxDepth=0, maxBins=0**: weightedPrecision 0.500 ± 0.070\n\n" in written(search)
     )
     assert rows(search) == [f"maxDepth={i}, maxBins={i}" for i in (0, 2, 1)]
     search = Search(describe(2)).all_fits([math.nan, math.nan]).refit(0).finish(0)

@@ -34,12 +34,16 @@ def test_scores_figure_ranks_candidates_with_their_folds():
     found = scores(
         context(
             grid(x=[1, 2, 3]),
-            [[0.50, 0.70, 0.90], [0.501, 0.7005, 0.9015], [0.4499, 0.6501, 0.85]],
+            [
+                [0.50, 0.70, 0.90, 0.40, 0.60],
+                [0.501, 0.7005, 0.9015, 0.3995, 0.601],
+                [0.4499, 0.6501, 0.85, 0.35, 0.5501],
+            ],
         )
     )
     assert [row.candidate for row in found.rows] == [1, 0, 2]
     assert [row.name for row in found.rows] == ["x=2", "x=1", "x=3"]
-    assert found.rows[0].folds == (0.501, 0.7005, 0.9015)
+    assert found.rows[0].folds == (0.501, 0.7005, 0.9015, 0.3995, 0.601)
     assert [row.best for row in found.rows] == [True, False, False]
     assert [row.alike for row in found.rows] == [False, True, False]
 
@@ -343,20 +347,38 @@ def test_cheaper_and_equally_good_candidate_is_an_alternative():
     found = cost(
         context(
             grid(x=[1, 2, 3, 4]),
-            [[0.50, 0.52, 0.54], [0.70, 0.72, 0.74], [0.701, 0.722, 0.740], [0.6, 0.6, 0.6]],
+            [
+                [0.50, 0.52, 0.54, 0.52, 0.52],
+                [0.70, 0.72, 0.74, 0.72, 0.72],
+                [0.701, 0.722, 0.740, 0.720, 0.721],
+                [0.6, 0.6, 0.6, 0.6, 0.6],
+            ],
             seconds=[1.0, 2.0, 8.0, 9.0],
         )
     )
     assert [(point.candidate, point.seconds) for point in found.points] == [
-        (0, pytest.approx(3.0)),
-        (1, pytest.approx(6.0)),
-        (2, pytest.approx(24.0)),
-        (3, pytest.approx(27.0)),
+        (0, pytest.approx(5.0)),
+        (1, pytest.approx(10.0)),
+        (2, pytest.approx(40.0)),
+        (3, pytest.approx(45.0)),
     ]
     assert [point.front for point in found.points] == [True, True, True, False]
     assert [point.instead for point in found.points] == [False, True, False, False]
     assert found.unit == "seconds of fits and evaluations, all folds"
-    assert found.finding.startswith("x=2 cost 6.0 s, 25 % of the best candidate's")
+    assert found.finding == (
+        "x=2 cost 10 s, 25 % of the best candidate's, and is not significantly different from the "
+        "best (corrected resampled t-test, 5 folds)."
+    )
+
+
+def test_alternative_needs_as_good_an_average_with_few_folds():
+    rows = [[0.70, 0.72, 0.74], [0.701, 0.722, 0.740], [0.701, 0.722, 0.740]]
+    found = cost(context(grid(x=[1, 2, 3]), rows, seconds=[1.0, 8.0, 2.0]))
+    assert [point.candidate for point in found.points if point.instead] == [2]
+    assert found.finding == "x=3 cost 6.0 s, 25 % of the best candidate's, and is as good."
+    only_cheaper = cost(context(grid(x=[1, 2]), rows[:2], seconds=[1.0, 8.0]))
+    assert not any(point.instead for point in only_cheaper.points)
+    assert only_cheaper.finding == "The best candidate cost 24 s; no cheaper one is as good."
 
 
 def test_cost_figure_uses_executor_time_if_known():

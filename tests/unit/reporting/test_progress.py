@@ -113,7 +113,7 @@ def test_log_file_gets_a_line_every_30_seconds(watched, log, capfd):
     watched.end(search)
     last = (
         "trackmllib: CrossValidator: 6 of 6 fits, finished in 5 min, "
-        "best 0.500 ± 0.062 (maxDepth=0, maxBins=0)\n"
+        "best 0.500 ± 0.070 (maxDepth=0, maxBins=0)\n"
     )
     assert log.getvalue() == first + second + last
     assert capfd.readouterr().out == ""
@@ -144,7 +144,7 @@ def test_nan_winner_is_shown_with_the_best_score():
     search = Search(describe(2)).all_fits([0.5, math.nan]).refit(1).finish(1)
     assert words(search) == (
         "6 of 6 fits, finished in 12 s, Spark chose maxDepth=1, maxBins=1 (NaN), "
-        "best with a score 0.500 ± 0.062 (maxDepth=0, maxBins=0)"
+        "best with a score 0.500 ± 0.070 (maxDepth=0, maxBins=0)"
     )
     search = Search(describe(1)).all_fits([math.nan]).refit(0).finish(0)
     assert words(search).endswith("finished in 12 s, Spark chose maxDepth=0, maxBins=0 (NaN)")
@@ -197,7 +197,7 @@ def test_bar_from_first_fit_to_end(watched, tty, capfd):
     wait_until(
         lambda: (
             tty.screen()
-            == line(6, "6 of 6 fits, about 4 s left, " + BEST.replace("0.5000", "0.500 ± 0.062"))
+            == line(6, "6 of 6 fits, about 4 s left, " + BEST.replace("0.5000", "0.500 ± 0.070"))
         )
     )
     search.refit(0, at=1)
@@ -205,7 +205,7 @@ def test_bar_from_first_fit_to_end(watched, tty, capfd):
     refit = "6 of 6 fits, about 1 s left, refit of maxDepth=0, maxBins=0"
     wait_until(lambda: tty.screen()[0].endswith(refit))
     watched.end(search.finish(0, at=9.2))
-    done = "6 of 6 fits, finished in 9 s, best 0.500 ± 0.062 (maxDepth=0, maxBins=0)"
+    done = "6 of 6 fits, finished in 9 s, best 0.500 ± 0.070 (maxDepth=0, maxBins=0)"
     assert tty.screen() == line(6, done)
     assert tty.raw.endswith("\n")
     assert all(len(text) < tty.columns for text in tty.screen())

@@ -84,14 +84,31 @@ def test_tables_have_heads_and_sort_buttons():
 
 def test_mark_of_indistinct_candidates_is_explained():
     maps = grid(x=[1, 2, 3])
-    rows = [[0.50, 0.70, 0.90], [0.501, 0.7005, 0.9015], [0.4499, 0.6501, 0.85]]
+    rows = [
+        [0.50, 0.70, 0.90, 0.40, 0.60],
+        [0.501, 0.7005, 0.9015, 0.3995, 0.601],
+        [0.4499, 0.6501, 0.85, 0.35, 0.5501],
+    ]
     page = HtmlPage(html_of(searched(maps, rows)))
-    phrase = "cannot be told apart from the best"
+    phrase = "not significantly different from the best (corrected resampled t-test, 5 folds)"
     assert f"≈ {phrase}. On paper" in page.text
     assert f"2 ≈ {phrase} 1" in page.text
     (tag,) = [each for each in page.all("span") if each.get("aria-hidden")]
     assert tag["class"] == "tag"
-    assert "≈" not in HtmlPage(html_of(searched(maps[:2], [[0.1, 0.2], [0.8, 0.9]]))).text
+    differ = [[0.1, 0.2, 0.15, 0.1, 0.2], [0.8, 0.9, 0.85, 0.8, 0.9]]
+    assert "≈" not in HtmlPage(html_of(searched(maps[:2], differ))).text
+
+
+def test_few_folds_have_neither_marks_nor_verdict():
+    maps = grid(x=[1, 2, 3])
+    rows = [[0.50, 0.70, 0.90], [0.501, 0.7005, 0.9015], [0.4499, 0.6501, 0.85]]
+    text = html_of(searched(maps, rows))
+    assert "≈" not in text
+    page = HtmlPage(text)
+    sentence = "A test for significant differences needs at least 5 folds; this search has 3."
+    assert page.text.count(sentence) == 1
+    assert "significant" not in page.text.replace(sentence, "")
+    assert page.text.count("± is the standard error") == 1
 
 
 def test_report_loads_nothing_and_links_only_runs():
@@ -151,7 +168,7 @@ def search_with_metrics(**changes):
 def test_report_ranks_by_each_further_metric():
     page = HtmlPage(html_of(search_with_metrics()))
     part = page.text.partition("Further metrics")[2].partition("Candidates, best first")[0]
-    assert "f1 0.600 ± 0.100 3 of 3 0.8000 ± 0.0000 x=2" in part
+    assert "f1 0.600 ± 0.173 3 of 3 0.8000 ± 0.0000 x=2" in part
     assert "logLoss (smaller is better) 12.50 ± 0.00 2 of 3 11.00 ± 0.00 x=3" in part
     assert "train_weightedPrecision 0.9000 ± 0.0000 3= of 4 1.000 ± 0.000 x=3" in part
 

@@ -44,7 +44,7 @@ def test_candidates_are_matched_by_their_params():
 
 def test_sentence_names_the_best_candidate_and_its_search():
     assert search_diff.sentence(two_searches()) == (
-        "x=2, y=a in search 2 is best: weightedPrecision 0.600 ± 0.100. All searches have 1 "
+        "x=2, y=a in search 2 is best: weightedPrecision 0.600 ± 0.173. All searches have 1 "
         "candidate in common."
     )
 

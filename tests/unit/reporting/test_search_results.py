@@ -175,21 +175,32 @@ def test_report_is_written_to_the_given_path(tmp_path):
     assert "is best" in path.read_text(encoding="utf-8")
 
 
-def test_repr_is_the_answer_and_a_table():
+def test_repr_is_the_answer_and_a_table(monkeypatch):
     maps = grid(maxDepth=[2, 4, 8], maxBins=[8, 16])
-    rows = [[0.70, 0.72], [0.70, 0.71], [0.74, 0.75], [0.74, 0.76], [0.80, 0.81], [0.82, 0.84]]
+    means = [0.71, 0.705, 0.745, 0.75, 0.805, 0.83]
+    steps = [-0.02, -0.01, 0.0, 0.01, 0.02]
+    rows = [[mean + step for step in steps] for mean in means]
+    # Not as much better than the others on each fold.
+    rows[4] = [0.84, 0.78, 0.83, 0.79, 0.785]
+    rows[2] = [0.84, 0.64, 0.82, 0.66, 0.765]
+    monkeypatch.setenv("COLUMNS", "120")
     assert repr(results(maps, rows)).splitlines() == [
-        "maxDepth=8, maxBins=16 is best: weightedPrecision 0.830 ± 0.010 over 2 folds; 2",
-        "of the 5 others cannot be told apart from the best.",
+        "maxDepth=8, maxBins=16 is best: weightedPrecision 0.830 ± 0.011 over 5 folds; 2 of the 5 "
+        "others are not significantly",
+        "different from the best (corrected resampled t-test, 5 folds).",
         "",
         "   maxDepth  maxBins  weightedPrecision",
-        "1  8         16       0.830 ± 0.010",
-        "2  8         8        0.805 ± 0.005 ≈",
-        "3  4         16       0.750 ± 0.010",
-        "4  4         8        0.745 ± 0.005 ≈",
-        "5  2         8        0.710 ± 0.010",
+        "1  8         16       0.830 ± 0.011",
+        "2  8         8        0.805 ± 0.019 ≈",
+        "3  4         16       0.750 ± 0.011",
+        "4  4         8        0.745 ± 0.061 ≈",
+        "5  2         8        0.710 ± 0.011",
         "and 1 more candidate",
-        "≈ cannot be told apart from the best",
+        "± is the standard error, corrected because folds share training data (Nadeau and Bengio, "
+        "2003).",
+        "≈ not significantly different from the best (corrected resampled t-test, 5 folds)",
+        "Where ≈ skips a better-ranked candidate, that one differs from the best more evenly across "
+        "the folds.",
     ]
 
 

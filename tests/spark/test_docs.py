@@ -226,3 +226,40 @@ def test_recording_in_memory_equals_the_record_in_mlflow(points, recorded):
     )
     assert mlflow.active_run() is None
     assert trackmllib.__version__ in in_memory.tags.values()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_table_of_what_mlflow_logs_names_every_key_and_no_other(points, store, mlflow_autolog):
+    keys: list[dict[bool, set[str]]] = []
+    for record in (lambda: mlflow_autolog(log_models=True), trackmllib.autolog):
+        record()
+        with mlflow.start_run() as parent:
+            tree_search().fit(points)
+        assert trackmllib.flush(60)
+        run = mlflow.get_run(parent.info.run_id)
+        children = store.children(run)
+        files = set(store.files(run, ""))
+        keys.append(
+            {
+                False: recorded_keys(store, run)
+                | files
+                | {"mlflow.autologging"} & set(run.data.tags),
+                True: {
+                    key
+                    for child in children
+                    for key in recorded_keys(store, child)
+                    | {"mlflow.autologging"} & set(child.data.tags)
+                },
+            }
+        )
+    patterns = documented("With `mlflow.autolog()`")
+    used: set[str] = set()
+    for is_child in (False, True):
+        # Only child runs have params without a class.
+        some = patterns if is_child else patterns - {"<param>"}
+        for key in keys[0][is_child] - keys[1][is_child]:
+            found = matches(key, some)
+            assert found, f"{key} is not documented"
+            used |= found
+    assert used == patterns

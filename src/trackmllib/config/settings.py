@@ -21,7 +21,8 @@ class Settings(Options):
 
     ``strict`` raises internal errors instead of warning about them, for tests. ``given`` names the
     options passed to ``autolog()``, which take precedence over the Spark conf. ``from_mlflow``:
-    they come from ``mlflow.autolog()``; on Spark Connect, models are then skipped silently.
+    ``mlflow.autolog()`` has switched recording on; its arguments, which may be defaults, take
+    precedence over nothing, and what MLflow logs for a search is logged, too.
     """
 
     strict: bool = False
@@ -63,7 +64,7 @@ class Settings(Options):
                 values[option.name] = from_argument(option, argument)
         settings = cls(
             strict=environ.get(STRICT) == "1",
-            given=frozenset(values),
+            given=frozenset() if from_mlflow else frozenset(values),
             from_mlflow=from_mlflow,
             **values,
         )

@@ -96,10 +96,15 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
-    """Data of a search: a digest of its plan, and its path if it has one."""
+    """Data of a search: a digest of its plan, and its path if it has one.
+
+    ``mlflow_schema`` and ``mlflow_profile`` are MLflow's JSON texts, if MLflow described the data.
+    """
 
     digest: str
     path: str | None
+    mlflow_schema: str | None = None
+    mlflow_profile: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,6 +134,37 @@ class MetricAverage:
     deviation: float | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MlflowCandidate:
+    """What MLflow's autologging logs for one candidate.
+
+    ``grid`` is its param map, by MLflow's keys; ``params`` are those of its child run that differ
+    from candidate to candidate.
+    """
+
+    grid: tuple[tuple[str, Value], ...]
+    params: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MlflowRecord:
+    """What MLflow's autologging logs for a search, by its own keys.
+
+    * ``params`` and ``tags`` are those of the parent run; ``run_tags`` are for a parent run that
+      trackmllib creates, and ``child_tags`` for the child runs.
+    * ``estimator_info`` is the text of the file of this name.
+    * ``child_params`` are equal in all child runs.
+    """
+
+    params: tuple[tuple[str, str], ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    run_tags: tuple[tuple[str, str], ...] = ()
+    estimator_info: str = ""
+    child_tags: tuple[tuple[str, str], ...] = ()
+    child_params: tuple[tuple[str, str], ...] = ()
+    candidates: tuple[MlflowCandidate, ...] = ()
+
+
 # Without slots, because tests hold a weak reference to it.
 @dataclass(frozen=True, kw_only=True)
 class SearchDescription:
@@ -141,6 +177,7 @@ class SearchDescription:
     * ``shared`` are the stages that are computed once for several candidates.
     * ``nested_fits`` are the groups of nested candidates, each with its stage.
     * ``further_metrics`` are computed for each fit besides ``metric``.
+    * ``mlflow`` is what ``mlflow.autolog()`` logs for the search, if it has switched recording on.
     """
 
     tuner: Component
@@ -161,6 +198,7 @@ class SearchDescription:
     shared: tuple[SharedStages, ...] = ()
     further_metrics: tuple[FurtherMetric, ...] = ()
     nested_fits: tuple[SharedStages, ...] = ()
+    mlflow: MlflowRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
+from trackmllib.domain.descriptions import Dataset
 from trackmllib.support import compression
 from trackmllib.support.escaping import escaped
 
@@ -184,12 +185,37 @@ class LogDataset(Operation):
     """Log a dataset of the run; ``path`` is None if it is not a file.
 
     ``context`` is MLflow's name for what the data was used for: ``train`` or ``eval``.
+    ``mlflow_schema`` and ``mlflow_profile`` are as in ``Dataset``.
     """
 
     digest: str
     path: str | None
     schema: tuple[tuple[str, str], ...]
     context: str = "train"
+    mlflow_schema: str | None = None
+    mlflow_profile: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        search_id: str,
+        dataset: Dataset,
+        columns: tuple[tuple[str, str], ...],
+        *,
+        candidate: int | None = None,
+        context: str = "train",
+    ) -> LogDataset:
+        """Log this dataset, whose columns have these names and types."""
+        return cls(
+            search_id=search_id,
+            candidate=candidate,
+            digest=dataset.digest,
+            path=dataset.path,
+            schema=columns,
+            context=context,
+            mlflow_schema=dataset.mlflow_schema,
+            mlflow_profile=dataset.mlflow_profile,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,8 +1,8 @@
 """Recording that MLflow's ``autolog()`` switches on.
 
 ``mlflow.autolog()`` calls ``mlflow.pyspark.ml.autolog()``, at once or after the import of
-``pyspark.ml``, so a wrapper of the latter sees the calls of both. MLflow passes all arguments,
-including defaults; a wrapper of ``mlflow.autolog`` records which ones the program has given.
+``pyspark.ml``, so a wrapper of the latter sees the calls of both. Its arguments, defaults included,
+apply to searches.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -23,24 +23,18 @@ from trackmllib.integrations.process_startup import is_spark_worker
 from trackmllib.integrations.startup_variable import VARIABLE, BadVariable, is_on
 from trackmllib.support.guard import Guard, attempt
 
-_FLUENT = "mlflow.tracking.fluent"
-
 _announced = False
 
 
-def wrap(module: Any, given_to_mlflow: Callable[[], Container[str]]) -> None:
-    """Wrap ``autolog`` of ``mlflow.pyspark.ml``, except in a Spark worker.
-
-    :param given_to_mlflow: Returns the names of the arguments that the program gave in its last
-        call of ``mlflow.autolog()``.
-    """
+def wrap(module: Any) -> None:
+    """Wrap ``autolog`` of ``mlflow.pyspark.ml``, except in a Spark worker."""
     if is_spark_worker():
         return
     original = module.autolog
 
     @functools.wraps(original)
     def autolog(*args: Any, **kwargs: Any) -> Any:
-        with _Follow(partial(_given, original, args, kwargs, given_to_mlflow)):
+        with _Follow(partial(_arguments, original, args, kwargs)):
             return original(*args, **kwargs)
 
     module.autolog = autolog
@@ -52,8 +46,8 @@ class _Follow:
     It does so even if the call fails, as on Spark Connect; ``mlflow.autolog()`` hides that error.
     """
 
-    def __init__(self, given: Callable[[], Mapping[str, Any]]) -> None:
-        self._given = given
+    def __init__(self, arguments: Callable[[], Mapping[str, Any]]) -> None:
+        self._arguments = arguments
 
     def __enter__(self) -> None:
         return None
@@ -66,86 +60,66 @@ class _Follow:
     ) -> None:
         if error is not None and not isinstance(error, Exception):
             return
-        given = attempt(self._given, None)
-        if given is None:
+        arguments = attempt(self._arguments, None)
+        if arguments is None:
             # MLflow has no such arguments.
             return
-        report = partial(_report, silent=bool(given.get("silent")))
+        report = partial(_report, silent=bool(arguments.get("silent")))
         strict = os.environ.get("TRACKMLLIB_STRICT") == "1"
         with Guard("switching recording on", report, strict=strict):
-            _apply(given)
+            _apply(arguments)
 
 
-def _given(
-    original: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    given_to_mlflow: Callable[[], Container[str]],
+def _arguments(
+    original: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The arguments that the program has given, or that are not the defaults."""
-    signature = inspect.signature(original)
-    values = signature.bind(*args, **kwargs).arguments
-    given = given_to_mlflow() if _is_called_by_mlflow() else values
-    return {
-        name: value
-        for name, value in values.items()
-        if name in given or value != signature.parameters[name].default
-    }
+    """All arguments of a call by name, defaults included."""
+    bound = inspect.signature(original).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.arguments
 
 
-def _is_called_by_mlflow() -> bool:
-    """Whether the caller is ``mlflow.autolog()``, or its import hook."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        if frame.f_globals.get("__name__") == _FLUENT:
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _apply(given: Mapping[str, Any]) -> None:
-    """Switch recording on or off, by the arguments given to MLflow."""
+def _apply(arguments: Mapping[str, Any]) -> None:
+    """Switch recording on or off, by the arguments of MLflow's ``autolog()``."""
     # Imported late, because it imports MLflow.
     from trackmllib.tracking.mlflow_autologging import supports_installed_pyspark
 
-    if given.get("disable") or (
-        given.get("disable_for_unsupported_versions") and not supports_installed_pyspark()
+    if arguments.get("disable") or (
+        arguments.get("disable_for_unsupported_versions") and not supports_installed_pyspark()
     ):
         autolog_for(MLFLOW, None)
         return
     variable = os.environ.get(VARIABLE, "")
     if variable.strip() and not is_on(variable):
         return
-    settings = autolog_for(MLFLOW, options(given))
+    settings = autolog_for(MLFLOW, options(arguments))
     if settings is not None and settings.enabled and not (settings.silent or variable.strip()):
         _announce()
 
 
-def options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of ``autolog()`` for arguments given to MLflow."""
+def options(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of ``autolog()`` for all arguments of MLflow's ``autolog()``."""
     # Imported late, because it imports pydantic.
     from trackmllib.config.option_types import RESERVED_PREFIXES
 
-    found: dict[str, Any] = {"from_mlflow": True}
-    for flag in ("silent", "exclusive", "log_input_examples"):
-        if given.get(flag):
-            found[flag] = True
-    if "log_datasets" in given:
-        found["log_datasets"] = bool(given["log_datasets"])
-    if "log_models" in given:
-        found["log_models"] = "best" if given["log_models"] else "none"
-    if given.get("registered_model_name") is not None and given.get("log_models", True):
-        # MLflow logs models by default, and registers what it logs.
-        found["registered_model_name"] = given["registered_model_name"]
-        found["log_models"] = "best"
-    if given.get("extra_tags"):
-        # MLflow accepts reserved keys, but trackmllib refuses them.
-        found["extra_tags"] = {
+    logs_models = bool(arguments.get("log_models", True))
+    return {
+        "from_mlflow": True,
+        "silent": bool(arguments.get("silent")),
+        "exclusive": bool(arguments.get("exclusive")),
+        "log_models": "best" if logs_models else "none",
+        # MLflow registers only what it logs.
+        "registered_model_name": arguments.get("registered_model_name") if logs_models else None,
+        "log_input_examples": bool(arguments.get("log_input_examples")),
+        "log_datasets": bool(arguments.get("log_datasets", True)),
+        # MLflow accepts reserved keys, but for its own runs only.
+        "extra_tags": {
             str(key): str(value)
-            for key, value in given["extra_tags"].items()
+            for key, value in (arguments.get("extra_tags") or {}).items()
             if str(key).strip() and not str(key).startswith(RESERVED_PREFIXES)
         }
-    return found
+        or None,
+    }
 
 
 def _announce() -> None:

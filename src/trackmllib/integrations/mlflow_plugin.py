@@ -7,24 +7,16 @@ down, so ``mlflow_autolog`` is imported only with ``mlflow.pyspark.ml``.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
 import sys
 from contextlib import suppress
 from types import ModuleType
-from typing import Any
 
 FLAVOR = "mlflow.pyspark.ml"
-FLUENT = "mlflow.tracking.fluent"
-# `mlflow` imports it after FLUENT, and before it takes autolog from there.
-_AFTER_FLUENT = "mlflow.tracking._model_registry.fluent"
 _INTEGRATION = "pyspark.ml"
 _TOO_NEW = (4, 0)
 
 _watching = False
-# Names of the arguments given in the last call of mlflow.autolog().
-_given: frozenset[str] = frozenset()
 
 
 class SearchAutologging:
@@ -42,7 +34,7 @@ class SearchAutologging:
 
 
 def watch() -> None:
-    """Wrap MLflow's functions once their modules are imported. Idempotent.
+    """Wrap ``mlflow.pyspark.ml.autolog`` once it is imported. Idempotent.
 
     Called by ``import mlflow``, before MLflow has imported most of its modules.
     """
@@ -59,27 +51,6 @@ def watch() -> None:
         _debug(f"MLflow {version} is not supported")
         return
     when_imported(FLAVOR, _flavor_imported)
-    # Older versions of MLflow load their plugins within the import of FLUENT.
-    when_imported(_AFTER_FLUENT if FLUENT in sys.modules else FLUENT, _wrap_fluent)
-
-
-def _wrap_fluent(imported: ModuleType) -> None:
-    """Wrap ``mlflow.autolog``; never fails, because this is part of an import."""
-    module = sys.modules.get(FLUENT)
-    original = getattr(module, "autolog", None)
-    if not callable(original):
-        _debug(f"{FLUENT} has no autolog()")
-        return
-
-    @functools.wraps(original)
-    def autolog(*args: Any, **kwargs: Any) -> Any:
-        global _given
-        _given = frozenset()
-        with suppress(Exception):
-            _given = frozenset(inspect.signature(original).bind(*args, **kwargs).arguments)
-        return original(*args, **kwargs)
-
-    vars(module)["autolog"] = autolog
 
 
 def _flavor_imported(module: ModuleType) -> None:
@@ -90,7 +61,7 @@ def _flavor_imported(module: ModuleType) -> None:
     with suppress(Exception):
         from trackmllib.integrations import mlflow_autolog
 
-        mlflow_autolog.wrap(module, lambda: _given)
+        mlflow_autolog.wrap(module)
 
 
 def _debug(reason: str) -> None:

@@ -22,14 +22,15 @@ from trackmllib.domain.operations import (
 )
 from trackmllib.domain.score_tags import RESUMED_FROM, StoredScore
 from trackmllib.domain.search_state import SearchState
-from trackmllib.recorder import artifacts
+from trackmllib.recorder import artifacts, mlflow_record
 
 
 def create(state: SearchState, candidate: int) -> Iterator[Operation]:
     """Create the run with its params; it starts with its first fit."""
     found = state.candidates[candidate]
-    logged = params(state, candidate)
+    logged = mlflow_record.child_params(state, candidate, params(state, candidate))
     tags = child_run_tags(state.search_id, candidate) + state.extra_tags
+    tags += mlflow_record.child_tags(state)
     if not found.measured:
         tags += (("trackmllib.times", "search"),)
     if state.keyed is not None:
@@ -45,13 +46,7 @@ def create(state: SearchState, candidate: int) -> Iterator[Operation]:
         yield LogBatch(search_id=state.search_id, candidate=candidate, params=logged)
     dataset = state.description.dataset
     if dataset is not None:
-        yield LogDataset(
-            search_id=state.search_id,
-            candidate=candidate,
-            digest=dataset.digest,
-            path=dataset.path,
-            schema=state.description.schema,
-        )
+        yield LogDataset.of(state.search_id, dataset, state.description.schema, candidate=candidate)
 
 
 def params(state: SearchState, candidate: int) -> tuple[tuple[str, str], ...]:

@@ -20,10 +20,4 @@ def evaluated(
     yield LogBatch(search_id=search_id, metrics=(metric,))
     yield LogArtifact(search_id=search_id, file_name=METRIC_INFO, text=metric_info, in_folder=False)
     if evaluation.predictions is not None:
-        yield LogDataset(
-            search_id=search_id,
-            digest=evaluation.predictions.digest,
-            path=evaluation.predictions.path,
-            schema=evaluation.schema,
-            context="eval",
-        )
+        yield LogDataset.of(search_id, evaluation.predictions, evaluation.schema, context="eval")

@@ -24,7 +24,7 @@ from trackmllib.domain.operations import (
     SetPrimaryMetric,
 )
 from trackmllib.domain.search_state import SearchState
-from trackmllib.recorder import artifacts, child_selection
+from trackmllib.recorder import artifacts, child_selection, mlflow_record
 from trackmllib.recorder.description import describe
 from trackmllib.support.compression import file_text
 
@@ -44,18 +44,14 @@ def opened(state: SearchState, destination: Destination) -> Iterator[Operation]:
         yield described
     yield LogBatch(
         search_id=state.search_id,
-        params=tuple(_params(state).items()),
-        tags=tuple(_tags(state, destination)),
+        params=mlflow_record.parent_params(state, _params(state)),
+        tags=mlflow_record.parent_tags(state, destination, _tags(state, destination)),
     )
     yield _artifact(state, artifacts.SEARCH, [artifacts.search_json(state)])
     dataset = state.description.dataset
     if dataset is not None:
-        yield LogDataset(
-            search_id=state.search_id,
-            digest=dataset.digest,
-            path=dataset.path,
-            schema=state.description.schema,
-        )
+        yield LogDataset.of(state.search_id, dataset, state.description.schema)
+    yield from mlflow_record.opened(state)
 
 
 def primary_metric(event: SearchStarted) -> Iterator[Operation]:
@@ -117,6 +113,7 @@ def finished(state: SearchState, destination: Destination) -> Iterator[Operation
     """Log the winner and the artifacts, and end the run if it is ours."""
     assert state.end_ms is not None
     yield from _best(state, state.end_ms)
+    yield from mlflow_record.finished(state)
     if state.refit_seconds is not None:
         yield LogBatch(
             search_id=state.search_id,
@@ -209,9 +206,12 @@ def _best(state: SearchState, time_ms: int) -> Iterator[Operation]:
     key = f"best_avg_{metric}" if state.description.averaged else f"best_{metric}"
     yield LogBatch(
         search_id=state.search_id,
-        params=tuple(
-            (f"best_{state.grid.key(param)}", mlflow_limits.param_value(param.value.text))
-            for param in candidate.params
+        params=mlflow_record.best_params(
+            state,
+            {
+                f"best_{state.grid.key(param)}": mlflow_limits.param_value(param.value.text)
+                for param in candidate.params
+            },
         ),
         metrics=() if average is None else (Metric(key, average, time_ms),),
     )

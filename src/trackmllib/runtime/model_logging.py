@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from trackmllib.domain.descriptions import Component, SearchDescription
@@ -21,7 +21,7 @@ from trackmllib.spark.introspection.input_columns import inputs_and_outputs
 from trackmllib.support import formatting
 from trackmllib.support.clock import Clock
 from trackmllib.support.guard import attempt
-from trackmllib.tracking import models
+from trackmllib.tracking import mlflow_autologging, models
 from trackmllib.tracking.lazy_run import current_location
 from trackmllib.tracking.logged_models import NewModel
 from trackmllib.tracking.models import LoggedModel
@@ -61,11 +61,18 @@ class ModelLogger:
     def log_best(self, search_id: str, best: int | None, model: Any, data: Any) -> None:
         """Log the best model on the parent run, and register it if requested.
 
+        If MLflow's autologging has switched recording on, models are logged as it does: that of
+        the tuner as ``model``, whose best model is ``best_model``.
+
         :param best: The candidate that won, if known.
+        :param model: The model of the tuner.
         """
         what = "the best model"
         search = self._search_in_mlflow(search_id)
-        if search is None or (search.settings.from_mlflow and _is_on_connect(data)):
+        if search is None:
+            return
+        as_mlflow = search.settings.from_mlflow
+        if as_mlflow and not self._is_logged_by_mlflow(search, model):
             return
         run_id = self._run_id(search, None, what)
         if run_id is None:
@@ -75,7 +82,11 @@ class ModelLogger:
         except Exception as error:  # noqa: BLE001 - the server's
             self._add_not_logged(search, what, formatting.error_summary(error))
             return
-        logged = self._log(search, what, model, data, self._new(search, run_id, best, name))
+        if as_mlflow:
+            logged = self._log_as_mlflow(search, model, data, run_id, name)
+        else:
+            new = self._new(search, run_id, best, name)
+            logged = self._log(search, what, model.bestModel, data, new)
         if logged is None:
             return
         self._logged(search, logged)
@@ -105,6 +116,40 @@ class ModelLogger:
         if logged is not None:
             self._logged(search, logged, candidate, fold)
             self._warn_of_size(search, logged)
+
+    def _is_logged_by_mlflow(self, search: ActiveSearch, model: Any) -> bool:
+        """Whether MLflow's autologging would log the model of a search."""
+        if search.state.description.mlflow is None:
+            return False
+        is_logged = mlflow_autologging.logs_model(model)
+        if not is_logged:
+            kind = type(model.bestModel).__name__
+            self._user_warnings.warn_once(
+                [
+                    f"The {kind} of the search is not logged, because it is not on MLflow's list "
+                    "of models to log. Call mlflow.spark.log_model() for it, or set "
+                    "log_model_allowlist of mlflow.pyspark.ml.autolog()."
+                ],
+                search.settings,
+            )
+        return is_logged
+
+    def _log_as_mlflow(
+        self, search: ActiveSearch, model: Any, data: Any, run_id: str, name: str
+    ) -> LoggedModel | None:
+        def log() -> LoggedModel:
+            inputs, outputs = self._inputs_and_outputs(search, model.bestModel, data)
+            return models.log_as_autologging(
+                model,
+                inputs,
+                outputs,
+                run_id,
+                name,
+                with_signature=mlflow_autologging.config().get("log_model_signatures", True),
+                with_example=search.settings.log_input_examples,
+            )
+
+        return self._attempt(search, "the model", data, log)
 
     def _search_in_mlflow(self, search_id: str) -> ActiveSearch | None:
         search = self._searches.get(search_id)
@@ -150,17 +195,28 @@ class ModelLogger:
     def _log(
         self, search: ActiveSearch, what: str, model: Any, data: Any, new: NewModel
     ) -> LoggedModel | None:
-        columns = sorted(set(_training_columns(search.state.description)))
-        try:
-            inputs, outputs = inputs_and_outputs(model, data, columns)
+        def log() -> LoggedModel:
+            inputs, outputs = self._inputs_and_outputs(search, model, data)
             with_example = search.settings.log_input_examples
             pipeline = as_pipeline(model)
             return models.log_model(
                 model, pipeline, inputs, outputs, new, with_example=with_example
             )
+
+        return self._attempt(search, what, data, log)
+
+    def _inputs_and_outputs(self, search: ActiveSearch, model: Any, data: Any) -> tuple[Any, Any]:
+        columns = sorted(set(_training_columns(search.state.description)))
+        return inputs_and_outputs(model, data, columns)
+
+    def _attempt(
+        self, search: ActiveSearch, what: str, data: Any, log: Callable[[], LoggedModel]
+    ) -> LoggedModel | None:
+        try:
+            return log()
         except Exception as error:  # noqa: BLE001 - Spark's, MLflow's, or of the user's stages
             reason = formatting.error_summary(error)
-            if _is_on_connect(data):
+            if is_on_connect(data):
                 reason = "MLflow cannot save it on Spark Connect"
             self._add_not_logged(search, what, reason)
             return None
@@ -203,7 +259,7 @@ class ModelLogger:
         self._problems.add(search.search_id, f"{what} is not logged: {reason}")
 
 
-def _is_on_connect(data: Any) -> bool:
+def is_on_connect(data: Any) -> bool:
     return ".connect." in type(data).__module__
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trackmllib.config.settings import Settings
+from trackmllib.domain.descriptions import Dataset
 from trackmllib.domain.evaluations import Evaluation
 from trackmllib.recorder.evaluations import evaluated
 from trackmllib.runtime.active_searches import ActiveSearch
@@ -18,10 +19,10 @@ from trackmllib.spark.instrumentation.post_training import PostTrainingInstrumen
 from trackmllib.support.clock import Clock
 from trackmllib.support.guard import Guard
 from trackmllib.support.redaction import Hides
+from trackmllib.tracking import mlflow_autologging
 from trackmllib.tracking.post_training import (
     MetricNames,
     are_datasets_logged_by_mlflow,
-    is_in_fit_of_mlflow,
     is_logged_by_mlflow,
 )
 
@@ -58,7 +59,7 @@ class PostTrainingMetrics:
 
     def watch(self, search: ActiveSearch, model: Any) -> None:
         """Log metrics of a model from now on, if the search has them on."""
-        if _is_on(search) and not is_in_fit_of_mlflow():
+        if _is_on(search) and not mlflow_autologging.is_in_fit():
             sink = _Sink(search, self._log, self._problems)
             self._sinks[search.search_id] = sink
             self._instrumentation.watch(model, sink)
@@ -68,7 +69,7 @@ class PostTrainingMetrics:
         return search.search_id in self._sinks
 
     def _log(self, search: ActiveSearch, names: MetricNames, evaluation: Evaluation) -> None:
-        if os.getpid() != self._process or not _is_on(search) or is_in_fit_of_mlflow():
+        if os.getpid() != self._process or not _is_on(search) or mlflow_autologging.is_in_fit():
             return
         # So that the last file enqueued lists all metrics.
         with self._lock:
@@ -100,6 +101,11 @@ class _Sink:
     def logs_datasets(self) -> bool:
         by_mlflow = _is_logged_by_mlflow(self._search) and are_datasets_logged_by_mlflow()
         return self._search.settings.log_datasets or by_mlflow
+
+    def describe_dataset(self, data: Any) -> Dataset | None:
+        if self._search.state.description.mlflow is None:
+            return None
+        return mlflow_autologging.describe_dataset(data)
 
     def guard(self) -> Guard:
         return self._problems.guard(self._search.search_id, "logging a post-training metric")

@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trackmllib.config.settings import Settings
+from trackmllib.domain.descriptions import Dataset, MlflowRecord
 from trackmllib.domain.events import Event, SearchFailed, SearchFinished, SearchStarted
 from trackmllib.domain.score_tags import PriorScores
 from trackmllib.domain.search_state import SearchState
 from trackmllib.outbox.relay import Relay
 from trackmllib.reporting.progress.display import Progress
 from trackmllib.reporting.results import Results
+from trackmllib.runtime import mlflow_record
 from trackmllib.runtime.active_searches import ActiveSearch, ActiveSearches
 from trackmllib.runtime.event_pipeline import EventPipeline
 from trackmllib.runtime.flush import FlushWait
-from trackmllib.runtime.model_logging import ModelLogger
+from trackmllib.runtime.model_logging import ModelLogger, is_on_connect
 from trackmllib.runtime.post_training import PostTrainingMetrics
 from trackmllib.runtime.prior_scores import PriorSearches
 from trackmllib.runtime.problems import Problems
@@ -27,8 +29,10 @@ from trackmllib.runtime.run_resolver import RunResolver
 from trackmllib.runtime.search_completion import SearchCompletion
 from trackmllib.runtime.stop_poller import StopPoller
 from trackmllib.runtime.user_warnings import UserWarnings
+from trackmllib.support import formatting
 from trackmllib.support.clock import Clock
 from trackmllib.support.guard import Guard
+from trackmllib.tracking import mlflow_autologging
 
 
 @dataclass(kw_only=True)
@@ -79,6 +83,26 @@ class SearchCallbacks:
 
     def guard(self, search_id: str, doing: str) -> Guard:
         return self.problems.guard(search_id, doing)
+
+    def mlflow_dataset(self, data: Any, settings: Settings) -> Dataset | None:
+        if settings.log_datasets and self._is_logged_by_mlflow(data, settings):
+            with self.guard("", "describing the data as MLflow does"):
+                return mlflow_autologging.describe_dataset(data)
+        return None
+
+    def mlflow_record(self, tuner: Any, data: Any, settings: Settings) -> MlflowRecord | None:
+        if not self._is_logged_by_mlflow(data, settings):
+            return None
+        try:
+            return mlflow_record.record_of(tuner, settings.redaction.hides)
+        except Exception as error:  # noqa: BLE001 - MLflow's, about the tuner
+            self.user_warnings.warn(
+                "MLflow's autologging cannot describe this search, so its record lacks the params, "
+                f"tags and files that only MLflow logs ({formatting.error_summary(error)}). The "
+                "training is not affected.",
+                settings,
+            )
+            return MlflowRecord(run_tags=mlflow_record.run_tags())
 
     def search_settings(self, conf: Mapping[str, str]) -> Settings:
         warnings: list[str] = []
@@ -154,6 +178,15 @@ class SearchCallbacks:
     def stop_requested(self, search_id: str) -> bool:
         search = self.searches.get(search_id)
         return search is not None and search.stop_requested
+
+    def _is_logged_by_mlflow(self, data: Any, settings: Settings) -> bool:
+        """Whether the record of a search has all that MLflow would log."""
+        return (
+            settings.from_mlflow
+            and self.searches.records_in_mlflow(settings)
+            and not is_on_connect(data)
+            and not mlflow_autologging.ignores_fits()
+        )
 
     def _start_background_work(self, search: ActiveSearch) -> None:
         if search.settings.record:

@@ -7,12 +7,7 @@ from collections.abc import Mapping
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag
-from mlflow.utils.mlflow_tags import (
-    MLFLOW_DATASET_CONTEXT,
-    MLFLOW_SOURCE_NAME,
-    MLFLOW_SOURCE_TYPE,
-    MLFLOW_USER,
-)
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from trackmllib.domain.operations import DATASET_NAME, LogDataset
 
@@ -23,13 +18,13 @@ _TYPES = {"bigint": "long", "int": "integer", "smallint": "integer", "tinyint": 
 def log_dataset(
     client: MlflowClient, run_id: str, operation: LogDataset, context: Mapping[str, str]
 ) -> None:
-    """Log a dataset; its source is its files or the program that made it."""
-    source = {"path": operation.path}
-    kind = "spark"
+    """Log a dataset; its source is its files or the program that made it.
+
+    :param context: The tags that MLflow gives to each run, as the source of data without files.
+    """
+    kind, source = "spark", {"path": operation.path}
     if operation.path is None:
-        kind = "code"
-        tags = (MLFLOW_USER, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE)
-        source = {"tags": {tag: context[tag] for tag in tags if tag in context}}  # type: ignore[dict-item]
+        kind, source = "code", {"tags": dict(context)}  # type: ignore[dict-item]
     columns = [
         {"name": name, "type": _TYPES.get(type_name, type_name)}
         for name, type_name in operation.schema
@@ -39,7 +34,8 @@ def log_dataset(
         digest=operation.digest,
         source_type=kind,
         source=json.dumps(source),
-        schema=json.dumps({"mlflow_colspec": columns}),
+        schema=operation.mlflow_schema or json.dumps({"mlflow_colspec": columns}),
+        profile=operation.mlflow_profile,
     )
     client.log_inputs(
         run_id, [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, operation.context)])]

@@ -1,25 +1,122 @@
-"""Suppression of MLflow's own Spark ML autologging in recorded searches.
+"""MLflow's own Spark ML autologging, and what it logs for a search.
 
 ``mlflow.pyspark.ml.autolog()`` would start a run for every fit of a search. Its patches call
 ``get_autologging_config`` each time to find out whether they are disabled, so this module patches
-that function for the threads of searches.
+that function for the threads of searches, and lets MLflow's functions compute what it would log
+(``mlflow/pyspark/ml/__init__.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.utils import autologging_utils
+from mlflow.utils.mlflow_tags import MLFLOW_AUTOLOGGING
 
+from trackmllib.domain.descriptions import Dataset
 from trackmllib.support.patching import Patch
 
 INTEGRATION = "pyspark.ml"
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoggedByMlflow:
+    """What MLflow logs for a search, with values as they are.
+
+    ``grid`` and ``children`` have the param map of each candidate and the params of its child run;
+    ``children`` ends before the first candidate whose params MLflow cannot log.
+    """
+
+    params: dict[str, Any]
+    tags: dict[str, str]
+    info: dict[str, Any]
+    child_tags: dict[str, str]
+    grid: list[dict[str, Any]]
+    children: list[dict[str, Any]]
+
+
 def supports_installed_pyspark() -> bool:
     """Whether MLflow's autologging has been tested with this pyspark."""
     return bool(autologging_utils.is_flavor_supported_for_associated_package_versions(INTEGRATION))
+
+
+def config() -> dict[str, Any]:
+    """Arguments of the last ``mlflow.pyspark.ml.autolog()``, defaults included."""
+    return autologging_utils.AUTOLOGGING_INTEGRATIONS.get(INTEGRATION) or {}
+
+
+def is_in_fit() -> bool:
+    """Whether MLflow records a fit now, and so ignores all others."""
+    from mlflow.pyspark.ml import _SparkTrainingSession
+
+    return bool(_SparkTrainingSession.is_active())
+
+
+def ignores_fits() -> bool:
+    """Whether MLflow would not log a fit that starts now."""
+    return is_in_fit() or autologging_utils._AUTOLOGGING_GLOBALLY_DISABLED
+
+
+def logged_of(tuner: Any) -> LoggedByMlflow:
+    """What MLflow logs for the search of a tuner, whose attributes this changes.
+
+    :raises: What MLflow's autologging would raise, and then log nothing.
+    """
+    from mlflow.pyspark import ml
+
+    metadata = ml._gen_estimator_metadata(tuner)
+    names = metadata.uid_to_indexed_name_map
+    estimator = tuner.getEstimator()
+    info: dict[str, Any] = {"hierarchy": metadata.hierarchy}
+    for each in metadata.param_search_estimators:
+        info[names[each.uid]] = {
+            "tuning_parameter_map_list": ml._get_tuning_param_maps(each, names),
+            "tuned_estimator_parameter_map": ml._get_instance_param_map_recursively(
+                each.getEstimator(), 1, names
+            ),
+        }
+    children = []
+    try:
+        for param_map in tuner.getEstimatorParamMaps():
+            children.append(ml._get_instance_param_map(estimator.copy(param_map), names))
+    except Exception:  # noqa: BLE001 - MLflow stops there, too
+        pass
+    return LoggedByMlflow(
+        params=ml._get_instance_param_map(tuner, names),
+        tags=ml._get_estimator_info_tags(tuner),
+        info=info,
+        child_tags={MLFLOW_AUTOLOGGING: INTEGRATION, **ml._get_estimator_info_tags(estimator)},
+        grid=ml._get_tuning_param_maps(tuner, names),
+        children=children,
+    )
+
+
+def managed_run_tags() -> dict[str, Any]:
+    """Tags of a run that MLflow's autologging creates."""
+    return {**(config().get("extra_tags") or {}), MLFLOW_AUTOLOGGING: INTEGRATION}
+
+
+def describe_dataset(data: Any) -> Dataset:
+    """Describe a DataFrame as MLflow's autologging does, with a Spark job."""
+    from mlflow.data.spark_dataset import SparkDataset
+
+    described = SparkDataset(df=data, source=CodeDatasetSource({})).to_dict()
+    return Dataset(
+        digest=described["digest"],
+        path=None,
+        mlflow_schema=described["schema"],
+        mlflow_profile=described["profile"],
+    )
+
+
+def logs_model(model: Any) -> bool:
+    """Whether a model is on MLflow's list of models to log."""
+    from mlflow.pyspark.ml import _should_log_model
+
+    return bool(_should_log_model(model))
 
 
 class AutologgingSuppressor:

@@ -62,6 +62,38 @@ def log_model(
         return LoggedModel(new.run_id, new.name)
 
 
+def log_as_autologging(
+    model: Any,
+    inputs: Any,
+    outputs: Any,
+    run_id: str,
+    name: str,
+    *,
+    with_signature: bool,
+    with_example: bool,
+) -> LoggedModel:
+    """Log the model of a tuner, and its best model, as MLflow's autologging.
+
+    It logs both as artifacts of the active run, also where there are logged models.
+    """
+    with single_attempt():
+        best = model.bestModel
+        requirements = list(_requirements(best))
+        signature = _signature(inputs, outputs) if with_signature else None
+        if signature is not None and len(signature.outputs.inputs) == 1:
+            signature.outputs.inputs[0].name = None
+        mlflow.spark.log_model(
+            model,
+            name,
+            # False prevents that MLflow infers a signature from the example.
+            signature=signature if with_signature else False,
+            input_example=_example(inputs) if with_example else None,
+            pip_requirements=requirements,
+        )
+        mlflow.spark.log_model(best, f"best_{name}", pip_requirements=requirements)
+    return LoggedModel(run_id, name)
+
+
 def size(logged: LoggedModel) -> int:
     """The size of a logged model, in bytes."""
     if logged.size is not None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from mlflow.utils import autologging_utils
 
 from trackmllib.domain.evaluations import Evaluation
-from trackmllib.tracking.mlflow_autologging import INTEGRATION, supports_installed_pyspark
+from trackmllib.tracking.mlflow_autologging import config, supports_installed_pyspark
 
 
 class LoggedMetric(NamedTuple):
@@ -65,34 +65,23 @@ def is_logged_by_mlflow(*, is_run_of_user: bool) -> bool:
     ``is_run_of_user``: the user has started the parent run. In exclusive mode MLflow logs nothing
     there.
     """
-    config = _config()
+    given = config()
     if (
-        not config
-        or config.get("disable", True)
-        or not config.get("log_post_training_metrics", True)
-        or (is_run_of_user and config.get("exclusive", False))
+        not given
+        or given.get("disable", True)
+        or not given.get("log_post_training_metrics", True)
+        or (is_run_of_user and given.get("exclusive", False))
         or autologging_utils._AUTOLOGGING_GLOBALLY_DISABLED
     ):
         return False
-    return not config.get("disable_for_unsupported_versions", False) or (
+    return not given.get("disable_for_unsupported_versions", False) or (
         supports_installed_pyspark()
     )
 
 
 def are_datasets_logged_by_mlflow() -> bool:
     """Whether MLflow logs the data of post-training metrics, if it logs these."""
-    return bool(_config().get("log_datasets", True))
-
-
-def is_in_fit_of_mlflow() -> bool:
-    """Whether MLflow records a fit now, during which it logs no such metrics."""
-    from mlflow.pyspark.ml import _SparkTrainingSession
-
-    return bool(_SparkTrainingSession.is_active())
-
-
-def _config() -> dict[str, Any]:
-    return autologging_utils.AUTOLOGGING_INTEGRATIONS.get(INTEGRATION) or {}
+    return bool(config().get("log_datasets", True))
 
 
 def _mlflow() -> Any:

@@ -16,7 +16,8 @@ from trackmllib.integrations.mlflow_autolog import options
 
 pytestmark = pytest.mark.versions
 
-# Runs calls of MLflow and trackmllib, and prints what applies to searches after each of them.
+# Runs calls of MLflow and trackmllib, and prints what applies to searches after each of them: the
+# options that are not trackmllib's defaults.
 PROGRAM = """
 import json, sys
 from importlib import import_module
@@ -26,7 +27,12 @@ def state():
     session = import_module("trackmllib.api.autolog")._session
     if session is None or not session.is_running:
         return None
-    return {name: getattr(session.settings, name) for name in session.settings.given}
+    options = type(session.settings).model_fields
+    return {
+        name: getattr(session.settings, name)
+        for name in options.keys() - {"strict", "from_mlflow", "given", "report"}
+        if getattr(session.settings, name) != options[name].default
+    }
 
 for function, arguments in json.loads(sys.argv[1]):
     if function == "import":
@@ -37,6 +43,8 @@ for function, arguments in json.loads(sys.argv[1]):
     print(json.dumps(state()))
 """
 
+# For MLflow's defaults.
+DEFAULTS = {"log_models": "best", "log_datasets": True}
 ON = ["mlflow.autolog", {}]
 OFF = ["mlflow.autolog", {"disable": True}]
 TUNERS = ["import", ["pyspark.ml.tuning"]]
@@ -70,12 +78,12 @@ def test_plugin_is_installed_and_adds_no_tags():
 @pytest.mark.slow
 def test_arguments_apply_to_searches():
     steps = [
-        (flavor(), {}),
-        (flavor(log_models=True), {"log_models": "best"}),
-        (flavor(log_models=False), {"log_models": "none"}),
-        (ON, {"log_models": "none"}),  # MLflow keeps the call of its own function.
+        (flavor(), DEFAULTS),
+        (flavor(log_models=True), DEFAULTS),
+        (flavor(log_models=False), {"log_datasets": True}),
+        (ON, {"log_datasets": True}),  # MLflow keeps the call of its own function.
         (flavor(disable=True), None),
-        (flavor(), {}),
+        (flavor(), DEFAULTS),
     ]
     found, _ = states(*(call for call, _ in steps))
     assert found == [expected for _, expected in steps]
@@ -83,14 +91,14 @@ def test_arguments_apply_to_searches():
 
 @pytest.mark.slow
 def test_arguments_of_mlflow_autolog_apply_once_pyspark_is_imported():
-    given = {"log_models": True, "log_datasets": True, "silent": True, "exclusive": True}
-    expected = {"log_models": "best", "log_datasets": True, "silent": True, "exclusive": True}
+    given = {"log_models": False, "silent": True, "exclusive": True}
+    expected = {"log_datasets": True, "silent": True, "exclusive": True}
     steps = [
         (["mlflow.autolog", given], None),
         (TUNERS, expected),
-        (ON, {}),
-        (["mlflow.autolog", {"log_datasets": False}], {"log_datasets": False}),
-        (["mlflow.autolog", {"log_models": True}], {"log_models": "best"}),
+        (ON, DEFAULTS),
+        (["mlflow.autolog", {"log_datasets": False}], {"log_models": "best"}),
+        (["mlflow.autolog", {"log_models": True}], DEFAULTS),
         (OFF, None),
         (["mlflow.autolog", {"exclude_flavors": ["pyspark.ml"]}], None),
     ]
@@ -104,12 +112,9 @@ def test_arguments_of_mlflow_autolog_apply_once_pyspark_is_imported():
     ("given", "expected"),
     [
         ({}, {}),
-        ({"silent": False, "exclusive": False, "log_input_examples": False}, {}),
+        ({"log_datasets": False, "silent": True}, {"log_datasets": False, "silent": True}),
         ({"log_input_examples": True}, {"log_input_examples": True}),
-        (
-            {"registered_model_name": "m"},
-            {"registered_model_name": "m", "log_models": "best"},
-        ),
+        ({"registered_model_name": "m"}, {"registered_model_name": "m"}),
         ({"registered_model_name": "m", "log_models": False}, {"log_models": "none"}),
         (
             {"extra_tags": {"team": "x", "n": 1, "mlflow.note.content": "y"}},
@@ -119,7 +124,23 @@ def test_arguments_of_mlflow_autolog_apply_once_pyspark_is_imported():
     ],
 )
 def test_options_for_arguments_of_mlflow(given, expected):
-    assert options(given) == {"from_mlflow": True, **expected}
+    assert options(given) == {
+        "from_mlflow": True,
+        "silent": False,
+        "exclusive": False,
+        "registered_model_name": None,
+        "log_input_examples": False,
+        "extra_tags": None,
+        **DEFAULTS,
+        **expected,
+    }
+
+
+@pytest.mark.slow
+def test_variables_take_precedence_over_arguments_of_mlflow():
+    variables = {"TRACKMLLIB_LOG_MODELS": "none", "TRACKMLLIB_EXCLUSIVE": "true"}
+    found, _ = states(TUNERS, ON, flavor(log_models=True, log_datasets=False), **variables)
+    assert found[1:] == [{"log_datasets": True, "exclusive": True}, {"exclusive": True}]
 
 
 WAIT = ["trackmllib.autolog", {"wait": False}]
@@ -130,7 +151,7 @@ WAIT = ["trackmllib.autolog", {"wait": False}]
     ("calls", "expected"),
     [
         ([WAIT, TUNERS, ON, OFF], [{"wait": False}] * 4),
-        ([TUNERS, ON, WAIT, OFF], [None, {}, {"wait": False}, {"wait": False}]),
+        ([TUNERS, ON, WAIT, OFF], [None, DEFAULTS, {"wait": False}, {"wait": False}]),
         ([["trackmllib.autolog", {"disable": True}], TUNERS, ON], [None] * 3),
     ],
     ids=["before", "after", "off"],
@@ -138,12 +159,12 @@ WAIT = ["trackmllib.autolog", {"wait": False}]
 def test_own_call_takes_precedence(calls, expected):
     found, printed = states(*calls)
     assert found == expected
-    assert printed.count(LINE) == (1 if {} in expected else 0)
+    assert printed.count(LINE) == (1 if DEFAULTS in expected else 0)
 
 
 @pytest.mark.slow
 def test_disable_keeps_recording_started_by_the_variable():
-    given = ["mlflow.autolog", {"log_datasets": True}]
+    given = ["mlflow.autolog", {"log_models": False}]
     found, printed = states(TUNERS, given, OFF, folders=[STARTUP_FOLDER], TRACKMLLIB_AUTOLOG="1")
     assert found == [{}, {"log_datasets": True}, {}]
     assert LINE not in printed
@@ -176,7 +197,7 @@ def test_bad_variable_warns_and_records_nothing():
 @pytest.mark.parametrize("variables", [{}, {"TRACKMLLIB_SILENT": "true"}])
 def test_silent_prints_nothing(variables):
     found, printed = states(TUNERS, flavor(**({} if variables else {"silent": True})), **variables)
-    assert found[-1] == ({} if variables else {"silent": True})
+    assert found[-1] == {**DEFAULTS, "silent": True}
     assert "trackmllib" not in printed
 
 
@@ -193,7 +214,7 @@ def test_unsupported_pyspark_is_recorded_unless_mlflow_refuses_it():
     done = run(code, json.dumps(calls))
     assert done.returncode == 0, done.stderr
     *found, supported = [json.loads(line) for line in done.stdout.splitlines()]
-    assert found == [None, {}, {} if supported else None, {}]
+    assert found == [None, DEFAULTS, DEFAULTS if supported else None, DEFAULTS]
 
 
 @pytest.mark.slow
@@ -222,12 +243,12 @@ def test_wrapped_functions_keep_name_and_signature():
         [f.__name__, f.__module__, f.__doc__, str(inspect.signature(f)), f.integration_name]
         for f in both
     ]))
-    print(["trackmllib" in f.__code__.co_filename for f in both])
+    print("trackmllib" in mlflow.pyspark.ml.autolog.__code__.co_filename)
     """
     wrapped, ours = run(code).stdout.splitlines()
     stock, others = run(code, TRACKMLLIB_AUTOLOG="0").stdout.splitlines()
     assert wrapped == stock
-    assert (ours, others) == ("[True, True]", "[False, False]")
+    assert (ours, others) == ("True", "False")
 
 
 # Prints what a program sees of a stub of MLflow, and what trackmllib logs.
@@ -240,37 +261,32 @@ print(mlflow.autolog(), mlflow.pyspark.ml.autolog())
 
 
 @pytest.mark.parametrize(
-    ("version", "fluent", "ml", "reason"),
+    ("version", "ml", "reason"),
     [
-        ("2.21.3", "", "", "MLflow 2.21.3 is not supported"),
-        ("4.0.0", "", "", "MLflow 4.0.0 is not supported"),
-        ("dev", "", "", "MLflow dev is not supported"),
-        ("3.99.0", "", "autolog.integration_name = 'other'", "mlflow.pyspark.ml has no autolog()"),
-        ("3.99.0", "log = autolog; del autolog", "", "mlflow.tracking.fluent has no autolog()"),
+        ("2.21.3", "", "MLflow 2.21.3 is not supported"),
+        ("4.0.0", "", "MLflow 4.0.0 is not supported"),
+        ("dev", "", "MLflow dev is not supported"),
+        ("3.99.0", "autolog.integration_name = 'other'", "mlflow.pyspark.ml has no autolog()"),
     ],
 )
-def test_unsupported_mlflow_is_left_unchanged(tmp_path, version, fluent, ml, reason):
+def test_unsupported_mlflow_is_left_unchanged(tmp_path, version, ml, reason):
     flavor = "def autolog(): return 1\nautolog.integration_name = 'pyspark.ml'\n"
     for name, text in {
         "__init__.py": "from mlflow.tracking.context import registry\n"
-        "from mlflow.tracking import fluent\n"
-        "autolog = vars(fluent).get('autolog') or fluent.log\n",
+        "from mlflow.tracking.fluent import autolog\n",
         "version.py": f"VERSION = {version!r}",
         "tracking/__init__.py": "",
         "tracking/context/__init__.py": "",
         "tracking/context/registry.py": "import mlflow.version\n"
         "from trackmllib.integrations.mlflow_plugin import SearchAutologging\n"
         "SearchAutologging()\n",
-        "tracking/fluent.py": f"def autolog(): return 0\n{fluent}",
+        "tracking/fluent.py": "def autolog(): return 0\n",
         "pyspark/__init__.py": "",
         "pyspark/ml.py": flavor + ml,
     }.items():
         file = tmp_path / "mlflow" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    if "fluent has" in reason:
-        # The other function is wrapped, and would need a real MLflow.
-        (tmp_path / "mlflow/pyspark/ml.py").write_text("def autolog(): return 1\n")
     done = run(STUB_PROGRAM, folders=[tmp_path])
     assert (done.returncode, done.stdout) == (0, "0 1\n"), done.stderr
     lines = done.stderr.splitlines()

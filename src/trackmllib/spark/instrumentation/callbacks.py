@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from trackmllib.config.settings import Settings
+from trackmllib.domain.descriptions import Dataset, MlflowRecord
 from trackmllib.domain.events import Event
 from trackmllib.domain.score_tags import PriorScores
 from trackmllib.domain.search_state import SearchState
@@ -39,6 +40,21 @@ class Callbacks(Protocol):
 
     def guard(self, search_id: str, doing: str) -> Guard:
         """Context in which an error of ours is reported instead of raised."""
+        ...
+
+    def mlflow_dataset(self, data: Any, settings: Settings) -> Dataset | None:
+        """Data of a search as MLflow's autologging describes it, with a job.
+
+        :returns: None if it would not log the data, or has not switched recording on.
+        """
+        ...
+
+    def mlflow_record(self, tuner: Any, data: Any, settings: Settings) -> MlflowRecord | None:
+        """What MLflow's autologging would log for a search.
+
+        :param tuner: A copy, because MLflow sets an attribute.
+        :returns: None if it would log nothing, or has not switched recording on.
+        """
         ...
 
     def search_settings(self, conf: Mapping[str, str]) -> Settings:
@@ -85,7 +101,7 @@ class Callbacks(Protocol):
     def log_model(
         self, search_id: str, candidate: int | None, fold: int | None, model: Any, data: Any
     ) -> None:
-        """Log the model of a fit, or the best model if ``fold`` is None.
+        """Log the model of a fit, or that of the tuner if ``fold`` is None.
 
         :param candidate: None if it is not known which candidate won.
         """

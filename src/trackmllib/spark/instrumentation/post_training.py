@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from pyspark.ml.evaluation import Evaluator
 
+from trackmllib.domain.descriptions import Dataset
 from trackmllib.domain.evaluations import Evaluation
 from trackmllib.spark.instrumentation.search_factory import fit_arguments
 from trackmllib.spark.instrumentation.subclasses import SubclassPatches
@@ -41,6 +42,13 @@ class EvaluationSink(Protocol):
     @property
     def logs_datasets(self) -> bool:
         """Whether predictions are described."""
+        ...
+
+    def describe_dataset(self, data: Any) -> Dataset | None:
+        """Predictions as MLflow's autologging describes them, with a job.
+
+        :returns: None if it has not switched recording on.
+        """
         ...
 
     def guard(self) -> Guard:
@@ -137,13 +145,16 @@ class PostTrainingInstrumentation:
             sink, dataset_name = found
             with sink.guard():
                 evaluator = evaluator.copy(params) if params else evaluator
+                predictions = None
+                if sink.logs_datasets:
+                    predictions = sink.describe_dataset(dataset) or describe_dataset(dataset)
                 sink.log(
                     Evaluation(
                         metric=metric_name(evaluator),
                         value=float(value),
                         dataset_name=dataset_name,
                         evaluator=describe_component(evaluator, sink.hides),
-                        predictions=describe_dataset(dataset) if sink.logs_datasets else None,
+                        predictions=predictions,
                         schema=describe_columns(dataset) if sink.logs_datasets else (),
                     )
                 )

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from trackmllib.config.settings import Settings
-from trackmllib.domain.descriptions import ParentFit, SearchDescription
+from trackmllib.domain.descriptions import Dataset, ParentFit, SearchDescription
 from trackmllib.spark.evaluation.further_metrics import FurtherMetrics
 from trackmllib.spark.instrumentation.callbacks import Callbacks
 from trackmllib.spark.instrumentation.middleware_context import SearchMiddlewareContext
@@ -93,6 +93,10 @@ class SearchFactory:
         """Create the tracker of the search that a call of ``fit()`` starts."""
         dataset, params = fit_arguments(args, kwargs)
         events = SearchEvents(self._callbacks, self._new_id(), settings, parent)
+        mlflow_dataset = None
+        if parent is None:
+            # Before the jobs of the search are counted.
+            mlflow_dataset = self._callbacks.mlflow_dataset(dataset, settings)
         metrics = SearchMetrics(
             events.search_id,
             self._collector,
@@ -102,7 +106,9 @@ class SearchFactory:
             is_inner=parent is not None,
         )
         further = FurtherMetrics(settings, partial(self._callbacks.warn, settings=settings))
-        describe = partial(self._describe, tuner, dataset, params, settings, further)
+        describe = partial(
+            self._describe, tuner, dataset, params, settings, further, parent, mlflow_dataset
+        )
         choose_winner = partial(self._choose_winner, tuner)
         return SearchTracker(
             events, metrics, tuner, describe, choose_winner, further, delegates=delegates
@@ -136,20 +142,30 @@ class SearchFactory:
         params: Any,
         settings: Settings,
         further: FurtherMetrics,
+        parent: ParentFit | None,
+        mlflow_dataset: Dataset | None,
         maps: Any,
         spark_loops: bool,
     ) -> SearchDescription:
         if isinstance(params, dict) and params:
             # Spark applies params given to fit() to a copy, too.
             tuner = tuner.copy(params)
+        record = None
+        if parent is None:
+            own = {} if maps is None else {tuner.estimatorParamMaps: maps}
+            with self._callbacks.guard("", "describing the search as MLflow does"):
+                record = self._callbacks.mlflow_record(tuner.copy(own), dataset, settings)
         description = describe_search(
             tuner,
             dataset if self._conf.answers(dataset) else None,
             maps,
             settings.redaction.hides,
-            with_dataset=settings.log_datasets,
+            # MLflow describes no data of nested searches, and has its own for others.
+            with_dataset=settings.log_datasets and not settings.from_mlflow,
             history_server=settings.history_server,
         )
+        dataset = mlflow_dataset or description.dataset
+        description = replace(description, dataset=dataset, mlflow=record)
         evaluator = attempt(tuner.getEvaluator, None)
         with self._callbacks.guard("", "planning further metrics"):
             if evaluator is not None and (plan := further.make_plan(evaluator)):

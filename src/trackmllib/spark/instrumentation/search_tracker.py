@@ -175,7 +175,7 @@ class SearchTracker:
         if events.parent is None and events.settings.log_models != "none":
             with events.guard("logging the best model"):
                 winner = self._winner(self._results()[0])
-                events.callbacks.log_model(events.search_id, winner, None, model.bestModel, data)
+                events.callbacks.log_model(events.search_id, winner, None, model, data)
 
     def _defer_interrupt(self) -> None:
         if not self._defers_interrupt:

@@ -13,7 +13,8 @@ from trackmllib.domain.search_state import SearchState
 from trackmllib.support import formatting
 
 PLUS_MINUS = (
-    "± is the standard error, corrected because folds share training data (Nadeau and Bengio, 2003)."
+    "± is the standard error, corrected because folds share training data "
+    "(Nadeau and Bengio, 2003)."
 )
 
 

@@ -42,8 +42,8 @@ def test_show_marks_candidates_indistinct_from_best(invoke, searches):
     assert text.splitlines()[-3:] == [
         PLUS_MINUS,
         "≈ not significantly different from the best (corrected resampled t-test, 5 folds)",
-        "Where ≈ skips a better-ranked candidate, that one differs from the best more evenly across "
-        "the folds.",
+        "Where ≈ skips a better-ranked candidate, that one differs from the best more evenly "
+        "across the folds.",
     ]
     (found,) = json.loads(invoke("show", searches["five folds"], "--json"))["searches"]
     assert found["indistinct"] == [2]

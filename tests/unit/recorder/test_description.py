@@ -76,16 +76,20 @@ def test_description_names_further_metrics_of_the_best():
     rows = [[0.5, 0.6, 0.5, 0.6, 0.55], [0.7, 0.8, 0.7, 0.8, 0.75]]
     further = {"f1": rows, "train_<b>": [[0.9, 1.0, 0.9, 1.0, 0.95], [1.0, None, 1.0, 1.0, 1.0]]}
     text = markdown(searched(grid(x=[1, 2]), rows, further=further), now(20))
-    best = "Best: **x=2**: weightedPrecision 0.750 ± 0.034; the other one is significantly different"
+    best = (
+        "Best: **x=2**: weightedPrecision 0.750 ± 0.034; the other one is significantly different"
+    )
     assert (
-        f"{best} from the best (corrected resampled t-test, 5 folds)\n\nFurther metrics of the best "
-        "candidate: f1 0.750 ± 0.034\n\n|" in text
+        f"{best} from the best (corrected resampled t-test, 5 folds)\n\n"
+        "Further metrics of the best candidate: f1 0.750 ± 0.034\n\n|" in text
     )
     chosen = searched(grid(x=[1, 2]), rows, further=further, best=0)
     line = "best candidate: f1 0.550 ± 0.034, train&#95;&#60;b&#62; 0.950 ± 0.034\n"
     assert line in markdown(chosen, now(20))
     # The candidate that leads has no averages yet.
-    leads = searched(grid(x=[1, 2]), [[0.5] + [None] * 4, [0.7] + [None] * 4], further=further, end=None)
+    leads = searched(
+        grid(x=[1, 2]), [[0.5] + [None] * 4, [0.7] + [None] * 4], further=further, end=None
+    )
     assert "Further" not in markdown(leads, now(20))
 
 

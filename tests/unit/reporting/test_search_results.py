@@ -199,8 +199,8 @@ def test_repr_is_the_answer_and_a_table(monkeypatch):
         "± is the standard error, corrected because folds share training data (Nadeau and Bengio, "
         "2003).",
         "≈ not significantly different from the best (corrected resampled t-test, 5 folds)",
-        "Where ≈ skips a better-ranked candidate, that one differs from the best more evenly across "
-        "the folds.",
+        "Where ≈ skips a better-ranked candidate, that one differs from the best more evenly "
+        "across the folds.",
     ]
 
 

@@ -117,7 +117,10 @@ CASES = {
         "2 of 3 candidates are finished.",
     ),
     "NaN, then failed": (
-        {"scores": [[NAN] * 5, [NAN, 0.6, 0.6, 0.6, 0.6], [0.7, 0.7, 0.7, 0.7, None]], "end": FAILURE},
+        {
+            "scores": [[NAN] * 5, [NAN, 0.6, 0.6, 0.6, 0.6], [0.7, 0.7, 0.7, 0.7, None]],
+            "end": FAILURE,
+        },
         "The search failed; every candidate with all its scores has NaN in weightedPrecision, so "
         "none is best. 2 of 3 candidates had finished. The error was ValueError: no",
     ),
@@ -158,7 +161,10 @@ CASES = {
         "No candidate has all its scores yet: 0 of 3 are finished.",
     ),
     "failed": (
-        {"scores": [five(0.5, 0.6), [0.7, 0.7, 0.7, 0.7, None], [0.7, 0.7, 0.7, 0.7, None]], "end": FAILURE},
+        {
+            "scores": [five(0.5, 0.6), [0.7, 0.7, 0.7, 0.7, None], [0.7, 0.7, 0.7, 0.7, None]],
+            "end": FAILURE,
+        },
         "x=0 was best when the search failed: weightedPrecision 0.550 ± 0.034 over 5 folds. "
         "1 of 3 candidates had finished. The error was ValueError: no",
     ),
@@ -167,7 +173,10 @@ CASES = {
         "The search failed before any candidate had all its scores. The error was ValueError: no",
     ),
     "interrupted": (
-        {"scores": [five(0.5, 0.6), [0.7, 0.7, 0.7, 0.7, None], [0.7, 0.7, 0.7, 0.7, None]], "end": INTERRUPTED},
+        {
+            "scores": [five(0.5, 0.6), [0.7, 0.7, 0.7, 0.7, None], [0.7, 0.7, 0.7, 0.7, None]],
+            "end": INTERRUPTED,
+        },
         "x=0 was best when the search was interrupted: weightedPrecision 0.550 ± 0.034 over "
         "5 folds. 1 of 3 candidates had finished.",
     ),

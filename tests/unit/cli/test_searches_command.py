@@ -19,7 +19,7 @@ def test_searches_lists_newest_first(invoke, searches, player):
     names = {search_id[:8]: name for name, search_id in searches.items()}
     shown = {names[row[1]]: row for row in rows}
     assert [names[row[1]] for row in rows] == [
-        *("second", "first", "running", "odd", "failed"),
+        *("second", "first", "running", "five folds", "odd", "failed"),
         *("unknown", "smaller", "not finite", "done"),
     ]
     assert shown["done"][3:6] == ["finished", "4/4", "0.8500"]
@@ -29,8 +29,8 @@ def test_searches_lists_newest_first(invoke, searches, player):
     assert shown["running"][3:6] == ["running", "1/4", "0.1500"]
     assert shown["first"][2:6] == ["two in one", "finished", "2/2", "0.6000"]
     assert shown["done"][-1] == "digits"
-    assert invoke("searches", "--experiment", "digits").count("\n") == 10
-    assert invoke("searches", "--experiment", player.experiment_id).count("\n") == 10
+    assert invoke("searches", "--experiment", "digits").count("\n") == 11
+    assert invoke("searches", "--experiment", player.experiment_id).count("\n") == 11
     assert invoke("searches", "--limit", "2").count("\n") == 3
     assert "There are no searches" in invoke("searches", "--experiment", "Default")
     text = invoke("searches", "--experiment", "digit", code=2)

@@ -151,7 +151,7 @@ class SearchFactory:
             # Spark applies params given to fit() to a copy, too.
             tuner = tuner.copy(params)
         record = None
-        if parent is None:
+        if parent is None and settings.from_mlflow:
             own = {} if maps is None else {tuner.estimatorParamMaps: maps}
             with self._callbacks.guard("", "describing the search as MLflow does"):
                 record = self._callbacks.mlflow_record(tuner.copy(own), dataset, settings)

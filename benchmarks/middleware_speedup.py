@@ -253,8 +253,8 @@ def on_cluster(bench: Bench) -> Iterator[Row]:
 def _digits_for_pca(bench: Bench) -> Any:
     """The digits, after a first PCA.
 
-    The first calls of Java's LAPACK must not run at once (trackmllib/spark/middleware/lapack.py),
-    nor in the searches without options.
+    It initializes Java's LAPACK (trackmllib/spark/middleware/lapack.py), because the searches
+    without options don't.
     """
     from pyspark.ml.feature import PCA
 

@@ -1,4 +1,4 @@
-"""Driver of one search, in which two threads compute the JVM's first PCAs at once.
+"""Driver of one search whose two threads compute the JVM's first PCAs.
 
 On SIGUSR1, it prints the stacks of its threads.
 """

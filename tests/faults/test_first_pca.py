@@ -1,6 +1,6 @@
-"""Searches whose threads compute the first PCAs of a JVM at once.
+"""Searches whose threads compute the first PCAs of a JVM concurrently.
 
-Without a native LAPACK, the JVM's first decompositions must not run at once
+Without a native LAPACK, the JVM's first decompositions must not be concurrent
 (trackmllib/spark/middleware/lapack.py).
 """
 

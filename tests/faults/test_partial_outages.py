@@ -136,7 +136,7 @@ class StoreOutage:
 
 @pytest.fixture
 def outage(proxy, store, player):
-    """Outage of the artifact store since before a search, of which all else is delivered."""
+    """Outage of the artifact store; the rest of a search is delivered."""
     outage = StoreOutage()
     proxy.disturb_body = outage
     player.emit(search(SCORES, AVERAGES, 1))
@@ -168,7 +168,7 @@ def test_exit_retries_artifacts(store, player, outage, caplog):
     assert "did not reach the tracking server" not in caplog.text
 
 
-def test_store_that_stays_away_gets_few_requests(outage):
+def test_unavailable_store_gets_few_requests(outage):
     before = outage.requests
     time.sleep(10)
     # Four artifacts, each at a delay that grows to 30 s.

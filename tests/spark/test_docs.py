@@ -230,7 +230,7 @@ def test_recording_in_memory_equals_the_record_in_mlflow(points, recorded):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_table_of_what_mlflow_logs_names_every_key_and_no_other(points, store, mlflow_autolog):
+def test_table_lists_exactly_the_keys_that_mlflow_logs(points, store, mlflow_autolog):
     keys: list[dict[bool, set[str]]] = []
     for record in (lambda: mlflow_autolog(log_models=True), trackmllib.autolog):
         record()

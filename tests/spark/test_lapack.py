@@ -1,4 +1,4 @@
-"""Java's LAPACK, whose first calls must not run at once."""
+"""Java's LAPACK, whose first calls must not be concurrent."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_options_initialize_lapack_before_the_first_fit(
     assert dlamch("E") == PRECISION
 
 
-def test_recording_alone_leaves_lapack_as_it_is(recorded, points, uninitialized):
+def test_recording_alone_does_not_initialize_lapack(recorded, points, uninitialized):
     estimator = Watching(uninitialized)
     trackmllib.autolog(progress=False)
     stub_search(est=estimator, parallelism=2).fit(points)

@@ -1,4 +1,4 @@
-"""Installing takes nothing away: searches have all that MLflow's autologging logs alone.
+"""Searches have everything that MLflow's autologging alone would log.
 
 Each test runs the same searches in two processes, one of them with ``TRACKMLLIB_AUTOLOG=0``, and
 compares the runs of the two stores. Run names and times aside, and without:

@@ -81,7 +81,7 @@ def test_exclusive_search_gets_a_run_of_its_own(points, store, mlflow_autolog, b
 
 
 @pytest.mark.slow
-def test_dataset_of_a_search_is_that_of_other_fits(points, store, mlflow_autolog):
+def test_search_has_the_same_dataset_as_other_fits(points, store, mlflow_autolog):
     mlflow_autolog(log_datasets=True)
     regression_search(TrainValidationSplit).fit(points)
     LogisticRegression(maxIter=1).fit(points)

@@ -132,7 +132,7 @@ def test_next_search_in_the_run_is_not_stopped(points, recorded):
 
 
 def slow_search():
-    """Search of several seconds, whose fits are far longer than the interval of polls."""
+    """Search whose fits take much longer than the interval of polls."""
     return stub_search(est=StubEstimator(fitSeconds=0.3), xs=(1.0, 2.0, 3.0), numFolds=2)
 
 
@@ -174,7 +174,7 @@ def test_stop_of_an_ended_search_in_a_running_run_exits_1(points, recorded):
 
 
 @pytest.mark.slow
-def test_stop_says_what_becomes_of_which_run(points, recorded):
+def test_stop_says_whether_the_run_ends(points, recorded):
     said = []
 
     def stop(run_id):
@@ -201,7 +201,7 @@ def test_stop_says_what_becomes_of_which_run(points, recorded):
 
 @contextmanager
 def two_searches_in_one_run(recorded, points):
-    """Run two searches at once, and yield the run id, and the errors they raise, as they end."""
+    """Run two concurrent searches; yield the run id and the errors they raise."""
     errors = []
     all_over = threading.Barrier(3, timeout=120)
 

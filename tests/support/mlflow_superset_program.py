@@ -84,7 +84,7 @@ def one_vs_rest():
 
 
 def als():
-    """Its model is not on MLflow's list of models to log."""
+    """Its model is not on MLflow's model allowlist."""
     est = ALS(userCol="x", itemCol="y", ratingCol="label", maxIter=1, rank=1)
     return TrainValidationSplit(
         estimator=est,

@@ -51,7 +51,7 @@ def rows(spark: Any) -> Any:
 def first_pca(data: Any) -> None:
     """Initialize Java's LAPACK, as stock Spark and Connect need it.
 
-    Its first calls must not run at once (trackmllib/spark/middleware/lapack.py).
+    Its first calls must not be concurrent (trackmllib/spark/middleware/lapack.py).
     """
     feature.PCA(k=1, inputCol="raw", outputCol="first").fit(data)
 

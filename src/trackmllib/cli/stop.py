@@ -17,8 +17,8 @@ def command(run: str, search_id: str | None, tracking_uri: str | None) -> int:
     This adds the id of the search to the tag trackmllib.stop of the parent run. Within seconds
     the search starts no more fits, and once its current fits are done, fit() raises
     trackmllib.SearchStopped. Its scores are recorded; autolog(resume=True) continues from there.
-    A run in which several searches are running has all of them stopped, unless --search selects
-    one. The exit code is 1 if there is nothing to stop.
+    If several searches are running in the run, it stops all of them, unless --search selects one.
+    The exit code is 1 if there is nothing to stop.
     """
     from trackmllib.history.run_lookup import find_parent_run
     from trackmllib.history.run_reader import RunReader

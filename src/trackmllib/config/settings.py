@@ -21,8 +21,8 @@ class Settings(Options):
 
     ``strict`` raises internal errors instead of warning about them, for tests. ``given`` names the
     options passed to ``autolog()``, which take precedence over the Spark conf. ``from_mlflow``:
-    ``mlflow.autolog()`` has switched recording on; its arguments, which may be defaults, take
-    precedence over nothing, and what MLflow logs for a search is logged, too.
+    ``mlflow.autolog()`` has switched recording on; its arguments, which may be defaults, have the
+    lowest precedence, and everything that MLflow logs for a search is logged, too.
     """
 
     strict: bool = False

@@ -136,10 +136,10 @@ class MetricAverage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MlflowCandidate:
-    """What MLflow's autologging logs for one candidate.
+    """Everything that MLflow's autologging logs for one candidate.
 
-    ``grid`` is its param map, by MLflow's keys; ``params`` are those of its child run that differ
-    from candidate to candidate.
+    ``grid`` is its param map, by MLflow's keys; ``params`` are the params of its child run that
+    differ between candidates.
     """
 
     grid: tuple[tuple[str, Value], ...]
@@ -148,12 +148,12 @@ class MlflowCandidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MlflowRecord:
-    """What MLflow's autologging logs for a search, by its own keys.
+    """Everything that MLflow's autologging logs for a search, by its own keys.
 
     * ``params`` and ``tags`` are those of the parent run; ``run_tags`` are for a parent run that
       trackmllib creates, and ``child_tags`` for the child runs.
     * ``estimator_info`` is the text of the file of this name.
-    * ``child_params`` are equal in all child runs.
+    * ``child_params`` are the same in all child runs.
     """
 
     params: tuple[tuple[str, str], ...] = ()

@@ -15,8 +15,8 @@ def seconds_left(search: SearchState, now_ms: int) -> float | None:
     """Seconds until a running search ends.
 
     None before its first score and after its end. Each fit is assumed to take as long as earlier
-    fits of its candidate, or else as the mean fit; shared work as long as on earlier folds. Only
-    what will run counts: no reused score, no later fold of a failed candidate.
+    fits of its candidate, or else as the mean fit, and shared work as long as on earlier folds.
+    Reused scores and later folds of failed candidates take no time.
     """
     if search.end_ms is not None:
         return None
@@ -43,7 +43,7 @@ def parallelism(description: SearchDescription) -> int:
 
 
 def _seconds_by_candidate(search: SearchState) -> dict[int, float]:
-    """Mean seconds of a fit with its further metrics, by candidate with a score."""
+    """Mean seconds of a fit with its further metrics, by scored candidate."""
     return {
         index: (seconds + _metrics_seconds(candidate)) / candidate.scored
         for index, candidate in search.candidates.items()
@@ -85,7 +85,7 @@ def _fits_seconds(
 def _work_left(
     search: SearchState, fold: int, seconds: Mapping[SharedStages, float]
 ) -> dict[int, list[tuple[Hashable, float]]]:
-    """Shared work that a fold has not done yet, with its seconds, by candidate."""
+    """Shared work left on a fold, with its seconds, by candidate."""
     done = {work.shared for work in search.shared_work if work.fold == fold}
     left: dict[int, list[tuple[Hashable, float]]] = {}
     for shared in seconds:
@@ -119,9 +119,9 @@ def _refit_seconds(search: SearchState, shared_seconds: Mapping[SharedStages, fl
 
 
 def _shared_seconds(search: SearchState) -> dict[SharedStages, float]:
-    """Seconds on one fold of each work that candidates share.
+    """Seconds per fold of each piece of shared work.
 
-    The mean of the folds that have done it, or else of all such work.
+    The mean over the folds that have done it, or else over all shared work.
     """
     measured: dict[SharedStages, list[float]] = {}
     for work in search.shared_work:

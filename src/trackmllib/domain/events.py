@@ -63,8 +63,8 @@ class FitScored(Event):
     ``metrics`` are the values of further metrics by name, computed in ``metrics_seconds`` after
     ``time_ms``. ``derived_from`` is the candidate from whose model this candidate's model was
     derived; None if this candidate was fitted. ``start_ms`` is the start of the last attempt; None
-    if it is that of the fit. ``shares_work``: the model is derived, or other candidates use work
-    that this fit needs, so its seconds and its cost are not all that it takes.
+    means the start of the fit. ``shares_work``: the model is derived, or other candidates use work
+    that this fit needs, so its seconds and its cost do not cover all of its work.
     """
 
     candidate: int
@@ -133,7 +133,7 @@ class ScoreReused(Event):
 class FitRetried(Event):
     """A fit failed for the ``tries``-th time, and is retried.
 
-    ``start_ms`` is the start of the attempt; None if it is that of the fit.
+    ``start_ms`` is the start of the attempt; None means the start of the fit.
     """
 
     candidate: int
@@ -147,7 +147,7 @@ class FitRetried(Event):
 class FitFailed(Event):
     """A fit ended with an error of its fit, its transform or its evaluation.
 
-    ``start_ms`` is the start of the last attempt; None if it is that of the fit.
+    ``start_ms`` is the start of the last attempt; None means the start of the fit.
     """
 
     candidate: int
@@ -170,8 +170,8 @@ class StagesComputed(Event):
     """Work for several candidates of a fold was done once.
 
     Shared stages were computed, or the largest of nested candidates was fitted, from ``start_ms``
-    to ``time_ms`` in the thread with this id. No fit's duration includes these ``seconds``; they
-    are fewer than that time if a nested fit, an event of its own, was part of the stages.
+    to ``time_ms`` in the thread with this id. No fit's duration includes these ``seconds``. They
+    are less than that interval if it contains a nested fit, which has its own event.
     """
 
     fold: int

@@ -72,14 +72,14 @@ class FoldFit:
 
     @property
     def has_own_cost(self) -> bool:
-        """Whether its seconds and its cost are all that this fit takes on its own.
+        """Whether its seconds and its cost cover all of its work.
 
-        They are not if other candidates use the same work, or if an earlier search did the fit.
+        They do not if other candidates use the same work, or if an earlier search did the fit.
         """
         return not (self.shares_work or self.reused_ms is not None)
 
     def end_attempt(self, start_ms: int | None, end_ms: int) -> None:
-        """Add an attempt; without a start, it is the first."""
+        """Add an attempt; without ``start_ms``, it is the first one."""
         start_ms = self.start_ms if start_ms is None else start_ms
         self.attempts = (*self.attempts, (start_ms, max(start_ms, end_ms)))
 
@@ -135,7 +135,7 @@ class CandidateResult:
 
     @property
     def has_own_cost(self) -> bool:
-        """Whether its seconds and its cost are all that it takes on its own."""
+        """Whether its seconds and its cost cover all of its work."""
         return all(fit.has_own_cost for fit in self.fits.values())
 
     @property
@@ -178,7 +178,7 @@ class SearchState:
     * ``children`` selects the candidates that get child runs. Unless all do, ``needed`` has those
       that got theirs before the end.
     * ``model_id`` is the logged model of the refit, if any.
-    * ``shared_work`` was done once for several candidates; the seconds of no fit include it.
+    * ``shared_work`` was done once for several candidates; no fit's seconds include it.
     """
 
     def __init__(self, started: SearchStarted) -> None:
@@ -326,7 +326,7 @@ class SearchState:
         return math.fsum(work.seconds for work in self.shared_work)
 
     def shares_work(self, candidate: int, fold: int) -> bool:
-        """Whether work for several candidates was done for this one, too."""
+        """Whether a fit uses work that was done once for several candidates."""
         return (candidate, fold) in self._sharing
 
     @property

@@ -8,9 +8,9 @@ grid search". Scores are paired by fold, and the differences have the standard e
 It needs five folds. With 2, it found a difference between equally good classifiers in 10.7 % of our
 simulations, not in 5 %, because two folds often have the same difference by chance. With 3, the
 mean difference must exceed 3.9 standard deviations, so the outcome depends more on the spread of
-three numbers than on their mean. With 5 and with 10, the simulations in the tests hold the 5 %.
+three numbers than on their mean. With 5 and with 10, the simulations in the tests stay within 5 %.
 
-Each candidate is tested by itself, so one that scores unevenly may be indistinct although a
+Each candidate is tested separately, so one with uneven scores may be indistinct although a
 better-ranked one is not. A verdict that is monotone in rank would be worse: either an uneven
 candidate at the end of the ranking makes all before it indistinct, or candidates count as different
 without having been tested, and more than 5 % do so by chance. The test is corrected neither for the

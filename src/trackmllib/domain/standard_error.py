@@ -1,7 +1,7 @@
 """Standard error of an average over folds.
 
-The corrected one of Nadeau and Bengio, "Inference for the Generalization Error", Machine Learning
-52 (2003). Folds share training data, so the usual ``s / sqrt(k)`` is too small. The variance ``s²``
+Corrected as in Nadeau and Bengio, "Inference for the Generalization Error", Machine Learning 52
+(2003). Folds share training data, so the usual ``s / sqrt(k)`` is too small. The variance ``s²``
 of the scores is multiplied by ``1/k + test/train``, which is ``1/k + 1/(k - 1)`` for ``k`` folds.
 """
 

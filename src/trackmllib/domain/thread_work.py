@@ -1,4 +1,4 @@
-"""What the threads of a search did when, and how long other threads would take.
+"""Recorded work of a search's threads, and simulations of other threads.
 
 Idle time, bars, forecasts and the time left are all computed from these intervals.
 """
@@ -19,8 +19,8 @@ Kind = Literal["fit", "metrics", "shared"]
 class Busy:
     """An interval in which a thread worked, in milliseconds since the epoch.
 
-    ``fit`` is an attempt at a fit, with its evaluation, ``metrics`` are its further metrics, and
-    ``shared`` is work for several candidates; it may lie within a fit. ``failed``: the attempt
+    Kinds: ``fit`` is an attempt at a fit, with its evaluation; ``metrics`` are its further metrics;
+    ``shared`` is work for several candidates, which may lie within a fit. ``failed``: the attempt
     failed.
     """
 
@@ -34,7 +34,7 @@ class Busy:
 
 
 def busy_intervals(search: SearchState) -> Iterator[Busy]:
-    """Intervals of all threads that have ended, in no order."""
+    """All intervals that have ended, in no particular order."""
     for index, found in search.candidates.items():
         for fold, fit in found.fits.items():
             yield from _of_fit(fit, index, fold)
@@ -82,8 +82,8 @@ def union(intervals: Iterable[tuple[float, float]]) -> list[tuple[float, float]]
 class Task:
     """A fit to schedule: its own seconds, and the shared work that it needs.
 
-    ``shared`` pairs the key of a work with its seconds. The first thread that needs it does it, and
-    the others wait for it.
+    ``shared`` pairs the key of each piece of shared work with its seconds. The first thread that
+    needs the work does it, and the others wait.
     """
 
     seconds: float
@@ -108,7 +108,10 @@ def pool_seconds(tasks: Iterable[Task], threads: Collection[float]) -> float:
 
 
 def pools(search: SearchState, folds: Sequence[int]) -> list[list[int]]:
-    """Folds whose fits share a pool of threads; Spark ends a pool's fits before the next."""
+    """Groups of folds whose fits share a pool of threads.
+
+    Spark finishes the fits of a group before it starts the next.
+    """
     if search.description.parallel_folds:
         return [list(folds)] if folds else []
     return [[fold] for fold in folds]
@@ -136,7 +139,7 @@ def finished_tasks(search: SearchState, fold: int) -> list[Task]:
 
 
 def _own_seconds(fit: FoldFit) -> float:
-    """Seconds of a fit with its metrics and its failed attempts, without shared work."""
+    """Seconds of a fit, its metrics and its failed attempts, unshared."""
     failed, last = fit.attempts, 0.0
     if fit.score is not None:
         last = (fit.fit_seconds or 0.0) + (fit.evaluate_seconds or 0.0)

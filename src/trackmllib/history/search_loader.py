@@ -75,7 +75,7 @@ def load_searches(
 
 
 def wanted_ids(match: RunMatch, search_id: str | None = None) -> list[str]:
-    """Ids of the searches that a user means.
+    """Ids of the searches that a command refers to.
 
     :param search_id: Only this search; the beginning of its id is enough.
     :raises UnknownSearch: The run has no such search.
@@ -88,7 +88,7 @@ def wanted_ids(match: RunMatch, search_id: str | None = None) -> list[str]:
 def has_ended(reader: RunReader, parent: StoredRun, search_id: str) -> bool:
     """Whether a search has ended; its run may continue if it is the user's.
 
-    A search that died with its process counts as ended when it is recovered.
+    A search whose process died counts as ended once it is recovered.
     """
     if parent.status != "RUNNING":
         return True
@@ -97,7 +97,7 @@ def has_ended(reader: RunReader, parent: StoredRun, search_id: str) -> bool:
     try:
         _, outcome = reader.files(parent, search_id, artifacts.SEARCH, artifacts.OUTCOME)
     except (Unreachable, UnknownSearch):
-        # The server may answer while the store of its artifacts does not.
+        # The artifact store may be unavailable while the server answers.
         return False
     return outcome is not None
 

@@ -28,10 +28,10 @@ class HeldRow:
     """A failed operation, its rows, and the rows that depend on it.
 
     ``failures`` counts only failures between which another operation of the search succeeded: an
-    outage may have caused the others. A broken connection adds ``1 / UNANSWERED``; a refusal by a
-    rate limit adds nothing, and only delays the row, until ``until``. ``stuck``: deferral would be
-    next, but the row is an artifact. Another store may have refused it, and no run waits for it, so
-    this process retries it at its own pace, and nothing waits for it.
+    outage may have caused the others. A broken connection adds ``1 / UNANSWERED``; a rate limit
+    adds nothing, but delays the row until ``until``. ``stuck``: the row would be deferred, but is
+    an artifact. Its store may be unavailable while the server answers, and no run waits for it, so
+    this process retries it at its own pace, and waits skip it.
     """
 
     numbers: list[int]
@@ -76,7 +76,7 @@ class HeldRows:
 
     @property
     def blocked(self) -> int:
-        """Number of rows that nothing waits for, including dependents.
+        """Number of rows that waits skip, including dependents.
 
         They need other credentials, or are stuck.
         """
@@ -92,7 +92,7 @@ class HeldRows:
     def release(self) -> list[int]:
         """Return the rows to retry now with the same credentials, and loose rows.
 
-        Stuck rows are last, so that older ones delay no other.
+        Stuck rows come last, so that they delay no others.
         """
         now = time.monotonic()
         due = [row for row in self._rows if not row.wants_credentials and row.until <= now]
@@ -145,16 +145,16 @@ class HeldRows:
         return any(row.stuck and row.numbers[0] in numbers for row in self._rows)
 
     def retry_stuck(self) -> None:
-        """Retry stuck rows once now, and let waits include this try. Thread-safe."""
+        """Retry stuck rows once, now; waits include this retry. Thread-safe."""
         for row in self._rows:
             if row.stuck:
                 row.until = -math.inf
                 row.stuck = False
 
     def is_limited_alone(self, operation: Operation) -> bool:
-        """Whether the server limits only the rate of this operation or its run.
+        """Whether the rate limit applies only to this operation or its run.
 
-        It has then refused one of the run before, and accepted others since.
+        The server has then refused an operation of the run, and accepted others since.
         """
         return any(
             row.others_succeeded

@@ -79,9 +79,9 @@ class Dispatcher:
         return self.last_error(search_id) or (None if held is None else held.error)
 
     def blocked_count(self, search_id: str | None = None) -> int:
-        """The number of rows that need other credentials, or are stuck.
+        """Number of rows that waits skip, of one search or of all.
 
-        Of one search, or of all.
+        They need other credentials, or are stuck.
         """
         paused = self._unauthorized(search_id)
         held = {
@@ -99,7 +99,7 @@ class Dispatcher:
             self._outbox.unhold(held.waiting_for_credentials())
 
     def retry_stuck(self, search_id: str | None) -> None:
-        """Retry the stuck rows of one search, or of all, once now."""
+        """Retry the stuck rows of one search, or of all, once, now."""
         for search, held in dict(self._held).items():
             if search_id in (None, search):
                 held.retry_stuck()
@@ -225,7 +225,7 @@ class Dispatcher:
         return self._on_answer(operation.search_id, numbers)
 
     def _on_rate_limited(self, delivery: Delivery, error: RateLimited) -> None:
-        """Hold a refused operation; pause its search, unless the limit is its own."""
+        """Hold a rate-limited row; pause its search, unless others are accepted."""
         operation = delivery.operation
         if not lets_others_go_first(operation):
             self._pause(operation.search_id, error)

@@ -59,7 +59,7 @@ class SearchOnDisk:
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOnDisk:
-    """What is left in the outboxes of all processes; empty is false.
+    """Everything left in the outboxes of all processes; false if empty.
 
     ``searches`` are ordered by outbox, oldest first. ``damaged`` files may have data of any server.
     """
@@ -72,7 +72,7 @@ class LeftOnDisk:
 
 
 def left_on_disk(directory: OutboxDirectory) -> LeftOnDisk:
-    """Everything in a directory that no server has."""
+    """Everything in a directory that is not delivered."""
     return LeftOnDisk(
         searches=[search for entry in directory.entries() for search in _searches(entry)],
         damaged=directory.damaged(),

@@ -74,7 +74,7 @@ class Relay:
         return self._dispatcher.pending_error(search_id)
 
     def blocked_count(self, search_id: str | None = None) -> int:
-        """Number of waiting operations that waits leave out.
+        """Number of pending operations that waits skip.
 
         They need other credentials, or are artifacts whose store fails while the server answers.
         """
@@ -118,7 +118,7 @@ class Relay:
         """Wait until no operation waits; return how many still do.
 
         Does not wait for operations that need other credentials or are deferred or rejected,
-        because waiting does not deliver them. Artifacts that fail repeatedly are tried once more.
+        because waiting does not deliver them. Artifacts that fail repeatedly are retried once.
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         self._dispatcher.retry_stuck(search_id)
@@ -136,8 +136,8 @@ class Relay:
     def wait_until(self, done: Callable[[], bool], search_id: str, patience: float) -> bool:
         """Wait for a condition that delivery fulfils; return whether it holds.
 
-        Returns early if nothing waits, or if the server needs other credentials or has not accepted
-        some operation of the search for ``patience`` seconds.
+        Returns early if nothing waits, if the server needs other credentials, or if an operation of
+        the search has been failing for ``patience`` seconds.
         """
         unavailable_since = math.inf
         with self._hurry():

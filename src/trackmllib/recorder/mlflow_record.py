@@ -1,6 +1,6 @@
-"""What MLflow's autologging would log for a search, as a part of its record.
+"""Params, tags and files that MLflow's autologging would log for a search.
 
-Only for searches that ``mlflow.autolog()`` has switched recording on for. Where MLflow and
+They are part of the record if ``mlflow.autolog()`` has switched recording on. If MLflow and
 trackmllib log a param under the same key, MLflow's value is logged.
 """
 
@@ -32,7 +32,7 @@ def parent_params(state: SearchState, ours: Mapping[str, str]) -> Pairs:
 def parent_tags(
     state: SearchState, destination: Destination, ours: Iterable[tuple[str, str]]
 ) -> Pairs:
-    """Tags of the parent run, including ours; some only if trackmllib creates it."""
+    """Tags of the parent run, including ours; some only on a run of ours."""
     record = state.description.mlflow
     if record is None:
         return tuple(ours)

@@ -110,7 +110,7 @@ class Results:
     def answer(self) -> str:
         """One sentence that says which candidate is best, and how certain that is.
 
-        ± is the standard error of the average (see ``best``). From five folds on, the sentence
+        ± is the standard error of the average (see ``best``). With five or more folds, the sentence
         counts the candidates that are not significantly different from the best.
 
         Returns:

@@ -113,7 +113,7 @@ def html(searches: Sequence[Results]) -> str:
 
 
 def notes(searches: Sequence[Results], *, is_marked: bool = True) -> list[str]:
-    """What the marks mean, or why there are none, by search.
+    """Meaning of the marks in each search, or the reason for their absence.
 
     :param is_marked: Whether the table has the marks.
     """

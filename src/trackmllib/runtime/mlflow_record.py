@@ -1,4 +1,4 @@
-"""What MLflow's autologging would log for a search, as plain data."""
+"""Plain data of everything that MLflow's autologging would log."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ def run_tags() -> Pairs:
 
 
 def record_of(tuner: Any, hides: Hides) -> MlflowRecord:
-    """What MLflow would log for the search of a tuner, whose attributes this changes.
+    """Collect what MLflow would log for a search.
 
+    :param tuner: A copy, because MLflow sets an attribute.
     :param hides: Whether the param of this name is secret.
-    :raises: What MLflow's autologging would raise, and then log nothing.
+    :raises Exception: The error with which MLflow's autologging would log nothing.
     """
     logged = mlflow_autologging.logged_of(tuner)
     # MLflow's keys end with the name of the param.

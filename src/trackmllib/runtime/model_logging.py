@@ -61,8 +61,8 @@ class ModelLogger:
     def log_best(self, search_id: str, best: int | None, model: Any, data: Any) -> None:
         """Log the best model on the parent run, and register it if requested.
 
-        If MLflow's autologging has switched recording on, models are logged as it does: that of
-        the tuner as ``model``, whose best model is ``best_model``.
+        If ``mlflow.autolog()`` has switched recording on, models are logged as MLflow does: the
+        tuner's model as ``model``, and its best model as ``best_model``.
 
         :param best: The candidate that won, if known.
         :param model: The model of the tuner.
@@ -126,9 +126,10 @@ class ModelLogger:
             kind = type(model.bestModel).__name__
             self._user_warnings.warn_once(
                 [
-                    f"The {kind} of the search is not logged, because it is not on MLflow's list "
-                    "of models to log. Call mlflow.spark.log_model() for it, or set "
-                    "log_model_allowlist of mlflow.pyspark.ml.autolog()."
+                    f"The {kind} of the search is not logged, because it is not on MLflow's model "
+                    "allowlist; the training is not affected. To log it, call "
+                    "mlflow.spark.log_model(), or pass log_model_allowlist to "
+                    "mlflow.pyspark.ml.autolog()."
                 ],
                 search.settings,
             )

@@ -180,7 +180,7 @@ class SearchCallbacks:
         return search is not None and search.stop_requested
 
     def _is_logged_by_mlflow(self, data: Any, settings: Settings) -> bool:
-        """Whether the record of a search has all that MLflow would log."""
+        """Whether the record includes everything that MLflow would log."""
         return (
             settings.from_mlflow
             and self.searches.records_in_mlflow(settings)

@@ -66,7 +66,10 @@ def find_run(
 
 
 def search_ids(tags: Mapping[str, str]) -> list[str]:
-    """Ids of the searches whose parent run has these tags, the first search first."""
+    """Ids of the searches whose parent run has these tags.
+
+    The first search of the run comes first.
+    """
     if SEARCH_ID not in tags or CANDIDATE in tags:
         return []
     first = tags[SEARCH_ID]

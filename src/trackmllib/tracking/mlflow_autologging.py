@@ -2,7 +2,7 @@
 
 ``mlflow.pyspark.ml.autolog()`` would start a run for every fit of a search. Its patches call
 ``get_autologging_config`` each time to find out whether they are disabled, so this module patches
-that function for the threads of searches, and lets MLflow's functions compute what it would log
+that function for the threads of searches. MLflow's own functions compute what it would log
 (``mlflow/pyspark/ml/__init__.py``).
 """
 
@@ -24,10 +24,10 @@ INTEGRATION = "pyspark.ml"
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedByMlflow:
-    """What MLflow logs for a search, with values as they are.
+    """Everything that MLflow logs for a search, with unchanged values.
 
-    ``grid`` and ``children`` have the param map of each candidate and the params of its child run;
-    ``children`` ends before the first candidate whose params MLflow cannot log.
+    ``grid`` has the param map of each candidate, and ``children`` the params of its child run, up
+    to the first candidate whose params MLflow cannot log.
     """
 
     params: dict[str, Any]
@@ -44,12 +44,12 @@ def supports_installed_pyspark() -> bool:
 
 
 def config() -> dict[str, Any]:
-    """Arguments of the last ``mlflow.pyspark.ml.autolog()``, defaults included."""
+    """Arguments of the last ``mlflow.pyspark.ml.autolog()``, with defaults."""
     return autologging_utils.AUTOLOGGING_INTEGRATIONS.get(INTEGRATION) or {}
 
 
 def is_in_fit() -> bool:
-    """Whether MLflow records a fit now, and so ignores all others."""
+    """Whether MLflow is recording a fit, and so ignores all others."""
     from mlflow.pyspark.ml import _SparkTrainingSession
 
     return bool(_SparkTrainingSession.is_active())
@@ -61,9 +61,10 @@ def ignores_fits() -> bool:
 
 
 def logged_of(tuner: Any) -> LoggedByMlflow:
-    """What MLflow logs for the search of a tuner, whose attributes this changes.
+    """Collect what MLflow logs for a search.
 
-    :raises: What MLflow's autologging would raise, and then log nothing.
+    :param tuner: A copy, because MLflow sets an attribute.
+    :raises Exception: The error with which MLflow's autologging would log nothing.
     """
     from mlflow.pyspark import ml
 
@@ -113,7 +114,7 @@ def describe_dataset(data: Any) -> Dataset:
 
 
 def logs_model(model: Any) -> bool:
-    """Whether a model is on MLflow's list of models to log."""
+    """Whether a model is on MLflow's model allowlist."""
     from mlflow.pyspark.ml import _should_log_model
 
     return bool(_should_log_model(model))

@@ -72,9 +72,9 @@ def log_as_autologging(
     with_signature: bool,
     with_example: bool,
 ) -> LoggedModel:
-    """Log the model of a tuner, and its best model, as MLflow's autologging.
+    """Log a tuner's model and its best model as MLflow's autologging does.
 
-    It logs both as artifacts of the active run, also where there are logged models.
+    Both become artifacts of the active run, even on MLflow 3, which has logged models.
     """
     with single_attempt():
         best = model.bestModel
@@ -85,7 +85,7 @@ def log_as_autologging(
         mlflow.spark.log_model(
             model,
             name,
-            # False prevents that MLflow infers a signature from the example.
+            # False keeps MLflow from inferring a signature from the example.
             signature=signature if with_signature else False,
             input_example=_example(inputs) if with_example else None,
             pip_requirements=requirements,

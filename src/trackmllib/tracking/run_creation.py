@@ -55,7 +55,7 @@ class RunCreator:
             opened = self._create(client, experiment_id, operation, tags, registry, redelivered)
         else:
             opened = client.get_run(destination.run_id)
-            # A request that is older than the search is not for it.
+            # A stop request that is older than the search is not meant for it.
             stop_request.name_all(client, opened)
             if destination.owned:
                 calls.resume(client, opened, destination)

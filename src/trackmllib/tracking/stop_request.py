@@ -1,4 +1,4 @@
-"""The tag by which a user asks searches to stop: it has their ids."""
+"""Tag with the ids of the searches that a user asks to stop."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from trackmllib.tracking.client import search_ids
 from trackmllib.tracking.conflicts import with_search_id
 
 STOP = "trackmllib.stop"
-# Set by a user in the MLflow UI: the searches that run in this run now.
+# Set by a user in the MLflow UI: all searches that are running in the run.
 _ALL = "true"
 # A store may limit a tag to 5,000 characters.
 _MAX_IDS = 100
 
 
 def tag_value(wanted: Iterable[str]) -> str:
-    """Value of the tag that asks these searches to stop."""
+    """Value of the tag to stop these searches."""
     return ", ".join([*dict.fromkeys(wanted)][:_MAX_IDS])
 
 
@@ -35,9 +35,9 @@ def is_requested(client: MlflowClient, run: Any, search_id: str) -> bool:
 
 
 def name_all(client: MlflowClient, run: Any, *running: str) -> None:
-    """Replace ``true`` in the tag by the ids of the searches in the run.
+    """Replace ``true`` in the tag with the ids of the searches in the run.
 
-    It thus reaches each of them, and no search that starts later.
+    The request then reaches each of them, and no later search.
     """
     tags = run.data.tags
     if requested_ids(tags) != [_ALL]:

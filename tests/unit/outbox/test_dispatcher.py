@@ -205,7 +205,7 @@ def test_run_whose_end_failed_ends_after_machine_crash(tmp_path):
     assert "RUNNING" not in {run.status for run in server.active()}
 
 
-def test_bad_artifacts_end_no_wait_late_after_user_deleted_a_run():
+def test_bad_artifacts_delay_no_flush_after_user_deleted_a_run():
     server = FakeServer()
     *events, end = plain_search()
     with process(server) as running:

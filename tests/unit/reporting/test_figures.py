@@ -307,7 +307,7 @@ def test_parallelism_does_not_shorten_one_long_fit():
     assert "A higher parallelism would gain little." in found.finding
 
 
-def test_thread_that_never_rests_is_never_idle():
+def test_thread_that_always_works_is_never_idle():
     search = Search(describe(3, folds=2, parallelism=1))
     work = SharedStages(stages=("PCA",), candidates=(0, 1))
     at = 0.0

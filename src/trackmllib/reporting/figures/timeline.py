@@ -42,7 +42,7 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """Idle time of a thread, between the start of the first fit and the end of the last."""
+    """Idle time of a thread, from the start of all work to its end."""
 
     thread: int
     start: float
@@ -125,7 +125,7 @@ def _folds(bars: Sequence[Bar]) -> Iterable[tuple[int, float, float]]:
 
 
 def _gaps(bars: Sequence[Bar], thread: int, first: float, last: float) -> Iterable[Gap]:
-    """Times in which a thread did nothing."""
+    """Intervals in which a thread was idle."""
     free = first
     for start, end in [
         *union((bar.start, bar.end) for bar in bars if bar.thread == thread),
@@ -141,7 +141,7 @@ def _forecast(
 ) -> tuple[tuple[int, float], ...]:
     """Simulate the seconds of all fits by parallelism.
 
-    The time by which the actual fits exceed that schedule is added to each forecast.
+    The time by which the actual fits exceed their simulation is added to each forecast.
     """
     each_pool = [
         [task for fold in pool for task in finished_tasks(search, fold)]

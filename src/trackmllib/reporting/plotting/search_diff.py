@@ -18,7 +18,7 @@ _MARKERS = "osD^vP*X"
 
 @dataclass(frozen=True, kw_only=True)
 class DiffRow:
-    """One candidate, with its average and standard error, or None, in each search."""
+    """One candidate, with its average and standard error in each search."""
 
     name: str
     best: bool

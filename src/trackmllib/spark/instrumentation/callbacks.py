@@ -43,17 +43,17 @@ class Callbacks(Protocol):
         ...
 
     def mlflow_dataset(self, data: Any, settings: Settings) -> Dataset | None:
-        """Data of a search as MLflow's autologging describes it, with a job.
+        """Describe the data as MLflow's autologging does, with a Spark job.
 
-        :returns: None if it would not log the data, or has not switched recording on.
+        :returns: None if MLflow would not log the data, or has not switched recording on.
         """
         ...
 
     def mlflow_record(self, tuner: Any, data: Any, settings: Settings) -> MlflowRecord | None:
-        """What MLflow's autologging would log for a search.
+        """Collect what MLflow's autologging would log for a search.
 
         :param tuner: A copy, because MLflow sets an attribute.
-        :returns: None if it would log nothing, or has not switched recording on.
+        :returns: None if MLflow would log nothing, or has not switched recording on.
         """
         ...
 
@@ -101,7 +101,7 @@ class Callbacks(Protocol):
     def log_model(
         self, search_id: str, candidate: int | None, fold: int | None, model: Any, data: Any
     ) -> None:
-        """Log the model of a fit, or that of the tuner if ``fold`` is None.
+        """Log the model of a fit, or the tuner's model if ``fold`` is None.
 
         :param candidate: None if it is not known which candidate won.
         """

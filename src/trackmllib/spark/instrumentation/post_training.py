@@ -45,9 +45,9 @@ class EvaluationSink(Protocol):
         ...
 
     def describe_dataset(self, data: Any) -> Dataset | None:
-        """Predictions as MLflow's autologging describes them, with a job.
+        """Describe predictions as MLflow's autologging does, with a Spark job.
 
-        :returns: None if it has not switched recording on.
+        :returns: None if MLflow has not switched recording on.
         """
         ...
 

@@ -160,7 +160,7 @@ class SearchFactory:
             dataset if self._conf.answers(dataset) else None,
             maps,
             settings.redaction.hides,
-            # MLflow describes no data of nested searches, and has its own for others.
+            # MLflow does not log the data of nested searches, and describes others itself.
             with_dataset=settings.log_datasets and not settings.from_mlflow,
             history_server=settings.history_server,
         )

@@ -20,11 +20,11 @@ import pyspark
 
 
 def library_of(thing: Any) -> str | None:
-    """Return the distribution of a class, function or module, with its version and a digest.
+    """Return the distribution of a class, function or module.
 
-    Returns None for the user's own code: a notebook, a script, a local package, and everything that
-    was not installed from an index. The same goes for what its module does not have under its own
-    name.
+    The text has its name, its version and a digest of its files. Returns None for the user's own
+    code: a notebook, a script, a local package, and everything that was not installed from an
+    index. The same goes for what its module does not have under its own name.
     """
     if isinstance(thing, types.ModuleType):
         return library_of_module(thing.__name__)
@@ -43,10 +43,10 @@ def name_of(thing: Any) -> str:
 
 @functools.cache
 def library_of_module(module: str) -> str | None:
-    """Return the distribution of a module, with its version, or None for the user's own code."""
+    """Return the distribution of a module; None for the user's own code."""
     top = module.partition(".")[0]
     if top == "pyspark":
-        # Spark's own distribution has it without metadata.
+        # Spark's own distribution contains pyspark without metadata.
         return f"pyspark {pyspark.__version__}"
     if top in ("builtins", *sys.stdlib_module_names):
         return (
@@ -63,7 +63,7 @@ def library_of_module(module: str) -> str | None:
 
 @functools.cache
 def installed_files() -> Mapping[str, frozenset[str | None]]:
-    """Map each installed file to the distributions whose RECORD lists it with a hash.
+    """Map each installed file to the distributions that hash it in RECORD.
 
     A distribution is its name, its version and the digest of its RECORD (PEP 376), or None if it
     was installed from a folder, a file or a repository (``direct_url.json``, PEP 610).
@@ -84,7 +84,10 @@ def installed_files() -> Mapping[str, frozenset[str | None]]:
 
 
 def _hashes(record: str) -> dict[str, str]:
-    """Return the hashes of the files of a wheel, by path; nothing that an installer adds."""
+    """Return the hashes of a wheel's files by path.
+
+    Files that an installer adds are left out.
+    """
     rows = (row for row in csv.reader(record.splitlines()) if len(row) > 1 and row[1])
     return {
         path: hash_

@@ -204,7 +204,7 @@ class MiddlewareContext(Protocol):
     ) -> None:
         """Record that this thread has just computed stages for several candidates.
 
-        :param elsewhere: Seconds in between that are recorded as other shared stages.
+        :param elsewhere: Seconds in between that are recorded separately, as a nested fit.
         """
         ...
 

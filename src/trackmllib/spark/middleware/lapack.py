@@ -1,9 +1,9 @@
-"""Initialization of Java's LAPACK before fits run at once.
+"""Initialization of Java's LAPACK before concurrent fits.
 
-Without a native LAPACK, Spark uses netlib's Java translation, for PCA and GaussianMixture. Its
-``dlamch`` measures the precision of the machine at the first call, in static fields and without a
-lock. If two threads make first calls at once, the fields may get wrong values, some for good: a
-decomposition then never ends (in ``dlascl``), does not converge, or is wrong without an error.
+Without a native LAPACK, Spark uses netlib's Java translation, for PCA and GaussianMixture. The
+first call of its ``dlamch`` measures the machine's precision into static fields, without a lock. If
+two threads make that call concurrently, the fields may get wrong values, some permanently: then a
+decomposition never ends (in ``dlascl``), does not converge, or is wrong without an error.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ _lock = threading.Lock()
 
 
 def initialize_lapack(data: Any) -> None:
-    """Make the first call of ``dlamch`` in the JVM of a DataFrame, if it has one.
+    """Make the first call of ``dlamch`` in the JVM of a DataFrame.
 
-    Later calls only read the fields, so this changes no result. On Connect, it does nothing.
+    Later calls only read the fields, so this changes no result. Does nothing on Connect, where a
+    DataFrame has no JVM.
     """
     with _lock:
         attempt(lambda: data.sparkSession._jvm.org.netlib.lapack.Dlamch.dlamch("E"), None)

@@ -29,7 +29,7 @@ class FoldCache:
     """Cached segments of one fold.
 
     :param on_computed: Called with each computed segment, its seconds, and the seconds in between
-        that nested fits record.
+        that are recorded separately, as nested fits.
     :param warn_once: Called with warnings for the user.
     """
 

@@ -91,7 +91,7 @@ def test_run_page_starts_with_the_description(served, page):
     parent = served.parent_run()
     page.goto(f"{served.url}/#/experiments/{served.experiment_id}/runs/{parent.info.run_id}")
     # The description starts with the answer.
-    expect(page.get_by_text("27 of 27 fits")).to_be_visible()
+    expect(page.get_by_text("45 of 45 fits")).to_be_visible()
     expect(page.get_by_text(re.compile("^Best: maxDepth=")).first).to_be_visible()
     page.get_by_text("Show more", exact=True).first.click()
     tables = rankings(page)

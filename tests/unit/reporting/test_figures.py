@@ -117,6 +117,18 @@ def test_metric_label_fits_its_panel():
         assert panel.height / axes.figure.dpi > 1.5
 
 
+@pytest.mark.parametrize("kind", ["scores", "parallel", "cost", "timeline"])
+def test_legend_lies_within_its_figure(kind):
+    maps = grid(x=[1, 2, 3], y=[1, 2, 3], z=[1, 2])
+    rows = [[i // 4 + fold / 5 + i * fold**2 / 500 for fold in range(10)] for i in range(len(maps))]
+    figure = figure_kinds.figure(context(maps, rows), kind)
+    figure.draw_without_rendering()
+    (legend,) = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+
+
 def test_params_have_the_kind_of_their_values():
     maps = grid(
         regParam=[0.001, 0.1, 10.0],

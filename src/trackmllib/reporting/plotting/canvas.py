@@ -13,6 +13,8 @@ from trackmllib.reporting.plotting.theme import SMALL, Theme
 from trackmllib.support import formatting
 
 WIDTH = 8.0
+# Beside the axes are their labels.
+_LEGEND_SHARE = 0.9
 
 
 class NotebookFigure(Figure):
@@ -79,15 +81,17 @@ def heading(figure: Any, theme: Theme, text: str) -> None:
 
 
 def legend(axes: Any, theme: Theme, handles: Any, **place: Any) -> None:
-    """Add a legend without a frame, above the axes by default."""
-    place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncol": len(handles), **place}
-    axes.legend(
-        handles=handles,
-        frameon=False,
-        labelcolor=theme.ink,
-        fontsize=SMALL,
-        handletextpad=0.4,
-        columnspacing=1.2,
-        borderaxespad=0.3,
-        **place,
-    )
+    """Add a legend without a frame, above the axes by default; in two columns if it is wide."""
+    for columns in (len(handles), 2):
+        drawn = axes.legend(
+            handles=handles,
+            frameon=False,
+            labelcolor=theme.ink,
+            fontsize=SMALL,
+            handletextpad=0.4,
+            columnspacing=1.2,
+            borderaxespad=0.3,
+            **{"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncol": columns, **place},
+        )
+        if drawn.get_window_extent().width <= _LEGEND_SHARE * axes.figure.bbox.width:
+            break
